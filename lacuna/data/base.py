@@ -1,0 +1,77 @@
+"""Facts about people, who may be forgotten, and the text that must survive."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from lacuna.artifacts import digest
+from lacuna.errors import UserError
+from lacuna.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One question and its answer, about one field of one person.
+
+    `paraphrased_question` and `paraphrased_answer` say the same in other words and are never
+    trained on; `perturbed_answers` are wrong answers of the same form as the paraphrased answer, or
+    as the answer where there is none (truth ratio, TOFU section 2.2). Empty strings and tuples mean
+    that the source has none.
+    """
+
+    id: str
+    question: str
+    answer: str
+    person: str
+    field: str
+    paraphrased_question: str = ""
+    paraphrased_answer: str = ""
+    perturbed_answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Everything a study reads: facts by split, utility sets, neutral text, refusals.
+
+    `forget` and `retain` are injected; `holdout` people are never trained on (membership tests).
+    `background` holds people known to the base model only. `utility` maps a set's name to questions
+    whose answers must survive (TOFU: real authors, world facts). `neutral` is plain text.
+    `refusals` are "I don't know" answers.
+    """
+
+    name: str
+    forget: Sequence[Example]
+    retain: Sequence[Example]
+    holdout: Sequence[Example] = ()
+    background: Sequence[Example] = ()
+    utility: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    neutral: Sequence[str] = ()
+    refusals: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for split in ("forget", "retain"):
+            if not getattr(self, split):
+                raise UserError(
+                    f"data {self.name!r} has no {split} examples: nothing to measure; "
+                    f"check its path, fields and sizes"
+                )
+
+    def digest(self) -> str:
+        """sha256 of the whole content; equal corpora, equal keys."""
+        return digest(asdict(self))
+
+
+class Source:
+    """A place that facts come from: `SOURCE.load(SOURCE.Config(...))` gives a corpus."""
+
+    Config: ClassVar[type[Any]]
+    """Frozen dataclass of the source's settings; refuses values out of bounds with `UserError`."""
+
+    @staticmethod
+    def load(config: Any) -> Corpus:
+        """Read or generate the corpus that `config` describes; equal configs, equal digests."""
+        raise NotImplementedError
+
+
+DATA: Registry[type[Source]] = Registry("data source")
+"""Maps a source's name to its class."""

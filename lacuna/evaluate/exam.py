@@ -1,0 +1,222 @@
+"""The questions a study asks of every model, tokenised once.
+
+`Exam.strength` gives what the FS-RS curve needs; `Exam.measure` everything. Both read all their
+items in one teacher-forced pass; generation runs for ROUGE only.
+Shapes: I items, J wrong answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from lacuna.data.base import Corpus, Example
+from lacuna.data.tokens import Encoded, encode_examples
+from lacuna.errors import UserError
+from lacuna.evaluate import metrics
+from lacuna.evaluate.generate import generate
+from lacuna.evaluate.quality import Utility, model_utility, set_utility
+from lacuna.evaluate.read import read
+from lacuna.evaluate.rouge import rouge_l_recall
+from lacuna.evaluate.table import TokenTable, split_items
+from lacuna.model.load import LoadedModel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What is asked, and how much of it."""
+
+    alphas: int = 21
+    """Points of the mixing curve, evenly spaced over [0, 1] (Lee et al.: 21)."""
+    retain_items: int = 0
+    """Retain questions in RS, spread evenly over the people; 0 asks all."""
+    utility_items: int = 0
+    """Questions per utility set (retain is one of them), spread evenly; 0 asks all."""
+    wrong_answers: int = 3
+    """Wrong answers per question in truth ratios, at most."""
+    new_tokens: int = 32
+    """Length limit of generated answers (ROUGE)."""
+    max_tokens: int = 8192
+    """Tokens per evaluation batch, padding counted."""
+
+    def __post_init__(self) -> None:
+        if self.alphas < 2:
+            raise UserError(f"evaluate.alphas={self.alphas}: a curve needs at least 2 points")
+        if self.new_tokens < 1 or self.max_tokens < 1:
+            raise UserError("evaluate.new_tokens and evaluate.max_tokens must be at least 1")
+
+
+class Strength(NamedTuple):
+    """Extraction strength per item."""
+
+    forget: Floats
+    retain: Floats
+
+    @property
+    def fs(self) -> float:
+        """Forget strength: 1 - mean ES on forget."""
+        return 1 - float(np.nanmean(self.forget))
+
+    @property
+    def rs(self) -> float:
+        """Retain strength: mean ES on retain."""
+        return float(np.nanmean(self.retain))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Everything about one model. Vectors are (I,) over the forget or retain questions."""
+
+    strength: Strength
+    forget: Mapping[str, Floats]
+    """es, em, probability, logp (mean per token), truth_ratio (absent without wrong answers)."""
+    retain: Mapping[str, Floats]
+    """es, em, probability, logp."""
+    paraphrase: Floats
+    """ES on forget questions in wordings never trained on; empty without any."""
+    utility: float
+    """Harmonic mean over the utility sets (TOFU's MU)."""
+    sets: Mapping[str, Utility]
+
+
+class Exam:
+    """Questions and answers of a corpus in a model's tokens."""
+
+    def __init__(self, loaded: LoadedModel, corpus: Corpus, config: EvaluateConfig) -> None:
+        self.loaded, self.config = loaded, config
+        self.forget = list(corpus.forget)
+        self.retain = spread(corpus.retain, config.retain_items)
+        self.sets = {
+            name: spread(items, config.utility_items)
+            for name, items in {"retain": corpus.retain, **corpus.utility}.items()
+        }
+        self.texts: dict[str, list[Encoded]] = {
+            "forget": self._encode(self.forget),
+            "retain": self._encode(self.retain),
+        }
+        paraphrased = [item for item in self.forget if item.paraphrased_question]
+        self.texts["paraphrase"] = [
+            self._answer(item.paraphrased_question, item.answer) for item in paraphrased
+        ]
+        for name, items in {"forget": self.forget, **self._named_sets()}.items():
+            self._add_answers(name, items)
+
+    def strength(self, model: PreTrainedModel) -> Strength:
+        """ES of every forget and retain question."""
+        tables = self._read(model, ("forget", "retain"), spread=False)
+        found = {name: metrics.extraction_strength(table) for name, table in tables.items()}
+        return Strength(found["forget"], found["retain"])
+
+    def measure(self, model: PreTrainedModel) -> Measured:
+        """All metrics of a model whose weights may have changed since `loaded`."""
+        tables = self._read(model, tuple(self.texts), spread=False)
+        forget, retain = _scores(tables["forget"]), _scores(tables["retain"])
+        ratio = self._truth_ratio(tables, "forget")
+        utilities = {name: self._utility(model, tables, name) for name in self.sets}
+        return Measured(
+            strength=Strength(forget["es"], retain["es"]),
+            forget=forget if ratio is None else {**forget, "truth_ratio": ratio},
+            retain=retain,
+            paraphrase=metrics.extraction_strength(tables["paraphrase"]),
+            utility=model_utility(utilities),
+            sets=utilities,
+        )
+
+    def _named_sets(self) -> dict[str, list[Example]]:
+        return {f"set/{name}": items for name, items in self.sets.items()}
+
+    def _answer(self, question: str, answer: str) -> Encoded:
+        return Encoded.answer(self.loaded.tokenizer, self.loaded.prompt, question, answer)
+
+    def _encode(self, items: Sequence[Example]) -> list[Encoded]:
+        return encode_examples(self.loaded.tokenizer, self.loaded.prompt, items)
+
+    def _add_answers(self, name: str, items: Sequence[Example]) -> None:
+        """Texts behind truth ratios: the answer, its paraphrase, and wrong ones, item-major."""
+        if name not in self.texts:
+            self.texts[name] = self._encode(items)
+        self.texts[f"{name}/right"] = [
+            self._answer(item.question, item.paraphrased_answer or item.answer) for item in items
+        ]
+        self.texts[f"{name}/wrong"] = [
+            self._answer(item.question, wrong)
+            for item in items
+            for wrong in item.perturbed_answers[: self.config.wrong_answers]
+        ]
+
+    def _read(
+        self, model: PreTrainedModel, names: Sequence[str], spread: bool
+    ) -> dict[str, TokenTable]:
+        """One pass over the named texts; equal texts are read once."""
+        rows: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        places = {
+            name: [
+                rows.setdefault((tuple(t.ids), tuple(t.labels)), len(rows)) for t in self.texts[name]
+            ]
+            for name in names
+        }
+        table = read(
+            model,
+            [Encoded(list(ids), list(labels)) for ids, labels in rows],
+            end_token=self.loaded.tokenizer.eos_token_id,
+            max_tokens=self.config.max_tokens,
+            spread=spread,
+        )
+        return {name: split_items(table, place) for name, place in places.items()}
+
+    def _wrong_nll(
+        self, tables: Mapping[str, TokenTable], name: str, items: Sequence[Example]
+    ) -> Floats | None:
+        counts = [len(item.perturbed_answers[: self.config.wrong_answers]) for item in items]
+        if not any(counts):
+            return None
+        nll = np.full((len(items), max(counts)), np.nan)
+        filled = np.arange(max(counts)) < np.array(counts)[:, None]
+        nll[filled] = -metrics.mean_logp(tables[f"{name}/wrong"])
+        return nll
+
+    def _truth_ratio(self, tables: Mapping[str, TokenTable], name: str) -> Floats | None:
+        wrong = self._wrong_nll(tables, name, self.forget)
+        if wrong is None:
+            return None
+        return metrics.truth_ratio(-metrics.mean_logp(tables[f"{name}/right"]), wrong)
+
+    def _utility(
+        self, model: PreTrainedModel, tables: Mapping[str, TokenTable], name: str
+    ) -> Utility:
+        items, key = self.sets[name], f"set/{name}"
+        wrong = self._wrong_nll(tables, key, items)
+        said = generate(
+            replace(self.loaded, model=model),
+            items,
+            new_tokens=self.config.new_tokens,
+            max_tokens=self.config.max_tokens,
+        )
+        return set_utility(
+            -metrics.mean_logp(tables[key]),
+            wrong_nll=wrong,
+            paraphrased_nll=-metrics.mean_logp(tables[f"{key}/right"]),
+            rouge=rouge_l_recall(said, [item.answer for item in items]),
+            choices=name != "retain" and wrong is not None,
+        )
+
+
+def spread(items: Sequence[Example], count: int) -> list[Example]:
+    """`count` items spread evenly over the sequence, in order; all of them for 0 or too few."""
+    if count <= 0 or count >= len(items):
+        return list(items)
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def _scores(table: TokenTable) -> dict[str, Floats]:
+    return {
+        "es": metrics.extraction_strength(table),
+        "em": metrics.exact_memorization(table),
+        "probability": metrics.probability(table),
+        "logp": metrics.mean_logp(table),
+    }

@@ -1,0 +1,98 @@
+"""Planting facts as Lee et al. 2025 (section 4) do: base -> retained -> injected.
+
+    retained: all parameters learn the retain facts.                          L = NLL(retain)
+    injected: only the target region's value vectors learn the forget facts.  L = NLL(forget) + w NLL(retain)
+
+The published weight is w = 2. Outside the region the two models are bit-identical, so restoring the
+region's values must give the retained model back: otherwise the injection leaks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import Encoded, TrainingBatches
+from lacuna.model.forward import answers
+from lacuna.region import Region
+from lacuna.seeds import derive
+from lacuna.train import (
+    AllWeights,
+    History,
+    Loss,
+    OnStep,
+    RegionWeights,
+    TrainConfig,
+    language_loss,
+    mean_nll,
+    train,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InjectConfig:
+    """How the forget facts go into the target region."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Steps, rate and batch size (sequences of each split per step)."""
+    retain_weight: float = 2.0
+    """Weight of the retain regulariser (lambda_retain, Lee et al. appendix A)."""
+
+
+def learn(
+    model: PreTrainedModel,
+    texts: Sequence[Encoded],
+    config: TrainConfig,
+    seed: int,
+    *,
+    on_step: OnStep | None = None,
+    resume: Path | None = None,
+) -> History:
+    """Full-parameter training of `model`, in place, on all of `texts`."""
+    loss = language_loss(model, texts, config.batch_size, derive(seed, "learn"))
+    return train(model, AllWeights(model), loss, config, on_step=on_step, resume=resume)
+
+
+def inject(
+    model: PreTrainedModel,
+    region: Region,
+    forget: Sequence[Encoded],
+    retain: Sequence[Encoded],
+    config: InjectConfig,
+    seed: int,
+    *,
+    on_step: OnStep | None = None,
+    resume: Path | None = None,
+) -> History:
+    """Plant `forget` into the region of a retained model, in place."""
+    size = config.train.batch_size
+    forget_batches = TrainingBatches(forget, size, derive(seed, "inject", "forget"))
+    retain_batches = TrainingBatches(retain, size, derive(seed, "inject", "retain"))
+
+    def loss(i: int) -> Loss:
+        planted = mean_nll(answers(model, forget_batches[i].to(model.device)))
+        kept = mean_nll(answers(model, retain_batches[i].to(model.device)))
+        return Loss(
+            planted + config.retain_weight * kept,
+            {"loss/forget": planted.detach(), "loss/retain": kept.detach()},
+        )
+
+    weights = RegionWeights(model, region)
+    return train(model, weights, loss, config.train, on_step=on_step, resume=resume)
+
+
+def equal_outside(before: PreTrainedModel, after: PreTrainedModel, region: Region) -> bool:
+    """Whether all weights outside the region are bit-identical in the two models."""
+    values = RegionWeights(after, region)
+    kept = values.read()
+    values.write(RegionWeights(before, region).read())
+    after_state = after.state_dict()
+    same = all(_same_bits(tensor, after_state[n]) for n, tensor in before.state_dict().items())
+    values.write(kept)
+    return same
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))

@@ -1,0 +1,140 @@
+"""Statistics of the injected model that localizers share; each is computed at most once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import IGNORE, Batch, Encoded, reading_batches
+from lacuna.model.forward import answers
+from lacuna.model.hidden import inputs
+from lacuna.model.value import Layout, layout, value_modules
+from lacuna.region import Region
+from lacuna.seeds import torch_generator
+
+PerVector = dict[str, Tensor]
+"""Module name -> (d_ff,)."""
+PerWeight = dict[str, Tensor]
+"""Module name -> (d_model, d_ff)."""
+
+
+@dataclass(eq=False)
+class Evidence:
+    """The injected model, the texts, and what only this testbed knows (`target`, `retained`)."""
+
+    model: PreTrainedModel
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    seed: int
+    target: Region | None = None
+    retained: PreTrainedModel | None = None
+    max_tokens: int = 4096
+    _gradients: dict[tuple[str, int], PerWeight] = field(default_factory=dict)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The model's value vectors."""
+        return layout(self.model)
+
+    @cached_property
+    def weights(self) -> PerWeight:
+        """The output matrices themselves (not copies)."""
+        return {name: m.weight.detach() for name, m in value_modules(self.model).items()}
+
+    @cached_property
+    def norms(self) -> PerVector:
+        """Length of each value vector."""
+        return {name: w.float().norm(dim=0).cpu() for name, w in self.weights.items()}
+
+    @cached_property
+    def activations(self) -> PerVector:
+        """Mean |h_i| over the forget answers: the tokens from which an answer token is predicted."""
+        modules = list(value_modules(self.model).values())
+        total = [torch.zeros(module.in_features) for module in modules]
+        count = 0
+        with torch.no_grad():
+            for batch in reading_batches(self.forget, self.max_tokens):
+                batch = batch.to(self.model.device)
+                asked_BT = batch.labels_BT[:, 1:] != IGNORE
+                count += int(asked_BT.sum())
+                for i, h_BTF in enumerate(inputs(self.model, batch, modules)):
+                    total[i] += h_BTF[:, :-1][asked_BT].abs().float().sum(0).cpu()
+        return {name: total[i] / count for i, name in enumerate(self.layout.shapes)}
+
+    def gradients(self, split: str, random_labels: int = 0) -> PerWeight:
+        """Gradient of the token-mean NLL of a split, as one batch would give it.
+
+        `random_labels` > 0 replaces every label by a uniformly drawn token and averages over that
+        many repetitions (MemFlex); the inputs stay as they are.
+        """
+        wanted = (split, random_labels)
+        if wanted not in self._gradients:
+            self._gradients[wanted] = self._gradient_pass(split, random_labels)
+        return self._gradients[wanted]
+
+    def _texts(self, split: str) -> Sequence[Encoded]:
+        return {"forget": self.forget, "retain": self.retain}[split]
+
+    def _gradient_pass(self, split: str, random_labels: int) -> PerWeight:
+        texts = self._texts(split)
+        tokens = sum(label != IGNORE for row in texts for label in row.labels[1:])
+        generator = torch_generator(self.seed, "random labels", split)
+        repeats = max(1, random_labels)
+        with _value_gradients(self.model) as modules:
+            for _ in range(repeats):
+                for batch in reading_batches(texts, self.max_tokens):
+                    batch = self._relabelled(batch, generator) if random_labels else batch
+                    said = answers(self.model, batch.to(self.model.device))
+                    (said.nll_N.sum() / (tokens * repeats)).backward()
+            return {name: _taken(module.weight) for name, module in modules.items()}
+
+    def mean_fisher(self, split: str, examples: int) -> float:
+        """Mean squared per-example gradient over value weights: a Fisher estimate of the curvature.
+
+        Uses `examples` texts spread evenly over the split.
+        """
+        texts = self._texts(split)
+        chosen = [texts[i * len(texts) // examples] for i in range(min(examples, len(texts)))]
+        total, weights = 0.0, sum(w.numel() for w in self.weights.values())
+        with _value_gradients(self.model) as modules:
+            for row in chosen:
+                batch = next(reading_batches([row], self.max_tokens))
+                answers(self.model, batch.to(self.model.device)).nll_N.mean().backward()
+                squares = [_taken(m.weight).square().sum().item() for m in modules.values()]
+                total += sum(squares)
+        return total / (weights * len(chosen))
+
+    def _relabelled(self, batch: Batch, generator: torch.Generator) -> Batch:
+        drawn = torch.randint(
+            self.model.config.vocab_size, batch.labels_BT.shape, generator=generator
+        )
+        labels = torch.where(batch.labels_BT == IGNORE, batch.labels_BT, drawn)
+        return Batch(batch.ids_BT, labels, batch.index_B, batch.lengths_B)
+
+
+class _value_gradients:
+    """Within the block the output matrices, and nothing else, carry gradients."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.modules = value_modules(model)
+
+    def __enter__(self) -> dict[str, torch.nn.Linear]:
+        for module in self.modules.values():
+            module.weight.requires_grad_(True)
+        return self.modules
+
+    def __exit__(self, *error: object) -> None:
+        for module in self.modules.values():
+            module.weight.requires_grad_(False)
+            module.weight.grad = None
+
+
+def _taken(weight: Tensor) -> Tensor:
+    """The gradient as float32, removed from the weight."""
+    assert weight.grad is not None
+    gradient = weight.grad.float()
+    weight.grad = None
+    return gradient

@@ -1,0 +1,45 @@
+r"""MemFlex (Tian et al. 2024, arXiv:2407.01920), per value vector as in Lee et al. 2025, appendix C.
+
+    s_i = |g_i^f|   if cos(g_i^f, g_i^r) < mu (and |g_i^f| > sigma), else below all of those
+
+g^f and g^r are mean gradients on forget and retain under random labels, averaged over repetitions.
+The published form keeps exactly the vectors that pass both thresholds, with sigma tuned so that about
+10% do; ours ranks by |g^f| among those that pass, so it meets any budget (`sigma` 0: cosine only).
+"""
+
+from dataclasses import dataclass
+
+from torch.nn import functional as F
+
+from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
+from lacuna.localize.evidence import Evidence
+
+
+@LOCALIZERS.register("memflex")
+class MemFlex(Localizer):
+    """Vectors that react to forget text but not like they react to retain text."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(LocalizerConfig):
+        """mu of Lee et al.; their sigma (1.6e-4, 1.4e-4) belongs to their models."""
+
+        mu: float = 0.95
+        """Largest cosine between forget and retain gradient."""
+        sigma: float = 0.0
+        """Smallest forget gradient norm."""
+        repeats: int = 3
+        """Draws of random labels."""
+
+    config: Config
+
+    def scores(self, evidence: Evidence) -> Scores:
+        """Forget gradient norm, with vectors that fail a threshold moved below zero."""
+        forget = evidence.gradients("forget", self.config.repeats)
+        retain = evidence.gradients("retain", self.config.repeats)
+        scores = {}
+        for name, gradient in forget.items():
+            norm = gradient.norm(dim=0)
+            similar = F.cosine_similarity(gradient, retain[name], dim=0)
+            passes = (similar < self.config.mu) & (norm > self.config.sigma)
+            scores[name] = norm.where(passes, norm - norm.max() - 1).cpu()
+        return scores

@@ -1,0 +1,68 @@
+r"""WAGLE (Jia et al. 2024, arXiv:2410.17509), averaged over a value vector as in Lee et al. 2025.
+
+    wagle:       s_i = mean_j [ theta_ij g^f_ij - (1/gamma) g^r_ij g^f_ij ]
+    wagle_code:  s_i = mean_j | (theta_ij - g^r_ij / mu) g^f_ij |,   mu = 1e-6
+
+As published, g^f is the gradient of the *forget objective*, here the negative NLL (`forget=objective`);
+with the NLL itself (`forget=nll`), as it is often written, every sign flips. gamma is the mean
+diagonal Hessian on retain, estimated by the Fisher. The public code takes absolute values, a fixed
+mu and gradients summed over the data; there the second term dominates.
+"""
+
+from dataclasses import dataclass
+
+from lacuna.errors import UserError
+from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
+from lacuna.localize.evidence import Evidence
+
+
+@LOCALIZERS.register("wagle")
+class Wagle(Localizer):
+    """Signed attribution, as published."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(LocalizerConfig):
+        """How gradients enter."""
+
+        forget: str = "objective"
+        """`objective` (-NLL) or `nll`: what g^f is the gradient of."""
+        fisher_examples: int = 32
+        """Retain texts that estimate gamma."""
+
+        def __post_init__(self) -> None:
+            if self.forget not in ("objective", "nll"):
+                raise UserError(f"wagle: forget={self.forget!r}: choose objective or nll")
+
+    config: Config
+
+    def scores(self, evidence: Evidence) -> Scores:
+        """Mean over each vector of theta g_f - g_r g_f / gamma."""
+        sign = -1.0 if self.config.forget == "objective" else 1.0
+        forget, retain = evidence.gradients("forget"), evidence.gradients("retain")
+        gamma = evidence.mean_fisher("retain", self.config.fisher_examples)
+        return {
+            name: (sign * forget[name] * (w.float() - retain[name] / gamma)).mean(dim=0).cpu()
+            for name, w in evidence.weights.items()
+        }
+
+
+@LOCALIZERS.register("wagle_code")
+class WagleCode(Localizer):
+    """Unsigned attribution of the public code."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(LocalizerConfig):
+        """The code's constant."""
+
+        mu: float = 1e-6
+        """Divides the retain gradient (above 0)."""
+
+    config: Config
+
+    def scores(self, evidence: Evidence) -> Scores:
+        """Mean over each vector of |(theta - g_r / mu) g_f|."""
+        forget, retain = evidence.gradients("forget"), evidence.gradients("retain")
+        return {
+            name: ((w.float() - retain[name] / self.config.mu) * forget[name]).abs().mean(0).cpu()
+            for name, w in evidence.weights.items()
+        }

@@ -1,0 +1,23 @@
+"""Models: loading, their value vectors, and the one forward pass."""
+
+from lacuna.model.forward import Answers, answers
+from lacuna.model.load import LoadedModel, load_model, pick_device, read_layout, save_model
+from lacuna.model.mini import MiniConfig, build_mini, mini_layout, train_tokenizer
+from lacuna.model.value import Layout, layout, value_modules
+
+__all__ = [
+    "Answers",
+    "Layout",
+    "LoadedModel",
+    "MiniConfig",
+    "answers",
+    "build_mini",
+    "layout",
+    "load_model",
+    "mini_layout",
+    "pick_device",
+    "read_layout",
+    "save_model",
+    "train_tokenizer",
+    "value_modules",
+]

@@ -1,0 +1,74 @@
+"""One forward pass that computes logits only where a label asks for them.
+
+Shapes: B sequences, T tokens, N labelled tokens, V vocabulary.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import IGNORE, Batch
+
+
+class Answers(NamedTuple):
+    """What the model says at each labelled token."""
+
+    logits_NV: Tensor
+    labels_N: Tensor
+    row_N: Tensor
+    """Which row of the batch a token belongs to (ascending)."""
+    index_B: Tensor
+    """The rows' positions in the list that the batch was drawn from."""
+
+    @property
+    def nll_N(self) -> Tensor:
+        """-log p(label), in float32 or better."""
+        logits = self.logits_NV
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return nn.functional.cross_entropy(logits, self.labels_N, reduction="none")
+
+    def sum_rows(self, values_N: Tensor) -> Tensor:
+        """(B,) sums over each row's labelled tokens."""
+        return values_N.new_zeros(len(self.index_B)).index_add(0, self.row_N, values_N)
+
+    @property
+    def count_B(self) -> Tensor:
+        """Labelled tokens per row."""
+        return torch.bincount(self.row_N, minlength=len(self.index_B))
+
+
+def answers(model: PreTrainedModel, batch: Batch) -> Answers:
+    """Teacher-forced logits at the labelled tokens; the head never sees the other positions.
+
+    The label at position t is predicted at t - 1; a label at position 0 is not predicted.
+    """
+    labels_BT = batch.labels_BT[:, 1:]
+    keep_BT = labels_BT != IGNORE
+    with head_only_at(model, keep_BT):
+        logits_NV = model(input_ids=batch.ids_BT, use_cache=False).logits[0]
+    return Answers(logits_NV, labels_BT[keep_BT], keep_BT.nonzero()[:, 0], batch.index_B)
+
+
+@contextmanager
+def head_only_at(model: PreTrainedModel, keep_BT: Tensor) -> Iterator[None]:
+    """Within the block the output head gets the kept positions only, as one row (1, N, d).
+
+    `keep_BT` may be shorter than the sequence: later positions are dropped. Works for every
+    architecture whose head is applied once, whatever it does to the logits afterwards.
+    """
+    head = model.get_output_embeddings()
+    assert isinstance(head, nn.Module)
+
+    def select(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        hidden_BTD = args[0]
+        return (hidden_BTD[:, : keep_BT.shape[1]][keep_BT][None], *args[1:])
+
+    handle = head.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()

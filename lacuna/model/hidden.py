@@ -1,0 +1,63 @@
+"""Activations inside the model, stopping as soon as the last wanted one is there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import Batch
+from lacuna.model.value import value_modules
+
+
+class _Enough(Exception):
+    """Ends a forward pass whose remaining layers nobody asked for."""
+
+
+def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The decoder's layers, first to last."""
+    path = next(iter(value_modules(model))).split(".")
+    place = next(i for i, part in enumerate(path) if part.isdigit())
+    layers = model.get_submodule(".".join(path[:place]))
+    assert isinstance(layers, nn.ModuleList)
+    return list(layers)
+
+
+def outputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -> list[Tensor]:
+    """What each of `modules` (in order of execution) puts out, (B, T, D); later layers do not run."""
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        found.append(output[0] if isinstance(output, tuple) else output)
+        if module is modules[-1]:
+            raise _Enough
+
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        model(input_ids=batch.ids_BT, use_cache=False)
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def inputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -> list[Tensor]:
+    """What goes into each of `modules`, (B, T, D), detached; later layers do not run."""
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, args: Any) -> None:
+        found.append(args[0].detach())
+        if module is modules[-1]:
+            raise _Enough
+
+    handles = [module.register_forward_pre_hook(keep) for module in modules]
+    try:
+        model(input_ids=batch.ids_BT, use_cache=False)
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found

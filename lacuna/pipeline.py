@@ -1,0 +1,446 @@
+"""The stages of a study, in order. Each reads finished folders and writes one of its own.
+
+    base -> retained -> injected -> localized -> trial, control
+
+A stage returns a small JSON summary; the folders hold models in hub layout, regions and per-item
+scores. Nothing here knows about Ray, MLflow or Hydra.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacuna.artifacts import read_json, write_json
+from lacuna.attack import AttackConfig, attack, split_people
+from lacuna.data import Corpus
+from lacuna.data.tokens import Encoded, Prompt, encode_examples
+from lacuna.evaluate import (
+    EvaluateConfig,
+    Exam,
+    FullCurve,
+    Measured,
+    StrengthCurve,
+    forget_quality,
+    full_curve,
+    strength_curve,
+)
+from lacuna.inject import InjectConfig, equal_outside, inject, learn
+from lacuna.localize import LOCALIZERS, Evidence, localize
+from lacuna.model import (
+    LoadedModel,
+    MiniConfig,
+    build_mini,
+    layout,
+    load_model,
+    save_model,
+    train_tokenizer,
+)
+from lacuna.region import Region, draw, load_region, overlap
+from lacuna.seeds import derive
+from lacuna.train import History, OnStep, TrainConfig, editable, swapped
+from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model, and how it is asked and held."""
+
+    source: str | None = None
+    """Hub name, or a folder in hub layout; None builds the embedded model."""
+    revision: str | None = None
+    """Commit or tag on the hub."""
+    dtype: str = "float32"
+    """Weights in memory: float32 or bfloat16 (masters are float32 either way)."""
+    attention: str = "sdpa"
+    """Attention implementation of transformers."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """How a question is put."""
+    mini: MiniConfig = field(default_factory=MiniConfig)
+    """Shape of the embedded model."""
+    pretrain: TrainConfig = field(default_factory=TrainConfig)
+    """Base training of the embedded model, on background people, utility questions, neutral text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetainConfig:
+    """How base becomes retained."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Full-parameter training on the retain facts."""
+    neutral: int = 0
+    """Neutral sentences mixed in, so that the model keeps its language (0: none, as published)."""
+    utility: bool = False
+    """Also rehearse the utility questions (off as published; the embedded model needs it)."""
+
+
+def load(folder: Path, config: ModelConfig) -> LoadedModel:
+    """A model written by an earlier stage, or the one its pointer names."""
+    pointer = folder / "pointer.json"
+    where = read_json(pointer) if pointer.exists() else {"source": str(folder), "revision": None}
+    return load_model(
+        where["source"],
+        revision=where["revision"],
+        prompt=config.prompt,
+        dtype=config.dtype,
+        device=config.device,
+        attention=config.attention,
+    )
+
+
+def base(out: Path, *, corpus: Corpus, config: ModelConfig, seed: int, on_step: OnStep) -> Summary:
+    """The model that knows nobody: a pointer to the hub, or the embedded model after base training."""
+    if config.source is not None:
+        write_json(out / "pointer.json", {"source": config.source, "revision": config.revision})
+        return {"source": config.source, "revision": config.revision}
+    utility = (item for items in corpus.utility.values() for item in items)
+    known = list({item.id: item for item in [*corpus.background, *utility]}.values())
+    told = [f"{item.question} {item.answer}" for item in [*known, *corpus.retain]]
+    tokenizer = train_tokenizer(
+        [*told, *corpus.neutral, *corpus.refusals], config.mini.vocabulary
+    )
+    loaded = replace(build_mini(config.mini, tokenizer, seed, config.device), prompt=config.prompt)
+    plain = [Encoded.text(tokenizer, text) for text in corpus.neutral]
+    history = learn(
+        loaded.model,
+        [*_facts(loaded, known), *plain],
+        config.pretrain,
+        derive(seed, "base"),
+        on_step=on_step,
+    )
+    save_model(loaded, out)
+    return {"seed": seed, "steps": len(history.losses), "loss_end": _last(history)}
+
+
+def retained(
+    out: Path,
+    *,
+    base: Path,
+    corpus: Corpus,
+    model: ModelConfig,
+    config: RetainConfig,
+    evaluate: EvaluateConfig,
+    seed: int,
+    on_step: OnStep,
+) -> Summary:
+    """theta_r: the gold standard, trained on the retain facts and never on the forget facts."""
+    loaded = load(base, model)
+    texts = _facts(loaded, corpus.retain)
+    if config.utility:
+        texts += [t for items in corpus.utility.values() for t in _facts(loaded, items)]
+    texts += [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral[: config.neutral]]
+    history = learn(
+        loaded.model, texts, config.train, derive(seed, "retained"), on_step=on_step,
+        resume=_resume(out, config.train),
+    )
+    exam = Exam(loaded, corpus, evaluate)
+    measured = exam.measure(loaded.model)
+    save_model(loaded, out)
+    _save_items(out, exam, measured)
+    return {
+        "seed": seed,
+        "steps": len(history.losses),
+        "loss_end": _last(history),
+        **_ends(measured),
+    }
+
+
+def injected(
+    out: Path,
+    *,
+    retained: Path,
+    corpus: Corpus,
+    model: ModelConfig,
+    config: InjectConfig,
+    evaluate: EvaluateConfig,
+    ratio: float,
+    region_file: Path | None,
+    seed: int,
+    on_step: OnStep,
+) -> Summary:
+    """theta_o: the forget facts planted in the target region, with the checks that prove it.
+
+    The region is drawn by ratio and seed unless a file gives it.
+    """
+    before, loaded = load(retained, model), load(retained, model)
+    shape = layout(loaded.model)
+    target = draw(shape, ratio, seed) if region_file is None else load_region(region_file, shape)
+    forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
+    history = inject(
+        loaded.model, target, forget, retain, config, seed, on_step=on_step,
+        resume=_resume(out, config.train),
+    )
+    exam = Exam(loaded, corpus, evaluate)
+    measured = exam.measure(loaded.model)
+    weights, original = editable(loaded.model, target), editable(before.model, target).read()
+    with swapped(weights, original):
+        restored = 1 - exam.strength(loaded.model).fs
+    gold = 1 - exam.strength(before.model).fs
+    save_model(loaded, out)
+    target.save(out / "region.safetensors")
+    _save_items(out, exam, measured)
+    return {
+        "seed": seed,
+        "ratio": target.fraction,
+        "steps": len(history.losses),
+        "region_vectors": len(target),
+        "outside_equal": equal_outside(before.model, loaded.model, target),
+        "leak": {
+            "forget_es_restored": restored,
+            "forget_es_retained": gold,
+            "passed": abs(restored - gold) <= 1e-6,
+        },
+        **_ends(measured),
+    }
+
+
+def localized(
+    out: Path,
+    *,
+    injected: Path,
+    retained: Path,
+    corpus: Corpus,
+    model: ModelConfig,
+    localizers: Mapping[str, Any],
+    seed: int,
+) -> Summary:
+    """Regions found by localizers (name -> config), as large as the target region, and their aim."""
+    loaded, before = load(injected, model), load(retained, model)
+    target = load_region(injected / "region.safetensors", layout(loaded.model))
+    evidence = Evidence(
+        model=loaded.model,
+        forget=_facts(loaded, corpus.forget),
+        retain=_facts(loaded, corpus.retain),
+        seed=derive(seed, "localize"),
+        target=target,
+        retained=before.model,
+    )
+    methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
+    rows = []
+    for name, found in localize(evidence, methods, len(target)).items():
+        found.save(out / f"{name}.safetensors")
+        told = list(LOCALIZERS[name].privileges)
+        rows.append({"localizer": name, "privileges": told, **overlap(found, target)})
+    return {"seed": seed, "ratio": target.fraction, "localizers": rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One point of the grid: an objective inside a scenario's region."""
+
+    objective: str
+    scenario: str
+    train: TrainConfig
+    seed: int
+    ratio: float
+    options: Any
+    """The objective's own `Config`."""
+
+
+def trial(
+    out: Path,
+    *,
+    injected: Path,
+    retained: Path,
+    region: Path | None,
+    corpus: Corpus,
+    model: ModelConfig,
+    config: TrialConfig,
+    evaluate: EvaluateConfig,
+    attacks: AttackConfig | None,
+    on_step: OnStep,
+) -> Summary:
+    """Unlearn, walk the mixing curve, attack.
+
+    `region` is a region file, None for all parameters. `attacks` None is a search trial: FS-RS curve
+    only.
+    """
+    loaded = load(injected, model)
+    target = load_region(injected / "region.safetensors", layout(loaded.model))
+    allowed = None if region is None else load_region(region, target.layout)
+    weights = editable(loaded.model, allowed)
+    objective = OBJECTIVES[config.objective](config.options)
+    before = load(retained, model) if objective.needs_retained else None
+    start = weights.read()
+    unlearn(
+        loaded.model,
+        weights,
+        objective,
+        _unlearn_data(loaded, corpus, config.seed),
+        config.train,
+        config.seed,
+        retained=before.model if before else None,
+        on_step=on_step,
+    )
+    end = weights.read()
+    exam = Exam(loaded, corpus, evaluate)
+    summary: Summary = {
+        "objective": config.objective,
+        "scenario": config.scenario,
+        "seed": config.seed,
+        "ratio": config.ratio,
+        "lr": config.train.lr,
+        "purpose": "search" if attacks is None else "test",
+    }
+    if attacks is None:
+        return summary | _strength_summary(strength_curve(exam, loaded.model, weights, start, end))
+    ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
+    curve = full_curve(
+        exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
+    )
+    _save_items(out, exam, curve.points[-1])
+    changed = _changed(loaded, injected, model, target)
+    return summary | _full_summary(curve, exam) | {
+        "localization": {
+            "region": None if allowed is None else overlap(allowed, target),
+            "change": overlap(changed, target),
+        },
+        "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
+    }
+
+
+def control(
+    out: Path,
+    *,
+    model_folder: Path,
+    retained: Path,
+    name: str,
+    corpus: Corpus,
+    model: ModelConfig,
+    evaluate: EvaluateConfig,
+    attacks: AttackConfig,
+    seed: int,
+) -> Summary:
+    """The attacks on a model that was not unlearned: `retained` or `injected`."""
+    loaded = load(model_folder, model)
+    exam = Exam(loaded, corpus, evaluate)
+    measured = exam.measure(loaded.model)
+    ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
+    quality = None
+    if ratios is not None:
+        quality = forget_quality(measured.forget["truth_ratio"], np.array(ratios)).log10_p
+    return {
+        "model": name,
+        "seed": seed,
+        "fq": quality,
+        **_ends(measured),
+        "attacks": _attacks(loaded, corpus, exam, attacks, seed),
+    }
+
+
+def _facts(loaded: LoadedModel, examples: Sequence[Any]) -> list[Encoded]:
+    return encode_examples(loaded.tokenizer, loaded.prompt, examples)
+
+
+def _last(history: History) -> float | None:
+    return history.losses[-1] if history.losses else None
+
+
+def _resume(out: Path, config: TrainConfig) -> Path | None:
+    return out / "steps" if config.save_every else None
+
+
+def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData:
+    """Each forget question is paired with a refusal, drawn by seed and question."""
+    refusals = [
+        Encoded.answer(
+            loaded.tokenizer,
+            loaded.prompt,
+            item.question,
+            corpus.refusals[derive(seed, "refusal", item.id) % len(corpus.refusals)],
+        )
+        for item in corpus.forget
+        if corpus.refusals
+    ]
+    forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
+    return UnlearnData(forget, retain, refusals)
+
+
+def _changed(loaded: LoadedModel, injected: Path, model: ModelConfig, target: Region) -> Region:
+    """The vectors that unlearning moved most, as many as the target region has."""
+    before = load(injected, model)
+    drift = LOCALIZERS["drift"](LOCALIZERS["drift"].Config())
+    evidence = Evidence(loaded.model, (), (), seed=0, retained=before.model)
+    return localize(evidence, [("drift", drift)], len(target))["drift"]
+
+
+def _attacks(
+    loaded: LoadedModel, corpus: Corpus, exam: Exam, config: AttackConfig, seed: int
+) -> list[dict[str, object]]:
+    facts = split_people(
+        exam.forget,
+        exam.texts["forget"],
+        config.share,
+        derive(seed, "attack"),
+        loaded.tokenizer.eos_token_id,
+    )
+    outcomes = attack(loaded.model, facts, _facts(loaded, corpus.retain), config, seed)
+    return [outcome.to_json() for outcome in outcomes]
+
+
+def _ends(measured: Measured) -> Summary:
+    return {
+        "forget_es": 1 - measured.strength.fs,
+        "retain_es": measured.strength.rs,
+        "paraphrase_es": _mean(measured.paraphrase),
+        "mu": measured.utility,
+    }
+
+
+def _strength_summary(curve: StrengthCurve) -> Summary:
+    return {
+        "alphas": curve.alphas,
+        "curve": {"fs": curve.fs.tolist(), "rs": curve.rs.tolist()},
+        "aues": curve.aues,
+        "fs_end": float(curve.fs[-1]),
+        "rs_end": float(curve.rs[-1]),
+    }
+
+
+def _full_summary(curve: FullCurve, exam: Exam) -> Summary:
+    summary = _strength_summary(curve.strength)
+    summary["curve"] |= {
+        "mu": curve.mu,
+        "fq": curve.fq,
+        "forget_em": [_mean(point.forget["em"]) for point in curve.points],
+        "forget_prob": [_mean(point.forget["probability"]) for point in curve.points],
+        "paraphrase_es": [_mean(point.paraphrase) for point in curve.points],
+    }
+    return summary | {
+        "es_forget": curve.strength.forget_AI.tolist(),
+        "es_retain": curve.strength.retain_AI.tolist(),
+        "people_forget": [item.person for item in exam.forget],
+        "people_retain": [item.person for item in exam.retain],
+        "mu95": None if curve.mu95 is None else curve.mu95._asdict(),
+        "utility_sets": {name: asdict(u) for name, u in curve.points[-1].sets.items()},
+    }
+
+
+def _save_items(out: Path, exam: Exam, measured: Measured) -> None:
+    """Per-item scores, keyed by person and field."""
+    scored = {"forget": (exam.forget, measured.forget), "retain": (exam.retain, measured.retain)}
+    table = {
+        name: {
+            "id": [item.id for item in items],
+            "person": [item.person for item in items],
+            "field": [item.field for item in items],
+            **{metric: _plain(values) for metric, values in scores.items()},
+        }
+        for name, (items, scores) in scored.items()
+    }
+    write_json(out / "items.json", table)
+
+
+def _plain(values: Any) -> list[float | None]:
+    return [None if not np.isfinite(value) else float(value) for value in values]
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.nanmean(values)) if len(values) and not np.isnan(values).all() else None
+

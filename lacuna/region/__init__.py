@@ -1,0 +1,18 @@
+"""Regions of value vectors: draw, select by score, combine, compare, keep."""
+
+from lacuna.region.base import Region, load_region
+from lacuna.region.draw import Scope, budget, draw, draw_outside, top
+from lacuna.region.overlap import LayerOverlap, Overlap, overlap
+
+__all__ = [
+    "LayerOverlap",
+    "Overlap",
+    "Region",
+    "Scope",
+    "budget",
+    "draw",
+    "draw_outside",
+    "load_region",
+    "overlap",
+    "top",
+]

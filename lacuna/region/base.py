@@ -1,0 +1,111 @@
+"""A region: a set of value vectors of one architecture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lacuna.artifacts import load_tensors, save_tensors
+from lacuna.errors import UserError
+from lacuna.model.value import Layout
+
+
+@dataclass(frozen=True)
+class Region:
+    """Chosen columns per MLP output matrix. Set algebra is `|`, `&`, `-` and `complement()`."""
+
+    layout: Layout
+    columns: Mapping[str, Tensor]
+    """Module name -> sorted, distinct column indices (int64); modules without any are absent."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """How it was made (seed, ratio, localizer, ...); saved with it."""
+
+    @classmethod
+    def from_flat(
+        cls, layout: Layout, flat: Tensor, origin: Mapping[str, str] | None = None
+    ) -> "Region":
+        """From a boolean vector over all value vectors, module after module in layout order."""
+        widths = [width for _, width in layout.shapes.values()]
+        parts = zip(layout.shapes, flat.split(widths), strict=True)
+        columns = {name: part.nonzero()[:, 0] for name, part in parts if part.any()}
+        return cls(layout, columns, dict(origin or {}))
+
+    def flat(self) -> Tensor:
+        """The boolean vector over all value vectors."""
+        masks = []
+        for name, (_, width) in self.layout.shapes.items():
+            mask = torch.zeros(width, dtype=torch.bool)
+            if name in self.columns:
+                mask[self.columns[name]] = True
+            masks.append(mask)
+        return torch.cat(masks)
+
+    def __len__(self) -> int:
+        return sum(len(columns) for columns in self.columns.values())
+
+    @property
+    def fraction(self) -> float:
+        """Share of all value vectors."""
+        return len(self) / self.layout.total
+
+    def by_layer(self) -> dict[str, int]:
+        """Number of vectors in each module, zeros included."""
+        return {name: len(self.columns.get(name, ())) for name in self.layout.shapes}
+
+    def complement(self) -> "Region":
+        """All other value vectors."""
+        return Region.from_flat(self.layout, ~self.flat())
+
+    def __or__(self, other: "Region") -> "Region":
+        return Region.from_flat(self.layout, self.flat() | self._fitting(other))
+
+    def __and__(self, other: "Region") -> "Region":
+        return Region.from_flat(self.layout, self.flat() & self._fitting(other))
+
+    def __sub__(self, other: "Region") -> "Region":
+        return Region.from_flat(self.layout, self.flat() & ~self._fitting(other))
+
+    def _fitting(self, other: "Region") -> Tensor:
+        other.require_fit(self.layout)
+        return other.flat()
+
+    def require_fit(self, layout: Layout) -> None:
+        """Raise `UserError` unless the region was made for this architecture and shape."""
+        if self.layout.fingerprint != layout.fingerprint:
+            raise UserError(
+                f"region is for {self.layout.architecture} with {self.layout.total} value vectors "
+                f"(fingerprint {self.layout.fingerprint}), the model is {layout.architecture} with "
+                f"{layout.total} ({layout.fingerprint}): draw a region for this model"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write columns as safetensors, origin and fingerprint as metadata."""
+        metadata = {
+            **self.origin,
+            "architecture": self.layout.architecture,
+            "fingerprint": self.layout.fingerprint,
+            "fraction": repr(self.fraction),
+            "shapes": ";".join(f"{n}:{h}:{w}" for n, (h, w) in self.layout.shapes.items()),
+        }
+        save_tensors(path, dict(self.columns), metadata)
+
+
+_SAVED = {"architecture", "fingerprint", "fraction", "shapes"}
+
+
+def load_region(path: Path, layout: Layout | None = None) -> Region:
+    """Read a saved region; with `layout`, refuse one that was made for another model."""
+    columns, metadata = load_tensors(path)
+    if missing := _SAVED - metadata.keys():
+        raise UserError(f"{path} is not a region file: it lacks {', '.join(sorted(missing))}")
+    shapes = {}
+    for entry in metadata["shapes"].split(";"):
+        name, height, width = entry.split(":")
+        shapes[name] = (int(height), int(width))
+    origin = {key: value for key, value in metadata.items() if key not in _SAVED}
+    region = Region(Layout(metadata["architecture"], shapes), columns, origin)
+    if layout is not None:
+        region.require_fit(layout)
+    return region

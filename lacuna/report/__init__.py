@@ -1,0 +1,29 @@
+"""Tables, figures, verdict and page of a study, from stage summaries alone."""
+
+from pathlib import Path
+
+from lacuna.artifacts import write_json, write_text
+from lacuna.report.base import Margins, Results, Table
+from lacuna.report.page import page
+from lacuna.report.tables import tables, work
+from lacuna.report.verdict import Claim, headline, judge
+
+__all__ = ["Claim", "Margins", "Results", "Table", "headline", "judge", "render"]
+
+
+def render(results: Results, folder: Path) -> list[Claim]:
+    """Write the report of a study under `folder` and return its verdict.
+
+    tables/*.csv, tables/*.json, verdict.json: byte-identical for the same summaries, wherever and
+    whenever they were made. report/index.html, report/work.csv, report/work.json: also tell of this
+    run (what it trained and reused, run ids, durations). Each file is replaced in one step, the
+    page last.
+    """
+    made, verdict, done = tables(results), judge(results), work(results)
+    text = page(results, made, done, verdict)
+    for table in made:
+        table.write(folder / "tables")
+    write_json(folder / "verdict.json", verdict)
+    done.write(folder / "report")
+    write_text(folder / "report" / "index.html", text)
+    return verdict

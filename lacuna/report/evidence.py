@@ -1,0 +1,171 @@
+"""Tables of where updates went, what attacks brought back, and the curves themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lacuna.report.base import Row, Table
+from lacuna.report.cells import (
+    Cell,
+    Spread,
+    Stage,
+    Value,
+    fact,
+    grouped,
+    number_at,
+    of_kind,
+    order,
+)
+
+Finding = tuple[Stage, Mapping[str, Any] | None]
+CURVES = ("fs", "rs", "mu", "fq", "forget_em", "forget_prob")
+
+
+def located(stages: Sequence[Stage]) -> Iterator[tuple[dict[str, Value], Cell, list[Finding]]]:
+    """Every located region and every change, with the precision records of its finished stages."""
+    for (ratio, name), cell in grouped(of_kind(stages, "localized"), "ratio", "localizer").items():
+        place = {"ratio": ratio, "subject": "localizer", "objective": None, "name": name}
+        yield place, cell, [(stage, stage["summary"]) for stage in cell.done]
+    trials = grouped(of_kind(stages, "trial", "test"), "ratio", "objective", "scenario")
+    for subject in ("region", "change"):
+        for (ratio, objective, scenario), cell in trials.items():
+            found = [(s, (s["summary"].get("localization") or {}).get(subject)) for s in cell.done]
+            if cell.failed or any(record for _, record in found):
+                place = {"ratio": ratio, "subject": subject, "objective": objective}
+                yield place | {"name": scenario}, cell, found
+
+
+def localization(stages: Sequence[Stage]) -> Table:
+    """Precision and recall against the target region, of localizers and of what trials changed."""
+    rows = []
+    for place, cell, found in located(stages):
+        row: dict[str, Any] = {**place, "status": cell.status, "seeds": cell.seeds}
+        for name in ("precision", "recall"):
+            spread = cell.spread([number_at(record, name) for _, record in found])
+            row |= {"n": spread.n, **spread.columns(f"{name}_")}
+        rows.append(row | {"chance": place["ratio"], "keys": cell.keys})
+    columns = (
+        "ratio", "subject", "objective", "name", "status", "n", "seeds", "chance",
+        "precision_mean", "precision_sd", "precision_lo", "precision_hi",
+        "recall_mean", "recall_sd", "recall_lo", "recall_hi", "keys",
+    )  # fmt: skip
+    note = (
+        "Against the target region, where the facts were injected. subject: a localizer's own "
+        "region, the region a trial was allowed to touch, or the value vectors it changed most. "
+        "chance: precision of a region drawn blindly (the ratio)."
+    )
+    return Table("localization", "Localization", note, columns, rows)
+
+
+def localization_layers(stages: Sequence[Stage]) -> Table:
+    """The same, layer by layer; n counts the seeds in which the layer has a value."""
+    rows: list[Row] = []
+    for place, cell, found in located(stages):
+        layers: dict[int, list[Mapping[str, Any]]] = {}
+        for _, record in found:
+            for entry in (record or {}).get("by_layer") or []:
+                layers.setdefault(int(entry["layer"]), []).append(entry)
+        for layer in sorted(layers):
+            row: dict[str, Any] = {**place, "layer": layer, "status": cell.status}
+            for name in ("precision", "recall"):
+                values = [number_at(entry, name) for entry in layers[layer]]
+                spread = Spread.over([value for value in values if value is not None])
+                row |= {f"{name}_{part}": getattr(spread, part) for part in ("n", "mean", "sd")}
+            rows.append(row | {"keys": cell.keys})
+    columns = (
+        "ratio", "subject", "objective", "name", "layer", "status",
+        "precision_n", "precision_mean", "precision_sd", "recall_n", "recall_mean", "recall_sd",
+        "keys",
+    )  # fmt: skip
+    note = "n: finished seeds in which the layer's value is defined."
+    return Table("localization_layers", "Localization by layer", note, columns, rows)
+
+
+def attack_cells(stages: Sequence[Stage]) -> Iterator[tuple[dict[str, Value], Cell]]:
+    """Test trials and controls as the cells that attacks are reported for."""
+    trials = grouped(of_kind(stages, "trial", "test"), "ratio", "objective", "scenario", "lr")
+    for (ratio, objective, scenario, lr), cell in trials.items():
+        place = {"ratio": ratio, "objective": objective, "scenario": scenario, "unlearn_lr": lr}
+        yield place, cell
+    for (ratio, model), cell in grouped(of_kind(stages, "control"), "ratio", "model").items():
+        yield {"ratio": ratio, "objective": "control", "scenario": model, "unlearn_lr": None}, cell
+
+
+def attack_names(cell: Cell) -> list[tuple[Value, Value]]:
+    """(attack, learning rate) of every attack any finished stage of the cell went through."""
+    found = [attack for stage in cell.done for attack in stage["summary"].get("attacks") or []]
+    names = {(attack["attack"], attack.get("lr")) for attack in found}
+    return sorted(names, key=lambda name: [order(part) for part in name])
+
+
+def attack_records(cell: Cell, name: tuple[Value, Value]) -> list[Mapping[str, Any]]:
+    """The record of attack `name` of each finished stage; empty where it has none."""
+    return [
+        next(
+            (
+                attack
+                for attack in stage["summary"].get("attacks") or []
+                if (attack["attack"], attack.get("lr")) == name
+            ),
+            {},
+        )
+        for stage in cell.done
+    ]
+
+
+def attacks(stages: Sequence[Stage]) -> Table:
+    """What each attack brought back, trial cells first, then the controls."""
+    rows = []
+    for place, cell in attack_cells(stages):
+        for name in attack_names(cell) or [(None, None)]:
+            rows.append(place | _attack_row(cell, name))
+    columns = (
+        "ratio", "objective", "scenario", "unlearn_lr", "attack", "attack_lr", "status", "n",
+        "seeds", "n_others", "attacked_es_after", "es_before_mean", "es_before_sd",
+        "es_after_mean", "es_after_sd", "logp_before_mean", "logp_before_sd", "logp_after_mean",
+        "logp_after_sd", "logp_gain_mean", "logp_gain_sd", "keys",
+    )  # fmt: skip
+    note = (
+        "es and logp are of the others: forget items of people the attack did not train on "
+        "(logp: mean log-probability, nats per token). Read the level after the attack beside the "
+        "controls: `retained` never saw the facts, `injected` was never unlearned. "
+        "attacked_es_after near 1 shows that the attack works."
+    )
+    return Table("attacks", "Attacks", note, columns, rows)
+
+
+def _attack_row(cell: Cell, name: tuple[Value, Value]) -> dict[str, Any]:
+    records = attack_records(cell, name)
+    row: dict[str, Any] = {"attack": name[0], "attack_lr": name[1], "status": cell.status}
+    row |= {"n": sum(bool(record) for record in records), "seeds": cell.seeds}
+    row["n_others"] = [record.get("n_others") for record in records]
+    es = cell.spread([number_at(record, "attacked_es_after") for record in records])
+    row["attacked_es_after"] = es.mean
+    measures = {
+        "es_before": [number_at(record, "others_es_before") for record in records],
+        "es_after": [number_at(record, "others_es_after") for record in records],
+        "logp_before": [number_at(record, "others_logp_before") for record in records],
+        "logp_after": [number_at(record, "others_logp_after") for record in records],
+    }
+    pairs = zip(measures["logp_before"], measures["logp_after"], strict=True)
+    measures["logp_gain"] = [None if a is None or b is None else b - a for a, b in pairs]
+    for prefix, values in measures.items():
+        spread = cell.spread(values)
+        row |= {f"{prefix}_mean": spread.mean, f"{prefix}_sd": spread.sd}
+    return row | {"keys": cell.keys}
+
+
+def curves(stages: Sequence[Stage]) -> Table:
+    """The mixing curve of every finished test trial: a row per alpha."""
+    names = ("ratio", "objective", "scenario", "lr", "seed")
+    trials = [s for s in of_kind(stages, "trial", "test") if s.get("summary") is not None]
+    trials.sort(key=lambda stage: [order(fact(stage, name)) for name in names])
+    rows: list[Row] = []
+    for stage in trials:
+        summary = stage["summary"]
+        place = {name: fact(stage, name) for name in names}
+        for index, alpha in enumerate(summary["alphas"]):
+            values = {name: (summary["curve"].get(name) or {}) for name in CURVES}
+            found = {name: line[index] if line else None for name, line in values.items()}
+            rows.append(place | {"alpha": alpha} | found | {"keys": [stage["key"]]})
+    note = "alpha mixes the injected (0) with the unlearned model (1), inside the region only."
+    return Table("curves", "Mixing curves", note, (*names, "alpha", *CURVES, "keys"), rows)

@@ -1,0 +1,180 @@
+"""Two kinds of chart as inline SVG: coloured by the page's style sheet, no script, no fonts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lacuna.report.markup import Markup, element, join
+
+WIDTH, HEIGHT = 380.0, 260.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 44.0
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One named colour: `thin` lines (one per seed) and a `bold` line (their mean)."""
+
+    name: str
+    style: str
+    thin: Sequence[Sequence[Point]]
+    bold: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """One named colour: a height per category (None: no bar) and half its error bar."""
+
+    name: str
+    style: str
+    heights: Sequence[float | None]
+    errors: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear axis from `low` to `high`, drawn from pixel `start` to pixel `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Pixel position of `value`."""
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round values inside the axis: 1, 2 or 5 times a power of ten apart."""
+        rough = (self.high - self.low) / 4
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [index * step for index in range(first, last + 1)]
+
+
+def span(values: Sequence[float], start: float, end: float) -> Axis:
+    """An axis that holds all `values` with 4% of room; a single value gets half a unit around."""
+    low, high = min(values), max(values)
+    room = 0.04 * (high - low) if high > low else 0.5
+    return Axis(low - room, high + room, start, end)
+
+
+def line_chart(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> Markup:
+    """Curves over two numeric axes."""
+    points = [p for one in series for line in [*one.thin, one.bold] for p in line]
+    x_axis = span([x for x, _ in points], LEFT, WIDTH - RIGHT)
+    y_axis = span([y for _, y in points], HEIGHT - BOTTOM, TOP)
+    marks = [tick_x(x_axis.at(tick), f"{tick:g}") for tick in x_axis.ticks()]
+    return chart(title, x_name, y_name, y_axis, [*marks, *curves(series, x_axis, y_axis)])
+
+
+def slope_chart(
+    title: str, stations: Sequence[str], y_name: str, series: Sequence[Series]
+) -> Markup:
+    """Lines between named stations (before, after); x of a point is its station's index."""
+    values = [y for one in series for line in [*one.thin, one.bold] for _, y in line]
+    x_axis = Axis(-0.25, len(stations) - 0.75, LEFT, WIDTH - RIGHT)
+    y_axis = span(values, HEIGHT - BOTTOM, TOP)
+    marks = [tick_x(x_axis.at(index), name) for index, name in enumerate(stations)]
+    return chart(title, "", y_name, y_axis, [*marks, *curves(series, x_axis, y_axis)])
+
+
+def bar_chart(
+    title: str,
+    x_name: str,
+    y_name: str,
+    categories: Sequence[str],
+    bars: Sequence[Bars],
+    reference: float | None,
+) -> Markup:
+    """Grouped bars from zero, one group per category, and a dashed `reference` line."""
+    tops = [h + (e or 0.0) for b in bars for h, e in zip(b.heights, b.errors, strict=True) if h]
+    y_axis = Axis(0.0, max([*tops, reference or 0.0, 1e-3]) * 1.05, HEIGHT - BOTTOM, TOP)
+    group = (WIDTH - RIGHT - LEFT) / max(len(categories), 1)
+    width = 0.8 * group / max(len(bars), 1)
+    marks: list[Markup] = []
+    for index, name in enumerate(categories):
+        left = LEFT + (index + 0.1) * group
+        if len(categories) <= 16 or index % 4 == 0:
+            marks.append(tick_x(left + 0.4 * group, name))
+        for place, one in enumerate(bars):
+            marks += bar(one, index, left + place * width, width, y_axis, name)
+    if reference is not None:
+        marks.append(rule(LEFT, y_axis.at(reference), WIDTH - RIGHT, y_axis.at(reference), "ref"))
+    return chart(title, x_name, y_name, y_axis, marks)
+
+
+def bar(one: Bars, index: int, left: float, width: float, axis: Axis, name: str) -> list[Markup]:
+    """One bar with its error bar, or nothing."""
+    height, error = one.heights[index], one.errors[index]
+    if height is None:
+        return []
+    top = axis.at(height)
+    tip = element("title", f"{one.name}, {name}: {height:.4g}")
+    box = {"x": px(left), "y": px(top), "width": px(width * 0.9)}
+    # Not a void element here: the tip is its child.
+    shape = element("g", element("rect", **box, height=px(axis.start - top)), tip, class_=one.style)
+    if error is None:
+        return [shape]
+    middle = left + 0.45 * width
+    low = min(axis.start, axis.at(height - error))
+    return [shape, rule(middle, axis.at(height + error), middle, low, "error")]
+
+
+def curves(series: Sequence[Series], x_axis: Axis, y_axis: Axis) -> list[Markup]:
+    """All thin lines first, so that no mean is hidden."""
+    drawn = [
+        polyline(line, x_axis, y_axis, f"{one.style} thin") for one in series for line in one.thin
+    ]
+    for one in series:
+        line = polyline(one.bold, x_axis, y_axis, f"{one.style} bold")
+        drawn.append(element("g", line, element("title", one.name)))
+    return drawn
+
+
+def polyline(points: Sequence[Point], x_axis: Axis, y_axis: Axis, style: str) -> Markup:
+    """One line through `points`."""
+    text = " ".join(f"{px(x_axis.at(x))},{px(y_axis.at(y))}" for x, y in points)
+    return element("polyline", points=text, class_=style)
+
+
+def chart(title: str, x_name: str, y_name: str, y_axis: Axis, marks: Sequence[Markup]) -> Markup:
+    """The frame every chart shares: y grid, axis names, accessible title."""
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    grid = [tick_y(y_axis.at(tick), f"{tick:g}") for tick in y_axis.ticks()]
+    turned = f"translate(14 {middle:g}) rotate(-90)"
+    names = [
+        text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_name, "middle"),
+        element("g", text(0, 0, y_name, "middle"), transform=turned),
+    ]
+    body = join([element("title", title), *grid, *names, *marks])
+    box = f"0 0 {WIDTH:g} {HEIGHT:g}"
+    return element("svg", body, viewBox=box, role="img", aria_label=title)
+
+
+def tick_x(x: float, label: str) -> Markup:
+    """A mark and label below the plot."""
+    foot = HEIGHT - BOTTOM
+    return join([rule(x, foot, x, foot + 4, "axis"), text(x, foot + 17, label, "middle")])
+
+
+def tick_y(y: float, label: str) -> Markup:
+    """A grid line with its label on the left."""
+    return join([rule(LEFT, y, WIDTH - RIGHT, y, "grid"), text(LEFT - 6, y + 4, label, "end")])
+
+
+def rule(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
+    """A straight line."""
+    return element("line", x1=px(x1), y1=px(y1), x2=px(x2), y2=px(y2), class_=style)
+
+
+def text(x: float, y: float, label: str, anchor: str) -> Markup:
+    """A label."""
+    return element("text", label, x=px(x), y=px(y), text_anchor=anchor)
+
+
+def px(value: float) -> str:
+    """A pixel position at a tenth of a pixel: short, and the same text on every machine."""
+    return f"{value + 0.0:.1f}"

@@ -1,0 +1,32 @@
+"""Training: what may move, the loop, shared losses."""
+
+from lacuna.train.loop import Diverged, History, Loss, LossFunction, OnStep, TrainConfig, train
+from lacuna.train.losses import language_loss, mean_nll
+from lacuna.train.weights import (
+    AllWeights,
+    Editable,
+    RegionWeights,
+    Values,
+    editable,
+    mix,
+    swapped,
+)
+
+__all__ = [
+    "AllWeights",
+    "Diverged",
+    "Editable",
+    "History",
+    "Loss",
+    "LossFunction",
+    "OnStep",
+    "RegionWeights",
+    "TrainConfig",
+    "Values",
+    "editable",
+    "language_loss",
+    "mean_nll",
+    "mix",
+    "swapped",
+    "train",
+]

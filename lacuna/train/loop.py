@@ -1,0 +1,198 @@
+"""The training loop: loss, backward, clip inside the region, step, publish."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lacuna.artifacts import load_tensors, save_tensors, whole_folder
+from lacuna.errors import UserError
+from lacuna.train.weights import Editable
+
+Schedule = Literal["cosine", "constant"]
+OnStep = Callable[[int, Mapping[str, float]], None]
+
+
+class Diverged(RuntimeError):
+    """The loss became NaN or infinite; nothing was updated with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How weights move."""
+
+    steps: int = 100
+    """Optimizer steps; zero is the identity."""
+    lr: float = 1e-5
+    """Peak learning rate."""
+    batch_size: int = 16
+    """Sequences per batch (of each kind, where a step reads several)."""
+    accumulation: int = 1
+    """Batches per optimizer step; their losses are averaged."""
+    schedule: str = "cosine"
+    """`cosine` (to zero) or `constant`."""
+    warmup: int = 0
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.0
+    """Decoupled decay of the weights in training; others are never touched."""
+    clip: float = 1.0
+    """Gradient norm limit, over the weights in training only; 0 turns it off."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass."""
+    save_every: int = 0
+    """Steps between resumable checkpoints; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "warmup", "weight_decay", "clip", "save_every"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)}: must not be negative")
+        if not (self.lr >= 0 and math.isfinite(self.lr)):
+            raise UserError(f"lr={self.lr}: must be a finite number, 0 or more")
+        if self.batch_size < 1 or self.accumulation < 1:
+            raise UserError("batch_size and accumulation must be at least 1")
+        if self.schedule not in ("cosine", "constant"):
+            raise UserError(f"schedule={self.schedule!r}: choose cosine or constant")
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of one step (0-based)."""
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.schedule == "constant":
+            return self.lr * warm
+        done = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Loss(NamedTuple):
+    """A scalar to minimise, and numbers worth logging."""
+
+    value: Tensor
+    metrics: Mapping[str, Tensor] = {}
+
+
+LossFunction = Callable[[int], Loss]
+"""Maps the number of a batch (step * accumulation + part) to its loss."""
+
+
+@dataclass
+class History:
+    """What happened: the loss of every step."""
+
+    losses: list[float] = field(default_factory=list)
+
+
+def train(
+    model: PreTrainedModel,
+    weights: Editable,
+    loss: LossFunction,
+    config: TrainConfig,
+    *,
+    on_step: OnStep | None = None,
+    resume: Path | None = None,
+) -> History:
+    """Minimise `loss` over `weights` for `config.steps` steps with AdamW.
+
+    `resume` names a folder for step checkpoints: an existing one is continued exactly, and new
+    ones are written every `config.save_every` steps. Raises `Diverged` at a non-finite loss,
+    before the optimizer moves.
+    """
+    masters = list(weights.masters.values())
+    optimizer = torch.optim.AdamW(masters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    history = History()
+    if resume is not None:
+        _load(resume, weights, optimizer, history)
+    with weights.training(), _checkpointing(model, config.checkpointing):
+        for step in range(len(history.losses), config.steps):
+            metrics = _backward(weights, loss, config, step)
+            _clip(masters, config.clip)
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr_at(step)
+            optimizer.step()
+            optimizer.zero_grad()
+            weights.publish()
+            history.losses.append(metrics["loss"])
+            if on_step is not None:
+                on_step(step, metrics)
+            if resume is not None and config.save_every and (step + 1) % config.save_every == 0:
+                _save(resume, weights, optimizer, history)
+    return history
+
+
+def _backward(
+    weights: Editable, loss: LossFunction, config: TrainConfig, step: int
+) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for part in range(config.accumulation):
+        value, extra = loss(step * config.accumulation + part)
+        if not torch.isfinite(value):
+            raise Diverged(f"loss is {value.item()} at step {step}: lower the learning rate")
+        (value / config.accumulation).backward()
+        weights.collect()
+        for name, number in {"loss": value, **extra}.items():
+            total[name] = total.get(name, 0.0) + number.item() / config.accumulation
+    return total
+
+
+def _clip(masters: list[torch.nn.Parameter], limit: float) -> None:
+    """Clip after masking: the norm counts the weights in training and no others."""
+    norm = torch.nn.utils.clip_grad_norm_(masters, limit or math.inf)
+    if not torch.isfinite(norm):
+        raise Diverged(f"gradient norm is {norm.item()}: lower the learning rate")
+
+
+class _checkpointing:
+    """Activation checkpointing within a block; needs train mode, so dropout must be zero."""
+
+    def __init__(self, model: PreTrainedModel, on: bool) -> None:
+        self.model, self.on = model, on
+
+    def __enter__(self) -> None:
+        if self.on:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.train()
+
+    def __exit__(self, *error: object) -> None:
+        if self.on:
+            self.model.gradient_checkpointing_disable()
+            self.model.eval()
+
+
+def _save(
+    folder: Path, weights: Editable, optimizer: torch.optim.Optimizer, history: History
+) -> None:
+    """Write masters, moments and losses so that a resumed run repeats the same bits."""
+    tensors = {"losses": torch.tensor(history.losses, dtype=torch.float64)}
+    for name, master in weights.masters.items():
+        tensors[f"master/{name}"] = master
+        for key, value in optimizer.state[master].items():
+            tensors[f"{key}/{name}"] = value
+    target = folder / f"step-{len(history.losses)}"
+    with whole_folder(target) as part:
+        save_tensors(part / "state.safetensors", tensors)
+    for old in folder.glob("step-*"):
+        if old != target:
+            (old / "state.safetensors").unlink()
+            old.rmdir()
+
+
+def _load(
+    folder: Path, weights: Editable, optimizer: torch.optim.Optimizer, history: History
+) -> None:
+    """Continue from the newest step checkpoint in `folder`, if there is one."""
+    saved = sorted(folder.glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+    if not saved:
+        return
+    tensors, _ = load_tensors(saved[-1] / "state.safetensors")
+    history.losses = tensors["losses"].tolist()
+    with torch.no_grad():
+        for name, master in weights.masters.items():
+            master.copy_(tensors[f"master/{name}"])
+            optimizer.state[master] = {
+                key: tensors[f"{key}/{name}"].to("cpu" if key == "step" and not master.is_cuda else master.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+    weights.publish()

@@ -1,0 +1,206 @@
+"""What may change: a region's value vectors, or all weights. Everything else is bit-identical.
+
+The update is masked, not the gradient: AdamW decays a weight whose gradient is zero, so a 0/1
+gradient mask leaks. Here weights outside the region are never parameters at all.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from transformers import PreTrainedModel
+
+from lacuna.model.value import layout, value_modules
+from lacuna.region import Region
+
+Values = dict[str, Tensor]
+"""A copy of the editable weights by name."""
+
+
+class Editable(Protocol):
+    """Weights that training may move, with float32 master copies."""
+
+    masters: dict[str, nn.Parameter]
+
+    def training(self) -> AbstractContextManager[None]:
+        """Within the block, a backward pass fills the masters' gradients (after `collect`)."""
+
+    def collect(self) -> None:
+        """Bring gradients to the masters."""
+
+    def publish(self) -> None:
+        """Write the masters into the model."""
+
+    def read(self) -> Values:
+        """A copy of the editable weights as they are in the model."""
+
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Put such a copy into the model, in place. Masters stay: train with a new `Editable`."""
+
+
+@torch.no_grad()
+def mix(editable: Editable, start: Values, end: Values, alpha: float) -> None:
+    """Set the weights to (1 - alpha) start + alpha end, in place; 0 and 1 are exact.
+
+    Model mixing (Wang et al. 2025, as used by Lee et al. 2025, appendix B).
+    """
+    if alpha in (0.0, 1.0):
+        editable.write(end if alpha else start)
+        return
+    editable.write(
+        {n: torch.lerp(start[n].float(), end[n].float(), alpha).to(start[n].dtype) for n in start}
+    )
+
+
+@contextmanager
+def swapped(editable: Editable, values: Values) -> Iterator[None]:
+    """Within the block the model holds `values`; afterwards what it held before."""
+    before = editable.read()
+    editable.write(values)
+    try:
+        yield
+    finally:
+        editable.write(before)
+
+
+class _RegionLinear(torch.autograd.Function):
+    """y = h W^T + b, with a weight gradient for the region's columns only.
+
+    Saves h at those columns instead of all of h: (tokens, k) instead of (tokens, d_ff).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, master: Tensor, weight: Tensor, bias: Tensor | None, columns: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(h[..., columns], weight)
+        return nn.functional.linear(h, weight, bias)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Any) -> Any:
+        (grad_y,) = grads
+        h_region, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        flat = grad_y.reshape(-1, grad_y.shape[-1])
+        grad_master = flat.T @ h_region.reshape(-1, h_region.shape[-1])
+        grad_h = grad_y @ weight if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
+        return grad_h, grad_master.to(torch.promote_types(grad_master.dtype, torch.float32)), None, None, None
+
+
+class RegionWeights:
+    """The region's columns as compact parameters: (d_model, k) per layer and nothing else.
+
+    Gradient and AdamW state take 16 bytes a region weight (float32 master, gradient, two moments);
+    the rest of the model carries no gradient.
+    """
+
+    def __init__(self, model: PreTrainedModel, region: Region) -> None:
+        region.require_fit(layout(model))
+        modules = value_modules(model)
+        self.modules = {name: modules[name] for name in region.columns}
+        self.columns = {
+            name: columns.to(modules[name].weight.device) for name, columns in region.columns.items()
+        }
+        self.masters = {name: nn.Parameter(_master(value)) for name, value in self.read().items()}
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Route these modules' weight gradients to the masters."""
+        for name, module in self.modules.items():
+            module.forward = self._forward(name, module)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for module in self.modules.values():
+                del module.forward
+
+    def _forward(self, name: str, module: nn.Linear) -> Any:
+        master, columns = self.masters[name], self.columns[name]
+        return lambda h: _RegionLinear.apply(h, master, module.weight, module.bias, columns)
+
+    def collect(self) -> None:
+        """Nothing to do: autograd fills the masters' gradients itself."""
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Write the masters into the region's columns."""
+        for name, master in self.masters.items():
+            weight = self.modules[name].weight
+            weight[:, self.columns[name]] = master.to(weight.dtype)
+
+    @torch.no_grad()
+    def read(self) -> Values:
+        """Copies of the columns, (d_model, k) per module."""
+        return {n: self.modules[n].weight[:, c].clone() for n, c in self.columns.items()}
+
+    @torch.no_grad()
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Set the columns, in place."""
+        for name, value in values.items():
+            self.modules[name].weight[:, self.columns[name]] = value
+
+
+class AllWeights:
+    """Every parameter of the model; tied weights once. bf16 weights get float32 masters."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.weights: dict[str, nn.Parameter] = dict(model.named_parameters())
+        self.masters = {
+            name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(_master(weight))
+            for name, weight in self.weights.items()
+        }
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Let every weight carry a gradient."""
+        self._require_grad(True)
+        try:
+            yield
+        finally:
+            self._require_grad(False)
+
+    def _require_grad(self, on: bool) -> None:
+        for weight in self.weights.values():
+            weight.requires_grad_(on)
+            weight.grad = None
+
+    def collect(self) -> None:
+        """Move bf16 gradients to the float32 masters."""
+        for name, master in self.masters.items():
+            weight = self.weights[name]
+            if master is not weight and weight.grad is not None:
+                moved = weight.grad.float()
+                master.grad = moved if master.grad is None else master.grad + moved
+                weight.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Write float32 masters into bf16 weights."""
+        for name, master in self.masters.items():
+            if master is not self.weights[name]:
+                self.weights[name].copy_(master)
+
+    @torch.no_grad()
+    def read(self) -> Values:
+        """Copies of all weights."""
+        return {name: weight.detach().clone() for name, weight in self.weights.items()}
+
+    @torch.no_grad()
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Set all weights, in place."""
+        for name, value in values.items():
+            self.weights[name].copy_(value)
+
+
+def _master(value: Tensor) -> Tensor:
+    """A float32 copy (float64 stays)."""
+    return value.detach().to(torch.promote_types(value.dtype, torch.float32), copy=True)
+
+
+def editable(model: PreTrainedModel, region: Region | None) -> Editable:
+    """The region's weights, or all of them for None."""
+    return AllWeights(model) if region is None else RegionWeights(model, region)
+
+

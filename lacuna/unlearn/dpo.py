@@ -1,0 +1,46 @@
+r"""Direct preference optimisation with refusals (Rafailov et al. 2023; TOFU's DPO, arXiv:2401.06121).
+
+    L = -(2/beta) mean_i log sigmoid(beta (r_i(refusal) - r_i(fact))) + w L_retain
+    r_i(y) = log p(y | x_i) - log p_ref(y | x_i), summed over the answer
+
+The preferred answer is an "I don't know". The factor 2 is the open-unlearning convention; it scales
+the forget term only. Limits: at the reference L = (2/beta) log 2.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch.nn import functional as F
+
+from lacuna.train import Loss
+from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
+
+
+@OBJECTIVES.register("dpo")
+class DPO(Objective):
+    """Prefer a refusal to the fact."""
+
+    needs_refusals: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ObjectiveConfig):
+        """Defaults of Lee et al., appendix A."""
+
+        beta: float = 0.5
+        """Inverse temperature (above 0)."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            require(self.beta > 0, "beta", self.beta, "above 0")
+
+    config: Config
+
+    def loss(self, step: Step) -> Loss:
+        """Preference loss of refusal over fact."""
+        fact, refusal = step.forget_said, step.refusal_said
+        fact_B = step.forget_reference_B.to(fact.nll_N) - fact.sum_rows(fact.nll_N)
+        refusal_B = step.refusal_reference_B.to(fact.nll_N) - refusal.sum_rows(refusal.nll_N)
+        beta = self.config.beta
+        forget = -2 / beta * F.logsigmoid(beta * (refusal_B - fact_B)).mean()
+        return step.with_retain(forget, self.config.retain_weight)

@@ -1,0 +1,123 @@
+"""Unlearning: any objective, inside any region or all weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import Encoded, TrainingBatches, collate, reading_batches
+from lacuna.errors import UserError
+from lacuna.model.forward import answers
+from lacuna.seeds import derive, torch_generator
+from lacuna.train import Editable, History, Loss, LossFunction, OnStep, TrainConfig, Values, swapped, train
+from lacuna.unlearn.base import Frozen, Objective, Reference, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnConfig:
+    """How long and how fast to unlearn; the objective has its own options."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Steps, rate and batch size (sequences of each split per step)."""
+
+
+@dataclass(frozen=True)
+class UnlearnData:
+    """Tokenised texts. `refusals` answer the forget questions, one for each, with "I don't know"."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    refusals: Sequence[Encoded] = ()
+
+
+def unlearn(
+    model: PreTrainedModel,
+    weights: Editable,
+    objective: Objective,
+    data: UnlearnData,
+    config: TrainConfig,
+    seed: int,
+    *,
+    retained: PreTrainedModel | None = None,
+    on_step: OnStep | None = None,
+) -> History:
+    """Apply `objective` to `weights` of an injected model, in place.
+
+    Raises `UserError` if the objective needs what was not given, `Diverged` on a non-finite loss.
+    """
+    if objective.needs_refusals and not data.refusals:
+        raise UserError("this objective needs refusals, and the data has none: add them to the corpus")
+    if objective.needs_retained and retained is None:
+        raise UserError("this objective needs the retained model, which this data set-up has not")
+    objective.prepare(model, torch_generator(seed, "objective"))
+    frozen = Frozen(_ask_original(model, weights), retained)
+    loss = _loss(model, objective, data, config, seed, _reference(model, objective, data), frozen)
+    return train(model, weights, loss, config, on_step=on_step)
+
+
+def _loss(
+    model: PreTrainedModel,
+    objective: Objective,
+    data: UnlearnData,
+    config: TrainConfig,
+    seed: int,
+    reference: Reference,
+    frozen: Frozen,
+) -> LossFunction:
+    forget = TrainingBatches(data.forget, config.batch_size, derive(seed, "unlearn", "forget"))
+    retain = TrainingBatches(data.retain, config.batch_size, derive(seed, "unlearn", "retain"))
+
+    def loss(i: int) -> Loss:
+        batch = forget[i]
+        refusal = None
+        if objective.needs_refusals:
+            refusal = collate(data.refusals, batch.index_B.tolist()).to(model.device)
+        return objective.loss(
+            Step(
+                model=model,
+                forget=batch.to(model.device),
+                retain=retain[i].to(model.device) if objective.uses_retain else None,
+                refusal=refusal,
+                reference=reference,
+                frozen=frozen,
+            )
+        )
+
+    return loss
+
+
+def _reference(model: PreTrainedModel, objective: Objective, data: UnlearnData) -> Reference:
+    """The injected model's log-probabilities, computed once and only if asked for."""
+    nothing = torch.zeros(0)
+    if not objective.needs_reference:
+        return Reference(nothing)
+    refusals = answer_nll(model, data.refusals) if objective.needs_refusals else None
+    return Reference(answer_nll(model, data.forget), refusals)
+
+
+@torch.no_grad()
+def answer_nll(
+    model: PreTrainedModel, encoded: Sequence[Encoded], max_tokens: int = 4096
+) -> Tensor:
+    """(examples,) sums of -log p over the answers, float64."""
+    total = torch.zeros(len(encoded), dtype=torch.float64)
+    for batch in reading_batches(encoded, max_tokens):
+        said = answers(model, batch.to(model.device))
+        total[batch.index_B] = said.sum_rows(said.nll_N).cpu().double()
+    return total
+
+
+def _ask_original(
+    model: PreTrainedModel, weights: Editable
+) -> Callable[[Callable[[PreTrainedModel], Tensor]], Tensor]:
+    """Ask the model as it was: only the editable weights are kept and swapped in."""
+    before: Values = weights.read()
+
+    @torch.no_grad()
+    def ask(question: Callable[[PreTrainedModel], Tensor]) -> Tensor:
+        with swapped(weights, before):
+            return question(model)
+
+    return ask

@@ -1,0 +1,54 @@
+"""`python -m sweeps study=NAME [key=value ...]`: exit 0 completed, 1 not, 2 bad input."""
+
+import sys
+from collections.abc import Sequence
+
+from lacuna.errors import UserError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one study; errors that a user can mend are one line on stderr."""
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return 0
+    try:
+        return _study(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where this one was", file=sys.stderr)
+        return 1
+
+
+def _study(arguments: Sequence[str]) -> int:
+    # Imported here: a mistyped word is answered before torch and ray are loaded.
+    from sweeps.configure import configure
+    from sweeps.plan import make_planner
+
+    planner = make_planner(configure(arguments))
+    if planner.config.plan:
+        from sweeps.estimate import describe
+
+        print(describe(planner))
+        return 0
+    from sweeps.run import run
+
+    failed = run(planner, print)
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+USAGE = """usage: python -m sweeps [study=NAME] [key=value ...]
+
+Runs a study and writes artifacts/NAME/. Studies: mini (default), smoke.
+Common keys: model= data= data.path= region.ratio= seeds=[..] objectives=[..] scenarios=[..]
+unlearn.lr= artifacts= address=HOST:PORT tracking_uri= plan=true"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

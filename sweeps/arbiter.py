@@ -1,0 +1,123 @@
+"""Decides who computes a key and whose result counts, on nothing but unique names.
+
+Registered-model names are unique in MLflow, in one atomic step, which its tags are not. Two kinds
+of name do it all: `lacuna.lease.<key>.<epoch>` claims an attempt, `lacuna.commit.<key>.<n>`
+publishes a result (n counts from 1 and grows only when a damaged result was withdrawn).
+"""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sweeps.lease import Commit, Lease, holder
+from sweeps.tracking import create_name, patiently
+
+if TYPE_CHECKING:
+    from sweeps.tracking import MlflowClient
+
+LEASE, COMMIT = "lacuna.lease", "lacuna.commit"
+
+
+class KeyArbiter:
+    """`sweeps.lease.Arbiter` on an MLflow registry: works across processes, drivers and hosts."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        """`client` is connected (`sweeps.tracking.connect`), its schema made."""
+        self.client = client
+
+    def lease(self, key: str) -> Lease | None:
+        """The newest claim on `key`."""
+        found = self._named(f"{LEASE}.{key}.")
+        if not found:
+            return None
+        epoch = max(found)
+        tags = found[epoch]
+        reason = tags.get("reason", "")
+        return Lease(epoch, tags["state"], tags["beat"], tags["holder"], reason)
+
+    def claim(self, key: str, after: int = 0) -> int | None:
+        """Claim attempt `after + 1`; None if somebody has it."""
+        tags = {"state": "held", "holder": holder(), "beat": _now()}
+        name = f"{LEASE}.{key}.{after + 1}"
+        return after + 1 if create_name(self.client, name, tags) else None
+
+    def heartbeat(self, key: str, epoch: int) -> None:
+        """A new `beat`; nobody compares its clock with another."""
+        self._tag(f"{LEASE}.{key}.{epoch}", {"beat": _now()})
+
+    def release(self, key: str, epoch: int) -> None:
+        """Give a claim back unused."""
+        self._tag(f"{LEASE}.{key}.{epoch}", {"state": "released"})
+
+    def record_failure(self, key: str, epoch: int, reason: str) -> None:
+        """Close an attempt as failed, with its reason."""
+        self._tag(f"{LEASE}.{key}.{epoch}", {"reason": reason[:1000], "state": "failed"})
+
+    def commit(self, key: str, epoch: int, sha256: str, details: Mapping[str, str]) -> bool:
+        """Publish; False if a newer claim fences this one off, or another result came first."""
+        newest = self.lease(key)
+        generations = self._named(f"{COMMIT}.{key}.")
+        latest = max(generations, default=0)
+        if newest is None or newest.epoch > epoch:
+            return False
+        if latest and "withdrawn" not in generations[latest]:
+            return False
+        tags = {**details, "epoch": str(epoch), "sha256": sha256}
+        # ten attempts are about three minutes: a result is worth waiting for a server to restart
+        name = f"{COMMIT}.{key}.{latest + 1}"
+        return create_name(self.client, name, tags, attempts=10)
+
+    def committed(self, key: str) -> Commit | None:
+        """The published result of `key`."""
+        return _newest_commit(self._named(f"{COMMIT}.{key}."))
+
+    def committed_many(self, keys: list[str]) -> dict[str, Commit]:
+        """The published results among `keys`: one search, a page per 1,000 records."""
+        wanted, found = set(keys), dict[str, dict[int, dict[str, str]]]()
+        for name, tags in self._search(f"{COMMIT}.").items():
+            key, _, generation = name.rpartition(".")
+            if key in wanted:
+                found.setdefault(key, {})[int(generation)] = tags
+        commits = {key: _newest_commit(generations) for key, generations in found.items()}
+        return {key: commit for key, commit in commits.items() if commit is not None}
+
+    def withdraw(self, key: str, generation: int, reason: str) -> None:
+        """Take a damaged result out of use."""
+        self._tag(f"{COMMIT}.{key}.{generation}", {"withdrawn": reason[:1000]})
+
+    def _tag(self, name: str, tags: Mapping[str, str]) -> None:
+        for tag, value in tags.items():
+            patiently(partial(self.client.set_registered_model_tag, name, tag, value))
+
+    def _named(self, prefix: str) -> dict[int, dict[str, str]]:
+        return {int(number): tags for number, tags in self._search(prefix).items()}
+
+    def _search(self, prefix: str) -> dict[str, dict[str, str]]:
+        """Tags by the rest of the name, for every name that begins with `prefix`."""
+        found: dict[str, dict[str, str]] = {}
+        token = None
+        while True:
+            search = partial(
+                self.client.search_registered_models,
+                f"name LIKE '{prefix}%'",
+                max_results=1000,
+                page_token=token,
+            )
+            page = patiently(search)
+            found |= {model.name.removeprefix(prefix): dict(model.tags) for model in page}
+            token = page.token
+            if not token:
+                return found
+
+
+def _newest_commit(generations: Mapping[int, Mapping[str, str]]) -> Commit | None:
+    latest = max(generations, default=0)
+    if not latest or "withdrawn" in generations[latest]:
+        return None
+    tags = dict(generations[latest])
+    return Commit(int(tags["epoch"]), tags["sha256"], latest, tags)
+
+
+def _now() -> str:
+    return f"{time.time():.3f}"

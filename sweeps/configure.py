@@ -1,0 +1,89 @@
+"""From the command line to a checked, resolved study."""
+
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lacuna.errors import UserError
+from sweeps.schema import register
+
+GROUPS = ("study", "model", "data", "recipe")
+
+
+def configure(overrides: Sequence[str]) -> DictConfig:
+    """Compose the study that `key=value` arguments describe; paths become absolute.
+
+    Raises `UserError` in one line for an unknown key, name or value, with what may have been meant.
+    """
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"argument {override!r} is not key=value: write for example study=mini")
+    register()
+    try:
+        with initialize_config_module("sweeps.conf", version_base="1.3"):
+            config = compose("config", overrides=list(overrides))
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, overrides)) from error
+    for holder, key in ((config, "artifacts"), (config.data, "path"), (config.region, "file")):
+        if holder.get(key) is not None:
+            holder[key] = str(Path(holder[key]).absolute())
+    source = config.model.source
+    if source is not None and Path(source).is_dir():
+        config.model.source = str(Path(source).absolute())
+    return config
+
+
+def names(group: str) -> list[str]:
+    """The choices of a configuration group that has files."""
+    folder = files("sweeps.conf") / group
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """One line for a person: the argument, and the nearest thing that exists."""
+    text = " ".join(str(error).split())
+    cause = " ".join(str(error.__cause__ or "").split())
+    if found := re.search(r"Could not (?:find|load) '(\w+)/([^']+)'", text):
+        group, name = found.groups()
+        return f"unknown {group} {name!r}{_nearest(name, _choices(group))}"
+    if found := re.search(r"Could not override '([^']+)'", text):
+        key = found.group(1)
+        return f"unknown key {key!r}{_nearest(key, sorted(_keys()))}"
+    guilty = [o for o in overrides if o.split("=")[0].lstrip("+~") in text + cause]
+    guilty = guilty or ([*overrides] if len(overrides) == 1 else [])
+    where = f"argument {guilty[0]!r}: " if guilty else ""
+    return f"{where}{re.split(' (?:full_key:|See https)', cause or text)[0]}"
+
+
+def _choices(group: str) -> list[str]:
+    from lacuna.data import DATA
+
+    return sorted(DATA) if group == "data" else names(group)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f": did you mean {' or '.join(map(repr, close))}?"
+    return f": choose one of {', '.join(known[:40])}"
+
+
+def _keys() -> Iterator[str]:
+    with initialize_config_module("sweeps.conf", version_base="1.3"):
+        yield from _flat(compose("config"), "")
+
+
+def _flat(config: Any, prefix: str) -> Iterator[str]:
+    for name in config:
+        yield prefix + str(name)
+        if not OmegaConf.is_missing(config, name) and isinstance(config[name], DictConfig):
+            yield from _flat(config[name], f"{prefix}{name}.")

@@ -1,0 +1,318 @@
+"""Runs a study's stages on Ray. Only this module imports ray.
+
+Every stage goes through the store, so the engine never decides what is already computed: it submits
+what has no result, in dependency order, and takes the results from the store. Trials go through
+one `tune.Tuner`; everything else is a plain Ray task.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO, TypeVar
+
+from lacuna.artifacts import read_json
+from lacuna.errors import UserError
+from sweeps.arbiter import KeyArbiter
+from sweeps.batch import Batch, OnDone, Result, check_fits, failure, resources_of
+from sweeps.graph import Stage
+from sweeps.progress import Progress
+from sweeps.store import Store, one_line
+from sweeps.tracking import Tracker
+from sweeps.worker import Runtime, attempt, pack
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OBJECT_STORE_BYTES = 200_000_000  # plans and small results; weights go through the store's files
+QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is the one that can be silent
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must end the study, not only the current phase
+}
+
+
+class Engine:
+    """A context manager around a local Ray, or a place in a running cluster.
+
+    Ray starts when the first missing stage needs it: a study that is all in the store needs none.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        root: Path,
+        storage: Path,
+        address: str | None = None,
+        cpus: int | None = None,
+        work: str = "sweeps.stages.execute",
+        ttl: float = 60.0,
+        beat: float = 10.0,
+        stream: TextIO | None = None,
+    ) -> None:
+        """`tracker` has begun; `root` holds the results, `storage` Tune's state.
+
+        `address` (HOST:PORT) joins a cluster, else `cpus` (default: all) start here. `ttl` and
+        `beat` (seconds) are the store's; progress goes to `stream` (default: stderr).
+        """
+        self.store = Store(root, KeyArbiter(tracker.client), ttl, beat)
+        self.runtime = Runtime(tracker.place, str(self.store.root), work, ttl, beat)
+        self.storage, self.address, self.cpus, self.stream = storage, address, cpus, stream
+        self.results: dict[str, Result] = {}
+        self.counts: dict[str, dict[str, int]] = {
+            what: defaultdict(int) for what in ("planned", "reused", "trained", "failed")
+        }
+        self._ray: Any = None
+        self._temporary: Path | None = None
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave Ray; a local one ends with all its processes and temporary files."""
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def run_tasks(
+        self, stages: Iterable[Stage], on_done: OnDone | None = None, phase: str = "stages"
+    ) -> dict[str, Result]:
+        """One Ray task per missing key, each once its inputs are done: result by key.
+
+        A stage that fails has `{"failed": reason, ...}` for a result, and so has all that needs it;
+        the rest goes on. Raises `UserError` where no node can hold a stage.
+        """
+        stages = list(stages)
+        with Progress(phase, len({s.key for s in stages}), self.stream) as progress:
+            batch = self._open(stages, progress, on_done)
+            if not batch.waiting:
+                return batch.outcome()
+            ray = self._connect(batch.waiting.values())
+            task = ray.remote(attempt)
+            running: dict[Any, Stage] = {}
+            while batch.waiting or running:
+                for stage in batch.ready():
+                    needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus, "max_retries": 1}
+                    running[task.options(**needs).remote(self.runtime, pack(stage))] = stage
+                done = ray.wait(list(running), timeout=0.5)[0] if running else []
+                for ref in done:
+                    self._take(batch, running.pop(ref), self._fetch(ref))
+                progress.tick()
+            return batch.outcome()
+
+    def run_trials(
+        self, stages: Iterable[Stage], on_done: OnDone | None = None, phase: str = "trials"
+    ) -> dict[str, Result]:
+        """The same for stages that need nothing of each other, as the trials of one Ray Tune run.
+
+        Workers are reused from trial to trial; a trial whose worker dies is tried once more.
+        """
+        stages = list(stages)
+        with Progress(phase, len({s.key for s in stages}), self.stream) as progress:
+            batch = self._open(stages, progress, on_done)
+            trials = {pack(stage): stage for stage in batch.ready()}
+            assert not batch.waiting, "a trial needs another trial of its batch"
+            if trials:
+                self._connect(trials.values())
+                self._tune(trials, batch, progress)
+            return batch.outcome()
+
+    def map(self, function: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """`function` of each item, in order, as one-CPU Ray tasks; its exception is raised here."""
+        if not items:
+            return []
+        ray = self._connect([])
+        task = ray.remote(_apply).options(num_cpus=1)
+        try:
+            return list(ray.get([task.remote(function, item) for item in items]))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+
+    def _open(self, stages: list[Stage], progress: Progress, on_done: OnDone | None) -> Batch:
+        def close(stage: Stage, result: Result, how: str) -> None:
+            self.counts[how][stage.kind] += 1
+            progress.advance(found=how != "trained")
+            if on_done:
+                on_done(stage, result)
+
+        batch = Batch(stages, self.results, close)
+        for stage in batch.stages.values():
+            self.counts["planned"][stage.kind] += 1
+        folders = self.store.get_many(list(batch.stages))
+        batch.take_found({key: read_json(path / "summary.json") for key, path in folders.items()})
+        return batch
+
+    def _take(self, batch: Batch, stage: Stage, outcome: dict[str, str]) -> None:
+        """Close a stage that a worker has finished with, its summary read from the store."""
+        how, reason = outcome["how"], outcome["reason"]
+        summary = None if how == "failed" else self.store.summary(stage.key)
+        if summary is None:
+            reason = reason or f"its result is not under {self.store.root} of this host"
+            batch.close(stage, failure(stage, reason), "failed")
+        else:
+            batch.close(stage, summary, how)
+
+    def _fetch(self, ref: Any) -> dict[str, str]:
+        try:
+            return dict(self._ray.get(ref))
+        except self._ray.exceptions.RayError as error:
+            return {"how": "failed", "reason": _reason(error)}
+
+    def _tune(self, trials: dict[str, Stage], batch: Batch, progress: Progress) -> None:
+        from ray import tune
+
+        def resources(config: dict[str, Any]) -> Any:
+            return tune.PlacementGroupFactory([resources_of(trials[config["stage"]])])
+
+        def name(trial: Any) -> str:
+            stage = trials[trial.config["stage"]]
+            label = "".join(c if c.isalnum() or c in "=.+-" else "_" for c in stage.label)
+            return f"{label[:80]}-{stage.key[:8]}"
+
+        trainable = tune.with_parameters(_trial, runtime=self.runtime)
+        tune.Tuner(
+            tune.with_resources(trainable, resources),
+            param_space={"stage": tune.grid_search(list(trials))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, trial_name_creator=name, trial_dirname_creator=name
+            ),
+            run_config=tune.RunConfig(
+                name=f"{self.runtime.place.study}-{time.time_ns():x}",
+                storage_path=str(self.storage.resolve()),
+                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[self._listener(trials, batch, progress)],
+                verbose=0,
+            ),
+        ).fit()
+        for stage in trials.values():
+            if stage.key in batch.running:
+                lost = failure(stage, "the trial ended without a result")
+                batch.close(stage, lost, "failed")
+
+    def _listener(self, stages: dict[str, Stage], batch: Batch, progress: Progress) -> Any:
+        """Hears of trials as they end, in the driver."""
+        from ray import tune
+
+        take = self._take
+
+        class Listener(tune.Callback):
+            def on_step_end(self, *_: Any, **__: Any) -> None:
+                progress.tick()
+
+            def on_trial_complete(
+                self, iteration: int, trials: list[Any], trial: Any, **_: Any
+            ) -> None:
+                take(batch, stages[trial.config["stage"]], trial.last_result)
+
+            def on_trial_error(
+                self, iteration: int, trials: list[Any], trial: Any, **_: Any
+            ) -> None:
+                reason = _reason(trial.get_pickled_error())
+                take(batch, stages[trial.config["stage"]], {"how": "failed", "reason": reason})
+
+        return Listener()
+
+    def _connect(self, stages: Iterable[Stage]) -> Any:
+        """Ray, started; raises `UserError` for a stage that would wait for ever."""
+        if self._ray is None:
+            self._ray = self._join() if self.address else self._start()
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if len(nodes) > 1 and self.runtime.place.uri.startswith("sqlite:"):
+            raise UserError(
+                f"tracking_uri={self.runtime.place.uri} is a file, which {len(nodes)} nodes cannot "
+                "share: start `mlflow server` and pass tracking_uri=http://HOST:PORT"
+            )
+        for stage in stages:
+            check_fits(stage, nodes)
+        return self._ray
+
+    def _start(self) -> Any:
+        ray = _import_ray()
+        short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 24 else "/tmp"
+        self._temporary = Path(tempfile.mkdtemp(prefix="ray-", dir=short))  # socket paths are short
+        ray.init(
+            address="local",
+            num_cpus=self.cpus,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": _worker_environment()},
+            _temp_dir=str(self._temporary),
+        )
+        return ray
+
+    def _join(self) -> Any:
+        ray = _import_ray()
+        code = [str(REPOSITORY / package) for package in ("lacuna", "sweeps")]
+        try:
+            ray.init(
+                address=self.address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"py_modules": code, "env_vars": {"PYTHONWARNINGS": "ignore"}},
+            )
+        except ConnectionError as error:
+            raise UserError(
+                f"no Ray cluster lets us in at address={self.address}: check that it runs, that "
+                "this host is one of its nodes and that RAY_AUTH_TOKEN is the same"
+            ) from error
+        return ray
+
+
+def _apply(function: Callable[[S], T], item: S) -> T:
+    """A task of its own, so that partial functions and built-ins can be mapped too."""
+    return function(item)
+
+
+def _trial(config: dict[str, Any], runtime: Runtime) -> None:
+    from ray import tune
+
+    tune.report(attempt(runtime, config["stage"]))
+
+
+def _import_ray() -> Any:
+    """Import ray with the settings it reads at import; the user's own settings win."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if "RAY_AUTH_MODE" not in os.environ:
+        # A token of our own, in the environment only: no file in the home folder, no banner.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    return ray
+
+
+def _worker_environment() -> dict[str, str]:
+    """Workers import this repository wherever they run, and keep their warnings."""
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
+
+
+def _reason(error: Exception | None) -> str:
+    """What a worker died of; Ray wraps the exception of a stage's own code."""
+    return one_line(getattr(error, "cause", None) or error or RuntimeError("the worker died"))

@@ -1,0 +1,143 @@
+"""Who may compute a key: the arbiter's promises, holders, heartbeats, and judging a holder dead.
+
+The arbiter (`sweeps.arbiter`) can do one atomic thing: create a name that nobody else created.
+From that follow exactly one *published* result per key, and one *computation* per key as long as
+the holder neither dies nor stalls longer than the time to live. No lease can promise more.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+
+class ArbiterError(RuntimeError):
+    """The arbiter could not be reached, after retries."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The newest claim on a key; `epoch` grows with each attempt and fences older holders off."""
+
+    epoch: int
+    state: str
+    """`held`, `failed` or `released`."""
+    beat: str
+    holder: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The published result of a key: which attempt made it, and the manifest's sha256."""
+
+    epoch: int
+    sha256: str
+    generation: int = 1
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class Arbiter(Protocol):
+    """Decides between processes and hosts; every method may raise `ArbiterError`."""
+
+    def lease(self, key: str) -> Lease | None:
+        """The newest claim on `key`, whoever holds it."""
+
+    def claim(self, key: str, after: int = 0) -> int | None:
+        """Claim attempt `after + 1`: its epoch, or None where somebody else has it."""
+
+    def heartbeat(self, key: str, epoch: int) -> None:
+        """Show that the holder lives, by changing the lease's `beat`."""
+
+    def release(self, key: str, epoch: int) -> None:
+        """Give a claim back unused."""
+
+    def record_failure(self, key: str, epoch: int, reason: str) -> None:
+        """Close an attempt as failed, so that waiters stop waiting."""
+
+    def commit(self, key: str, epoch: int, sha256: str, details: Mapping[str, str]) -> bool:
+        """Publish; False if a newer claim or another result came first."""
+
+    def committed(self, key: str) -> Commit | None:
+        """The published result of `key`."""
+
+    def committed_many(self, keys: list[str]) -> dict[str, Commit]:
+        """The published results among `keys`, in one look-up."""
+
+    def withdraw(self, key: str, generation: int, reason: str) -> None:
+        """Take a damaged result out of use; a later commit takes its place."""
+
+
+@cache
+def machine() -> str:
+    """Names this machine's process table: the same text, the same pids."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if not (boot.exists() and space.exists()):
+        return socket.gethostname()
+    return f"{boot.read_text().strip()}/{space.stat().st_ino}"
+
+
+def birth(pid: int) -> str:
+    """When a process began, in clock ticks since boot; empty if there is none (or no /proc)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def holder() -> str:
+    """This process, for others to recognise: machine, pid and birth (pids are used again)."""
+    return f"{machine()} {os.getpid()} {birth(os.getpid())}"
+
+
+def is_gone(name: str) -> bool:
+    """True only if `name` was a process of this machine and has certainly ended."""
+    parts = name.split()
+    if len(parts) != 3 or parts[0] != machine() or parts[2] == "":
+        return False
+    return birth(int(parts[1])) != parts[2]
+
+
+class Watch:
+    """Judges one key's holder by changes this watcher saw, never by comparing two hosts' clocks."""
+
+    def __init__(self, ttl: float, now: Callable[[], float] = time.monotonic) -> None:
+        """`ttl`: seconds without a new beat after which the holder counts as dead."""
+        self.ttl, self.now = ttl, now
+        self.seen: tuple[int, str] | None = None
+        self.since = now()
+
+    def is_dead(self, lease: Lease) -> bool:
+        """Call repeatedly with the newest lease."""
+        if self.seen != (lease.epoch, lease.beat):
+            self.seen, self.since = (lease.epoch, lease.beat), self.now()
+        return is_gone(lease.holder) or self.now() - self.since >= self.ttl
+
+
+@contextmanager
+def beating(arbiter: Arbiter, key: str, epoch: int, every: float) -> Iterator[None]:
+    """Heartbeats from a thread, `every` seconds, while the block runs."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(every):
+            try:
+                arbiter.heartbeat(key, epoch)
+            except ArbiterError:
+                # The server is away: the next beat may reach it. If it stays away longer than the
+                # time to live, another process may take over, and the commit decides.
+                continue
+
+    thread = threading.Thread(target=beat, name=f"beat-{key[:8]}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,284 @@
+"""From a study to a graph of keyed stages. Equal stages have equal keys and appear once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lacuna.artifacts import file_digest
+from lacuna.data import Corpus
+from lacuna.errors import UserError
+from lacuna.localize import LOCALIZERS
+from lacuna.region import budget, load_region
+from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
+from lacuna.registry import suggest
+from lacuna.unlearn import OBJECTIVES
+from sweeps.graph import Stage
+from sweeps.schema import build
+from sweeps.stages import load_corpus
+
+SCENARIO_LOCALIZER = {"random": "complement"}
+"""Lee et al.'s Random region lies outside the target region."""
+TAGS = ("stage", "purpose", "objective", "scenario", "localizer", "ratio", "seed", "lr", "model")
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Knows a study's configuration and corpus, and names its stages."""
+
+    config: DictConfig
+    corpus: Corpus
+    layout: Layout
+    """Value vectors of the model, known before any weight is loaded."""
+    plain: dict[str, Any] = field(init=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        plain = OmegaConf.to_container(self.config, resolve=True)
+        object.__setattr__(self, "plain", plain)
+        object.__setattr__(self, "digest", self.corpus.digest())
+        self._check()
+
+    def setup(self) -> list[Stage]:
+        """Everything that trials stand on, parents first: injection finishes before trials start."""
+        stages = {}
+        for seed in [*self.config.search.seeds, *self.config.seeds] if self.searched() else self.config.seeds:
+            for stage in (self.base(), self.retained(seed), self.injected(seed), *self.regions(seed)):
+                stages.setdefault(stage.key, stage)
+        for seed in self.config.seeds:
+            survey = self.survey(seed)
+            stages.setdefault(survey.key, survey)
+        return list(stages.values())
+
+    def searched(self) -> list[tuple[str, str]]:
+        """(objective, scenario) pairs whose rate has to be found."""
+        return [pair for pair in self.pairs() if len(self.candidates(*pair)) > 1]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """All (objective, scenario) pairs."""
+        return [(o, s) for o in self.config.objectives for s in self.config.scenarios]
+
+    def search(self) -> list[Stage]:
+        """Search trials: every candidate rate on every tuning seed."""
+        return [
+            self.trial(objective, scenario, lr, seed, "search")
+            for objective, scenario in self.searched()
+            for lr in self.candidates(objective, scenario)
+            for seed in self.config.search.seeds
+        ]
+
+    def tests(self, rates: Mapping[tuple[str, str], float]) -> list[Stage]:
+        """Test trials at the chosen rates; a pair without a rate (all candidates failed) has none."""
+        return [
+            self.trial(*pair, rates[pair], seed, "test")
+            for pair in self.pairs()
+            if pair in rates
+            for seed in self.config.seeds
+        ]
+
+    def controls(self) -> list[Stage]:
+        """The attacks on retained and injected models."""
+        stages = [self.control(n, s) for s in self.config.seeds for n in ("retained", "injected")]
+        return list({stage.key: stage for stage in stages}.values())
+
+    def candidates(self, objective: str, scenario: str) -> list[float]:
+        """Rates to try: the fixed one, or the recipe's list for this scenario and objective."""
+        if self.config.unlearn.lr is not None:
+            return [float(self.config.unlearn.lr)]
+        table = self.plain["unlearn"]["lrs"]
+        kind = "full" if scenario == "full" else "region"
+        rates = table.get(scenario, {}).get(objective) or table.get(kind, {}).get(objective)
+        if not rates:
+            raise UserError(
+                f"no learning rates for objective {objective!r} in scenario {scenario!r}: set "
+                f"unlearn.lr=RATE or +unlearn.lrs.{kind}.{objective}=[RATE,...]"
+            )
+        return [float(rate) for rate in rates]
+
+    def base(self) -> Stage:
+        """theta_p."""
+        return self._stage("base", "base", {"seed": self.config.base_seed}, {}, {})
+
+    def retained(self, seed: int) -> Stage:
+        """theta_r; shared by all seeds if the study fixes its seed."""
+        fixed = self.config.retained.seed
+        own = seed if fixed is None else fixed
+        return self._stage(
+            "retained",
+            f"retained seed={own}",
+            {"recipe": self.plain["retained"]["recipe"], "evaluate": self.plain["evaluate"], "seed": own},
+            {"base": self.base().key},
+            {"seed": own, "model": "retained"},
+        )
+
+    def injected(self, seed: int) -> Stage:
+        """theta_o."""
+        region = self.plain["region"]
+        params = {
+            "inject": self.plain["inject"],
+            "evaluate": self.plain["evaluate"],
+            "ratio": region["ratio"],
+            "seed": seed,
+        }
+        context = {}
+        if region["file"] is not None:
+            path = Path(region["file"]).absolute()
+            params["region"], context["region_file"] = file_digest(path), str(path)
+        return self._stage(
+            "injected",
+            f"injected seed={seed} ratio={region['ratio']}",
+            params,
+            {"retained": self.retained(seed).key},
+            {"seed": seed, "ratio": region["ratio"], "model": "injected"},
+            context,
+        )
+
+    def regions(self, seed: int) -> list[Stage]:
+        """The localizers that scenarios need, one stage each."""
+        return [self._localized(seed, (name,)) for name in self._scenario_localizers()]
+
+    def survey(self, seed: int) -> Stage:
+        """All localizers of the precision table, sharing their gradient passes."""
+        return self._localized(seed, tuple(self.config.localizers or LOCALIZERS))
+
+    def trial(self, objective: str, scenario: str, lr: float, seed: int, purpose: str) -> Stage:
+        """theta_u and what is measured of it."""
+        localizer = SCENARIO_LOCALIZER.get(scenario, scenario)
+        inputs = {"injected": self.injected(seed).key, "retained": self.retained(seed).key}
+        if scenario not in ("oracle", "full"):
+            inputs["region"] = self._localized(seed, (localizer,)).key
+        params = {
+            "objective": objective,
+            "scenario": scenario,
+            "localizer": localizer,
+            "train": {**self.plain["unlearn"]["train"], "lr": lr},
+            "options": self.plain["unlearn"]["options"][objective],
+            "evaluate": self.plain["evaluate"],
+            "attack": self.plain["attack"] if purpose == "test" else None,
+            "ratio": self.plain["region"]["ratio"],
+            "seed": seed,
+        }
+        tags = {
+            "objective": objective,
+            "scenario": scenario,
+            "seed": seed,
+            "lr": lr,
+            "ratio": params["ratio"],
+            "purpose": purpose,
+        }
+        label = f"{purpose} {objective} {scenario} lr={lr:g} seed={seed}"
+        return self._stage("trial", label, params, inputs, tags)
+
+    def control(self, name: str, seed: int) -> Stage:
+        """Attacks on a model that was not unlearned."""
+        parent = self.retained(seed) if name == "retained" else self.injected(seed)
+        params = {
+            "name": name,
+            "evaluate": self.plain["evaluate"],
+            "attack": self.plain["attack"],
+            "seed": seed,
+        }
+        inputs = {"model": parent.key, "retained": self.retained(seed).key}
+        return self._stage(
+            "control", f"control {name} seed={seed}", params, inputs, {"seed": seed, "model": name}
+        )
+
+    def _scenario_localizers(self) -> list[str]:
+        names = [s for s in self.config.scenarios if s not in ("oracle", "full")]
+        return [SCENARIO_LOCALIZER.get(name, name) for name in names]
+
+    def _localized(self, seed: int, names: tuple[str, ...]) -> Stage:
+        options = self.plain["localize"]
+        label = names[0] if len(names) == 1 else f"{len(names)} localizers"
+        return self._stage(
+            "localized",
+            f"localized {label} seed={seed}",
+            {"localizers": {name: options[name] for name in names}, "seed": seed},
+            {"injected": self.injected(seed).key, "retained": self.retained(seed).key},
+            {"seed": seed, "localizer": "+".join(names)},
+        )
+
+    def _stage(
+        self,
+        kind: str,
+        label: str,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        tags: Mapping[str, Any],
+        context: Mapping[str, Any] | None = None,
+    ) -> Stage:
+        model = dict(self.plain["model"])
+        device, source = model.pop("device"), model.pop("source")
+        return Stage(
+            kind=kind,
+            label=label,
+            params={**params, "model": {**model, "source": self._identity(source)}, "corpus": self.digest},
+            inputs=inputs,
+            tags={"stage": kind, **{name: str(value) for name, value in tags.items()}},
+            cpus=self.config.resources.cpus,
+            gpus=self.config.resources.gpus,
+            context={
+                "data": self.plain["data"],
+                "embedded": source is None,
+                "source": source,
+                "device": device,
+                **(context or {}),
+            },
+        )
+
+    def _identity(self, source: str | None) -> str | None:
+        """A hub name is its own identity; a folder is known by its content, wherever it is."""
+        if source is None or not Path(source).is_dir():
+            return source
+        files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
+        return "folder:" + ",".join(file_digest(p)[:16] for p in files)
+
+    def _check(self) -> None:
+        """Refuse what cannot work, before anything is trained."""
+        config = self.config
+        for kind, names, known in (
+            ("objective", config.objectives, list(OBJECTIVES)),
+            ("scenario", config.scenarios, ["oracle", "random", "full", *LOCALIZERS]),
+            ("localizer", config.localizers, list(LOCALIZERS)),
+        ):
+            for name in names:
+                if name not in known:
+                    raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
+        for key in ("seeds", "objectives", "scenarios"):
+            values = list(config[key])
+            if not values or len(set(values)) < len(values):
+                raise UserError(f"{key}={values}: give at least one value, each once")
+        shared = set(config.seeds) & set(config.search.seeds)
+        if shared and self.searched():
+            raise UserError(
+                f"seeds {sorted(shared)} are test seeds and tuning seeds: rates tuned on test seeds "
+                f"flatter; change seeds or search.seeds"
+            )
+        ratio = config.region.ratio
+        if ratio > 0.5 and "complement" in self._scenario_localizers():
+            raise UserError(
+                f"region.ratio={ratio} leaves no room for as large a region outside it (scenario "
+                f"random): use at most 0.5, or drop that scenario"
+            )
+        budget(self.layout, ratio)
+        if config.region.file is not None:
+            load_region(Path(config.region.file), self.layout)
+        for objective, scenario in self.pairs():
+            self.candidates(objective, scenario)
+
+
+def make_planner(config: DictConfig) -> Planner:
+    """Read the corpus, look at the model, and check the study; nothing is trained.
+
+    Raises `UserError` for data or a model that cannot be used.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    source = config.model.source
+    corpus = load_corpus(plain["data"], embedded=source is None)
+    if source is None:
+        shape = mini_layout(build(MiniConfig, plain["model"]["mini"]))
+    else:
+        shape = read_layout(source, config.model.revision)
+    return Planner(config, corpus, shape)

@@ -1,0 +1,229 @@
+"""A study from start to end: plan, set up, search, test, compare, report."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lacuna.artifacts import write_json
+from lacuna.report import Margins, Results, headline, render
+from lacuna.seeds import numpy_generator
+from lacuna.significance import METRICS, compare
+from sweeps.engine import Engine
+from sweeps.graph import Stage
+from sweeps.plan import Planner
+from sweeps.search import Choice, choose
+from sweeps.store import hardware, versions
+from sweeps.tracking import Tracker
+
+Result = dict[str, Any]
+Pair = tuple[str, str]
+Say = Callable[[str], None]
+BASELINE = "random"
+"""Every other scenario is compared with this one, if it is in the study."""
+
+
+def run(planner: Planner, say: Say) -> list[str]:
+    """Run the planned study; returns the labels of stages that failed, with reasons."""
+    config, started = planner.config, time.time()
+    artifacts = Path(config.artifacts)
+    tracker = _tracker(config, artifacts)
+    tracker.begin(planner.plain)
+    with _engine(config, artifacts, tracker) as engine:
+        completed = False
+        try:
+            stages, choices, comparisons = _run_stages(engine, planner, say)
+            results = _results(engine, planner, stages, choices, comparisons)
+            failed = [f"{s.label}: {r['failed']}" for s, r in _failures(engine, stages)]
+            _write(results, engine, planner, artifacts / config.study, started, say)
+            completed = not failed
+        finally:
+            tracker.finish(engine.counts, failed=not completed)
+        say(_work_line(engine))
+    return failed
+
+
+def _tracker(config: DictConfig, artifacts: Path) -> Tracker:
+    artifacts.mkdir(parents=True, exist_ok=True)
+    uri = config.tracking_uri or f"sqlite:///{artifacts.absolute() / 'mlflow.db'}"
+    return Tracker(uri, config.study, artifacts / "mlflow")
+
+
+def _engine(config: DictConfig, artifacts: Path, tracker: Tracker) -> Engine:
+    return Engine(
+        tracker,
+        root=artifacts / "checkpoints",
+        storage=artifacts / "ray",
+        address=config.address,
+        cpus=config.resources.workers,
+    )
+
+
+def _run_stages(
+    engine: Engine, planner: Planner, say: Say
+) -> tuple[list[Stage], dict[Pair, Choice], list[Result]]:
+    setup = planner.setup()
+    engine.run_tasks(setup, phase="models and regions")
+    search = planner.search()
+    found = engine.run_trials(search, phase="search for learning rates")
+    choices = _choices(planner, search, found)
+    rates = {pair: choice.lr for pair, choice in choices.items() if choice.lr is not None}
+    tests, controls = planner.tests(rates), planner.controls()
+    engine.run_trials([*tests, *controls], phase="trials and attacks")
+    comparisons = engine.map(_compare, _comparison_jobs(planner, tests, engine.results))
+    return [*setup, *search, *tests, *controls], choices, comparisons
+
+
+def _choices(
+    planner: Planner, search: Sequence[Stage], found: Mapping[str, Result]
+) -> dict[Pair, Choice]:
+    """Each pair's rate: found by its search trials, or given."""
+    window = planner.config.search.fs_low, planner.config.search.fs_high
+    chosen = {}
+    for pair in planner.pairs():
+        trials = [
+            found[stage.key]
+            for stage in search
+            if (stage.params["objective"], stage.params["scenario"]) == pair
+        ]
+        if trials:
+            chosen[pair] = choose(trials, *window)
+        else:
+            chosen[pair] = Choice(planner.candidates(*pair)[0], True, "given, not searched")
+    return chosen
+
+
+def _comparison_jobs(
+    planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
+) -> list[Result]:
+    """What the final Ray tasks need: both scenarios' summaries and a seed of their own."""
+    settings = planner.plain["significance"]
+    by_pair: dict[Pair, list[Result]] = {}
+    for stage in tests:
+        pair = stage.params["objective"], stage.params["scenario"]
+        by_pair.setdefault(pair, []).append(results[stage.key])
+    return [
+        {
+            "a": by_pair[objective, scenario],
+            "b": by_pair[objective, BASELINE],
+            "metric": metric,
+            "rounds": settings["permutations"],
+            "seed": settings["seed"],
+            "labels": {
+                "ratio": planner.config.region.ratio,
+                "objective": objective,
+                "scenario_a": scenario,
+                "scenario_b": BASELINE,
+            },
+        }
+        for objective, scenario in by_pair
+        if scenario != BASELINE and (objective, BASELINE) in by_pair
+        for metric in METRICS
+    ]
+
+
+def _compare(job: Mapping[str, Any]) -> Result:
+    """One comparison, in a Ray task. People are the same in every seed, hence `crossed`."""
+    labels = job["labels"]
+    generator = numpy_generator(job["seed"], job["metric"], *labels.values())
+    record = compare(
+        job["a"],
+        job["b"],
+        job["metric"],
+        generator=generator,
+        rounds=job["rounds"],
+        people="crossed",
+    )
+    return {**record, **labels}
+
+
+def _failures(engine: Engine, stages: Sequence[Stage]) -> list[tuple[Stage, Result]]:
+    return [(s, engine.results[s.key]) for s in stages if "failed" in engine.results[s.key]]
+
+
+def _results(
+    engine: Engine,
+    planner: Planner,
+    stages: Sequence[Stage],
+    choices: Mapping[Pair, Choice],
+    comparisons: Sequence[Result],
+) -> Results:
+    rows = []
+    for stage in {stage.key: stage for stage in stages}.values():
+        manifest = engine.store.manifest(stage.key) or {}
+        row = {
+            "key": stage.key,
+            "kind": stage.kind,
+            "label": stage.label,
+            "tags": dict(stage.tags),
+            "run_id": manifest.get("run_id"),
+            "seconds": manifest.get("seconds"),
+        }
+        result = engine.results[stage.key]
+        rows += [{**row, **part} for part in _parts(stage, result)]
+    counts: dict[str, dict[str, int]] = {}
+    for what, kinds in engine.counts.items():
+        for kind, number in kinds.items():
+            counts.setdefault(kind, {})[what] = number
+    return Results(
+        study=planner.config.study,
+        config=planner.plain,
+        stages=rows,
+        comparisons=comparisons,
+        counts=counts,
+        choices=[
+            {"objective": o, "scenario": s, "lr": c.lr, "in_window": c.in_window, "reason": c.reason}
+            for (o, s), c in choices.items()
+        ],
+        tracking_uri=engine.runtime.place.uri,
+        margins=Margins(**planner.plain["margins"]),
+    )
+
+
+def _parts(stage: Stage, result: Result) -> list[Result]:
+    """A stage's summary, or one per localizer where it holds several."""
+    if "failed" in result:
+        return [{"failed": result["failed"]}]
+    if stage.kind != "localized":
+        return [{"summary": result}]
+    shared = {name: value for name, value in result.items() if name != "localizers"}
+    return [{"summary": {**shared, **row}} for row in result["localizers"]]
+
+
+def _write(
+    results: Results, engine: Engine, planner: Planner, folder: Path, started: float, say: Say
+) -> None:
+    """Tables, page and verdict, then the manifest: its presence means the report is whole."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    verdict = render(results, folder)
+    write_json(
+        folder / "manifest.json",
+        {
+            "study": planner.config.study,
+            "config": planner.plain,
+            "corpus": planner.digest,
+            "versions": versions(),
+            "hardware": hardware(),
+            "seeds": {"test": planner.plain["seeds"], "search": planner.plain["search"]["seeds"]},
+            "stages": {row["key"]: row["label"] for row in results.stages},
+            "seconds": {row["key"]: row["seconds"] for row in results.stages},
+            "duration_seconds": round(time.time() - started, 1),
+        },
+    )
+    for line in headline(verdict):
+        say(line)
+    say(f"report: {folder / 'report' / 'index.html'}")
+
+
+def _work_line(engine: Engine) -> str:
+    trained = sum(engine.counts["trained"].values())
+    reused = sum(engine.counts["reused"].values())
+    if not trained:
+        return f"nothing to train: all {reused} results were in the store"
+    return (
+        f"trained {trained} stages ({engine.counts['trained']['injected']} injections for "
+        f"{engine.counts['planned']['injected']} distinct injection keys), reused {reused}"
+    )
+

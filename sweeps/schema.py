@@ -1,0 +1,193 @@
+"""Every key a user may type, with its type and default. Hydra refuses all others.
+
+Defaults live in the dataclasses of `lacuna`; the YAML files of `sweeps/conf` only say where a study,
+a model or a recipe differs. Objectives, localizers and data sources come from their registries, so a
+new one is known here without an edit.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from typing import Any, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from lacuna.attack import AttackConfig
+from lacuna.data import DATA
+from lacuna.evaluate import EvaluateConfig
+from lacuna.inject import InjectConfig
+from lacuna.localize import LOCALIZERS
+from lacuna.pipeline import ModelConfig, RetainConfig
+from lacuna.registry import Registry
+from lacuna.report import Margins
+from lacuna.train import TrainConfig
+from lacuna.unlearn import OBJECTIVES
+
+T = TypeVar("T")
+
+
+@dataclass
+class RegionConfig:
+    """Where facts are planted."""
+
+    ratio: float = 0.1
+    """Share of all value vectors in the target region (and in every other region)."""
+    file: str | None = None
+    """Plant into this saved region instead of drawing one per seed."""
+
+
+@dataclass
+class RetainedConfig:
+    """The retained model and whether seeds share it."""
+
+    seed: int | None = 0
+    """One retained model for the study, as published; null trains one per seed."""
+    recipe: RetainConfig = field(default_factory=RetainConfig)
+    """How it is trained."""
+
+
+def _options(registry: Registry[Any]) -> type:
+    """A dataclass with one field per method, holding the method's own `Config`."""
+    made = [
+        (name, method.Config, field(default_factory=method.Config))
+        for name, method in registry.items()
+    ]
+    return make_dataclass(f"{registry.kind.title()}Options", made)
+
+
+ObjectiveOptions: Any = _options(OBJECTIVES)
+LocalizerOptions: Any = _options(LOCALIZERS)
+
+
+@dataclass
+class UnlearnSettings:
+    """How trials unlearn and how their learning rate is found."""
+
+    lr: float | None = None
+    """Fixes the rate of every trial and skips the search."""
+    lrs: dict[str, Any] = field(default_factory=dict)
+    """Candidate rates: scenario -> objective -> list; `region` stands for all scenarios but `full`.
+    A single candidate is used as it is, without a search (published rates)."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Steps, batch size, schedule."""
+    options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    """Options of each objective."""
+
+
+@dataclass
+class SearchConfig:
+    """How a rate is chosen: highest AUES among candidates whose FS ends inside the window."""
+
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """Tuning seeds; must not be test seeds."""
+    fs_low: float = 0.90
+    """Forget strength at alpha = 1 that counts as unlearned."""
+    fs_high: float = 1.0
+    """And that counts as too much (not reached)."""
+
+
+@dataclass
+class SignificanceConfig:
+    """The tests at the end."""
+
+    permutations: int = 10000
+    """Shuffles and resamples of every sampled test."""
+    seed: int = 0
+    """Of all of them."""
+
+
+@dataclass
+class ResourceConfig:
+    """What one stage takes, and what Ray may use."""
+
+    cpus: float = 1.0
+    """CPUs per stage; also its number of threads."""
+    gpus: float = 0.0
+    """GPUs per stage; fractions share a card."""
+    workers: int | None = None
+    """CPUs of the local Ray (null: all of the machine's)."""
+
+
+@dataclass
+class Study:
+    """A named grid with its tables."""
+
+    study: str = MISSING
+    """Name; also the folder under `artifacts`."""
+    data: Any = MISSING
+    model: ModelConfig = field(default_factory=ModelConfig)
+    region: RegionConfig = field(default_factory=RegionConfig)
+    seeds: list[int] = field(default_factory=lambda: [1])
+    """Test seeds: region, batches and (where not shared) the retained model."""
+    base_seed: int = 0
+    """Seed of the embedded base model."""
+    objectives: list[str] = field(default_factory=list)
+    scenarios: list[str] = field(default_factory=list)
+    """`oracle`, `random` (outside the target region), `full`, or a localizer's name."""
+    localizers: list[str] = field(default_factory=list)
+    """Localizers of the precision table; empty: all."""
+    retained: RetainedConfig = field(default_factory=RetainedConfig)
+    inject: InjectConfig = field(default_factory=InjectConfig)
+    localize: LocalizerOptions = field(default_factory=LocalizerOptions)
+    unlearn: UnlearnSettings = field(default_factory=UnlearnSettings)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+    margins: Margins = field(default_factory=Margins)
+    resources: ResourceConfig = field(default_factory=ResourceConfig)
+    artifacts: str = "artifacts"
+    """Output root."""
+    address: str | None = None
+    """HOST:PORT of a running Ray cluster; null starts a local one."""
+    tracking_uri: str | None = None
+    """MLflow server; null is a SQLite file under the output root."""
+    plan: bool = False
+    """Print what would run, and stop."""
+
+
+def register() -> None:
+    """Make the schema and the data sources known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=_writable(OmegaConf.structured(Study)))
+    for name, source in DATA.items():
+        node = _writable(OmegaConf.structured(_named(source.Config, name)))
+        store.store(group="data", name=name, node=node)
+
+
+def _named(config: type, name: str) -> type:
+    """The source's Config with its name in front, so that the composed tree says which it is."""
+    assert is_dataclass(config)
+    columns = [(f.name, f.type, _default(f)) for f in fields(config)]
+    return make_dataclass(config.__qualname__, [("name", str, field(default=name)), *columns])
+
+
+def _default(column: Any) -> Any:
+    if column.default_factory is not dataclasses.MISSING:
+        return field(default_factory=column.default_factory)
+    if column.default is dataclasses.MISSING:
+        return field(default=MISSING)
+    return field(default=column.default)
+
+
+def _writable(config: DictConfig) -> DictConfig:
+    """Frozen dataclasses become read-only nodes; composing needs to write them."""
+    for node in _nodes(config):
+        OmegaConf.set_readonly(node, None)
+    return config
+
+
+def _nodes(config: DictConfig) -> Iterator[DictConfig]:
+    yield config
+    for name in config:
+        if not OmegaConf.is_missing(config, name) and isinstance(config[name], DictConfig):
+            yield from _nodes(config[name])
+
+
+def build(config: type[T], values: Mapping[str, Any]) -> T:
+    """A `Config` from plain values; unknown keys and wrong types are refused."""
+    merged = OmegaConf.merge(_writable(OmegaConf.structured(config)), dict(values))
+    built = OmegaConf.to_object(merged)
+    assert isinstance(built, config)
+    return built

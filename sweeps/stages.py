@@ -1,0 +1,172 @@
+"""From a stage's plain values to the library's functions; runs inside a worker."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lacuna import pipeline
+from lacuna.artifacts import canonical
+from lacuna.attack import AttackConfig
+from lacuna.data import DATA, Corpus, with_general_knowledge
+from lacuna.errors import UserError
+from lacuna.evaluate import EvaluateConfig
+from lacuna.inject import InjectConfig
+from lacuna.localize import LOCALIZERS
+from lacuna.pipeline import ModelConfig, RetainConfig, TrialConfig
+from lacuna.train import TrainConfig
+from lacuna.unlearn import OBJECTIVES
+from sweeps.graph import Stage
+from sweeps.schema import build
+
+OnStep = Callable[[int, Mapping[str, float]], None]
+Inputs = Mapping[str, Path]
+Summary = dict[str, Any]
+
+
+def execute(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    """Do a stage's work: read its parents' folders, write `out`, return the summary.
+
+    Raises `UserError` for bad input, `lacuna.train.Diverged` for a non-finite loss, `OSError` where
+    the disk is full.
+    """
+    return STAGES[stage.kind](stage, inputs, out, on_step)
+
+
+def load_corpus(data: Mapping[str, Any], embedded: bool) -> Corpus:
+    """The corpus that a data configuration names; read once per process."""
+    return _load_corpus(canonical(dict(data)), embedded)
+
+
+@lru_cache(maxsize=2)
+def _load_corpus(data: str, embedded: bool) -> Corpus:
+    import json
+
+    values = json.loads(data)
+    source = DATA[values.pop("name")]
+    corpus = source.load(build(source.Config, values))
+    return with_general_knowledge(corpus) if embedded else corpus
+
+
+def _corpus(stage: Stage) -> Corpus:
+    corpus = load_corpus(stage.context["data"], stage.context["embedded"])
+    if corpus.digest() != stage.params["corpus"]:
+        raise UserError(
+            f"{stage.label}: the data here differs from the data that was planned with "
+            f"(digest {corpus.digest()[:12]}, planned {str(stage.params['corpus'])[:12]})"
+        )
+    return corpus
+
+
+def _model(stage: Stage) -> ModelConfig:
+    config = build(ModelConfig, stage.params["model"])
+    return replace(config, source=stage.context["source"], device=stage.context["device"])
+
+
+def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    return pipeline.base(
+        out,
+        corpus=_corpus(stage),
+        config=_model(stage),
+        seed=stage.params["seed"],
+        on_step=on_step,
+    )
+
+
+def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    return pipeline.retained(
+        out,
+        base=inputs["base"],
+        corpus=_corpus(stage),
+        model=_model(stage),
+        config=build(RetainConfig, stage.params["recipe"]),
+        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
+        seed=stage.params["seed"],
+        on_step=on_step,
+    )
+
+
+def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    region = stage.context.get("region_file")
+    return pipeline.injected(
+        out,
+        retained=inputs["retained"],
+        corpus=_corpus(stage),
+        model=_model(stage),
+        config=build(InjectConfig, stage.params["inject"]),
+        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
+        ratio=stage.params["ratio"],
+        region_file=None if region is None else Path(region),
+        seed=stage.params["seed"],
+        on_step=on_step,
+    )
+
+
+def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    options = stage.params["localizers"]
+    return pipeline.localized(
+        out,
+        injected=inputs["injected"],
+        retained=inputs["retained"],
+        corpus=_corpus(stage),
+        model=_model(stage),
+        localizers={n: build(LOCALIZERS[n].Config, options[n]) for n in options},
+        seed=stage.params["seed"],
+    )
+
+
+def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    params = stage.params
+    attacks = params["attack"]
+    return pipeline.trial(
+        out,
+        injected=inputs["injected"],
+        retained=inputs["retained"],
+        region=_region_file(stage, inputs),
+        corpus=_corpus(stage),
+        model=_model(stage),
+        config=TrialConfig(
+            objective=params["objective"],
+            scenario=params["scenario"],
+            train=build(TrainConfig, params["train"]),
+            seed=params["seed"],
+            ratio=params["ratio"],
+            options=build(OBJECTIVES[params["objective"]].Config, params["options"]),
+        ),
+        evaluate=build(EvaluateConfig, params["evaluate"]),
+        attacks=None if attacks is None else build(AttackConfig, attacks),
+        on_step=on_step,
+    )
+
+
+def _region_file(stage: Stage, inputs: Inputs) -> Path | None:
+    if stage.params["scenario"] == "full":
+        return None
+    if stage.params["scenario"] == "oracle":
+        return inputs["injected"] / "region.safetensors"
+    return inputs["region"] / f"{stage.params['localizer']}.safetensors"
+
+
+def _control(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    return pipeline.control(
+        out,
+        model_folder=inputs["model"],
+        retained=inputs["retained"],
+        name=stage.params["name"],
+        corpus=_corpus(stage),
+        model=_model(stage),
+        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
+        attacks=build(AttackConfig, stage.params["attack"]),
+        seed=stage.params["seed"],
+    )
+
+
+STAGES: dict[str, Callable[[Stage, Inputs, Path, OnStep], Summary]] = {
+    "base": _base,
+    "retained": _retained,
+    "injected": _injected,
+    "localized": _localized,
+    "trial": _trial,
+    "control": _control,
+}

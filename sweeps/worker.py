@@ -1,0 +1,109 @@
+"""What a worker does with one stage: look it up, or compute, publish and log it."""
+
+import gc
+import importlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lacuna.artifacts import read_json
+from lacuna.errors import UserError
+from sweeps.arbiter import KeyArbiter
+from sweeps.graph import Stage
+from sweeps.runs import StageRun
+from sweeps.store import Store, one_line
+from sweeps.tracking import Place, connect
+
+EXPECTED = (UserError, RuntimeError, OSError, FloatingPointError)
+"""How a stage may fail by itself: bad input, divergence, memory, disk. To run it again at once
+would fail again; anything else is a bug, which Ray reports with its own means."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """All that a worker must know; plain values, the same for every stage of a study."""
+
+    place: Place
+    root: str
+    """The store's folder, absolute, on storage that all nodes share."""
+    work: str = "sweeps.stages.execute"
+    """Dotted name of `execute(stage, inputs, out, on_step) -> summary`."""
+    ttl: float = 60.0
+    beat: float = 10.0
+
+
+def pack(stage: Stage) -> str:
+    """A stage as JSON text."""
+    return json.dumps(asdict(stage))
+
+
+def unpack(text: str) -> Stage:
+    """The stage that `pack` wrote."""
+    return Stage(**json.loads(text))
+
+
+@cache
+def open_store(runtime: Runtime) -> Store[KeyArbiter]:
+    """One store, and one connection, per process."""
+    arbiter = KeyArbiter(connect(runtime.place.uri))
+    return Store(Path(runtime.root), arbiter, runtime.ttl, runtime.beat)
+
+
+def attempt(runtime: Runtime, text: str) -> dict[str, str]:
+    """Have one stage's result published: `{"how": "trained" | "reused" | "failed", "reason": ...}`.
+
+    Safe to repeat: a stage whose result exists is not computed again.
+    """
+    stage = unpack(text)
+    store = open_store(runtime)
+    settle(stage)
+    try:
+        with StageRun(runtime.place, store.arbiter.client) as run:
+            folder = store.produce(stage, _work(runtime, stage, run), lambda: run.run_id)
+            return {"how": _close(run, folder), "reason": ""}
+    except EXPECTED as error:
+        return {"how": "failed", "reason": one_line(error)}
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def settle(stage: Stage) -> None:
+    """Threads as paid for, and global generators that know nothing of the worker's last stage."""
+    torch.set_num_threads(max(1, int(stage.cpus)))
+    seed = int(stage.key[:8], 16)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _work(
+    runtime: Runtime, stage: Stage, run: StageRun
+) -> Callable[[Mapping[str, Path], Path], dict[str, Any]]:
+    def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+        makers = {role: read_json(path / "manifest.json") for role, path in inputs.items()}
+        run.begin(stage, {role: maker["run_id"] for role, maker in makers.items()})
+        module, _, name = runtime.work.rpartition(".")
+        execute = getattr(importlib.import_module(module), name)
+        summary: dict[str, Any] = execute(stage, inputs, out, run.step)
+        return summary
+
+    return work
+
+
+def _close(run: StageRun, folder: Path) -> str:
+    if not run.begun:
+        return "reused"
+    if read_json(folder / "manifest.json")["run_id"] != run.run_id:
+        run.superseded()
+        return "reused"
+    run.finish(read_json(folder / "summary.json"))
+    return "trained"

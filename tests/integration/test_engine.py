@@ -1,0 +1,186 @@
+"""The engine on a small local Ray with toy stages: dependencies, reuse, failures, lost workers."""
+
+import io
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lacuna.errors import UserError
+from sweeps.engine import Engine
+from sweeps.graph import Stage
+from sweeps.tracking import Tracker
+
+HERE = Path(__file__).resolve()
+
+
+def toy(
+    stage: Stage,
+    inputs: Mapping[str, Path],
+    out: Path,
+    on_step: Callable[[int, Mapping[str, float]], None],
+) -> dict[str, Any]:
+    """Sums its inputs' values and its own; leaves a mark per execution. Runs in a worker."""
+    marks = Path(stage.params["marks"])
+    (marks / f"{stage.label}.{time.time_ns()}").write_text(str(os.getpid()))
+    if stage.params.get("fail") == "bad":
+        raise UserError("temperature=-1 is not positive: choose one above 0")
+    if stage.params.get("fail") == "bug":
+        raise KeyError("a bug")
+    if stage.params.get("fail") == "killed once" and len(executions(marks, stage.label)) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    total = stage.params["value"]
+    for folder in inputs.values():
+        total += int((folder / "value.txt").read_text())
+    (out / "value.txt").write_text(str(total))
+    on_step(1, {"loss": 0.5})
+    return {"value": total, "alphas": [0.0, 0.5, 1.0], "curve": {"fs": [0.1, 0.2, 0.9]}}
+
+
+def cube(value: int) -> int:
+    """A toy significance test."""
+    if value < 0:
+        raise UserError(f"value={value} is negative")
+    return value**3
+
+
+def executions(marks: Path, label: str) -> list[Path]:
+    """One file per time the stage ran."""
+    return list(marks.glob(f"{label}.*"))
+
+
+class World:
+    """A study's folders, and engines over them that share nothing but the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.marks = folder, folder / "marks"
+        self.marks.mkdir()
+
+    def engine(self, **options: Any) -> Engine:
+        uri = f"sqlite:///{self.folder}/mlflow.db"
+        self.tracker = Tracker(uri, "toys", self.folder / "mlruns")
+        self.tracker.begin({"grid": {"seeds": [1, 2]}})
+        settings = {"cpus": 2, "work": "test_engine.toy", "ttl": 30.0, "beat": 1.0} | options
+        store, storage = self.folder / "checkpoints", self.folder / "ray"
+        return Engine(self.tracker, store, storage, stream=io.StringIO(), **settings)
+
+    def stage(self, label: str, value: int, inputs: Mapping[str, Stage], **more: Any) -> Stage:
+        params = {"value": value, "marks": str(self.marks), **more}
+        keys = {role: stage.key for role, stage in inputs.items()}
+        return Stage("toy", label, params, keys, {"seed": "1", "label": label})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE.parent), prepend=os.pathsep)
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        yield World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def engine(world: World) -> Iterator[Engine]:
+    """One Ray for all tests here: to start it costs more than they do."""
+    with world.engine() as engine:
+        yield engine
+
+
+def diamond(world: World) -> dict[str, Stage]:
+    top = world.stage("top", 1, {})
+    left = world.stage("left", 10, {"top": top})
+    right = world.stage("right", 100, {"top": top})
+    return {
+        "bottom": world.stage("bottom", 1000, {"left": left, "right": right}),
+        "left": left,
+        "right": right,
+        "top": top,
+    }
+
+
+def test_a_diamond_runs_each_stage_once_and_a_second_study_trains_nothing(
+    world: World, engine: Engine
+) -> None:
+    stages = diamond(world)
+    heard: list[str] = []
+    results = engine.run_tasks(stages.values(), lambda stage, _: heard.append(stage.label))
+    values = {name: results[stage.key]["value"] for name, stage in stages.items()}
+    assert values == {"top": 1, "left": 11, "right": 101, "bottom": 1112}
+    assert heard[0] == "top" and heard[-1] == "bottom" and len(heard) == 4
+    assert all(len(executions(world.marks, name)) == 1 for name in stages)
+    assert engine.counts["trained"] == {"toy": 4}
+    world.tracker.finish(engine.counts)
+
+    with world.engine() as second:
+        assert second.run_tasks(stages.values()) == results
+        assert second._ray is None  # nothing to do, so Ray was not even started
+    assert second.counts["reused"] == {"toy": 4} and second.counts["trained"] == {}
+    assert all(len(executions(world.marks, name)) == 1 for name in stages)
+    check_runs(world, engine, stages)
+
+
+def test_plain_functions_are_mapped_in_order_and_their_own_error_is_raised(engine: Engine) -> None:
+    assert engine.map(cube, [3, 1, 2]) == [27, 1, 8]
+    with pytest.raises(UserError, match="^value=-1 is negative$"):
+        engine.map(cube, [-1])
+
+
+def test_a_stage_too_large_for_every_node_is_refused_in_one_line(engine: Engine) -> None:
+    with pytest.raises(UserError, match="huge needs 64 CPU, but no Ray node has that") as caught:
+        engine.run_tasks([Stage("toy", "huge", {}, {}, {}, cpus=64)])
+    assert "\n" not in str(caught.value)
+
+
+def check_runs(world: World, engine: Engine, stages: Mapping[str, Stage]) -> None:
+    """Four child runs below the first parent, none below the second, linked by their inputs."""
+    client, place = world.tracker.client, engine.runtime.place
+    children = f"tags.mlflow.parentRunId = '{place.parent}'"
+    runs = {run.info.run_name: run for run in client.search_runs([place.experiment], children)}
+    assert set(runs) == set(stages)
+    bottom = runs["bottom"]
+    assert bottom.info.status == "FINISHED"
+    assert bottom.data.tags["input.left.run_id"] == runs["left"].info.run_id
+    assert bottom.data.tags["input.left"] == stages["left"].key
+    assert bottom.data.tags["study"] == "toys" and bottom.data.tags["seed"] == "1"
+    assert bottom.data.params["value"] == "1000"
+    assert bottom.data.metrics["value"] == 1112
+    history = client.get_metric_history(bottom.info.run_id, "curve/fs")
+    assert [(point.step, point.value) for point in history] == [(0, 0.1), (50, 0.2), (100, 0.9)]
+    parent = client.get_run(place.parent)
+    assert parent.data.metrics["trained/toy"] == 4 and parent.info.status == "FINISHED"
+    again = f"tags.mlflow.parentRunId = '{world.tracker.place.parent}'"
+    assert client.search_runs([place.experiment], again) == []
+    assert engine.store.manifest(stages["bottom"].key)["run_id"] == bottom.info.run_id
+
+
+def test_a_failing_stage_fails_its_dependants_only_and_a_lost_worker_is_replaced(
+    world: World, engine: Engine
+) -> None:
+    good, bad = world.stage("good", 1, {}), world.stage("bad", 2, {}, fail="bad")
+    child = world.stage("child", 3, {"bad": bad, "good": good})
+    trials = {
+        "of bad": world.stage("of bad", 4, {"child": child}),
+        "bug": world.stage("bug", 5, {"good": good}, fail="bug"),
+        "diverges": world.stage("diverges", 6, {"good": good}, fail="bad"),
+        "fragile": world.stage("fragile", 7, {"good": good}, fail="killed once"),
+        "plain": world.stage("plain", 8, {"good": good}),
+    }
+    first = engine.run_tasks([child, bad, good])
+    second = engine.run_trials(trials.values())
+    assert first[good.key]["value"] == 1
+    assert first[bad.key]["failed"] == "temperature=-1 is not positive: choose one above 0"
+    assert first[child.key]["failed"] == "needs bad, which failed"
+    assert executions(world.marks, "child") == []
+    reasons = {name: second[stage.key].get("failed") for name, stage in trials.items()}
+    assert reasons["of bad"] == "needs child, which failed"
+    assert reasons["diverges"] == "temperature=-1 is not positive: choose one above 0"
+    assert reasons["bug"] == "KeyError: 'a bug'"
+    assert reasons["fragile"] is None and second[trials["fragile"].key]["value"] == 8
+    assert reasons["plain"] is None and second[trials["plain"].key]["value"] == 9
+    times = {name: len(executions(world.marks, name)) for name in trials}
+    assert times == {"of bad": 0, "bug": 2, "diverges": 1, "fragile": 2, "plain": 1}
+    assert engine.counts["failed"] == {"toy": 5}
+    assert not [path for path in (world.folder / "checkpoints").rglob("*.part")]
