@@ -159,6 +159,8 @@ study() {
         read -r -a words <<<"${2:-}"
         set -- "${words[@]}"
     fi
+    # Results belong to this checkout wherever it is called from; data paths are the caller's.
+    [[ " $* " == *" artifacts="* ]] || set -- "artifacts=$root/artifacts" "$@"
     ensure_environment
     run_python -m sweeps "study=$name" "$@"
 }

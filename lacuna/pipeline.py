@@ -65,7 +65,7 @@ class ModelConfig:
     mini: MiniConfig = field(default_factory=MiniConfig)
     """Shape of the embedded model."""
     pretrain: TrainConfig = field(default_factory=TrainConfig)
-    """Base training of the embedded model, on background people, utility questions, neutral text."""
+    """Base training of the embedded model: background people, utility questions, neutral text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,9 @@ class RetainConfig:
 def load(folder: Path, config: ModelConfig) -> LoadedModel:
     """A model written by an earlier stage, or the one its pointer names."""
     pointer = folder / "pointer.json"
-    where = read_json(pointer) if pointer.exists() else {"source": str(folder), "revision": None}
+    where: dict[str, Any] = {"source": str(folder), "revision": None}
+    if pointer.exists():
+        where = read_json(pointer)
     return load_model(
         where["source"],
         revision=where["revision"],
@@ -95,16 +97,14 @@ def load(folder: Path, config: ModelConfig) -> LoadedModel:
 
 
 def base(out: Path, *, corpus: Corpus, config: ModelConfig, seed: int, on_step: OnStep) -> Summary:
-    """The model that knows nobody: a pointer to the hub, or the embedded model after base training."""
+    """theta_p, which knows nobody: a pointer to the hub, or the embedded model, trained here."""
     if config.source is not None:
         write_json(out / "pointer.json", {"source": config.source, "revision": config.revision})
         return {"source": config.source, "revision": config.revision}
     utility = (item for items in corpus.utility.values() for item in items)
     known = list({item.id: item for item in [*corpus.background, *utility]}.values())
     told = [f"{item.question} {item.answer}" for item in [*known, *corpus.retain]]
-    tokenizer = train_tokenizer(
-        [*told, *corpus.neutral, *corpus.refusals], config.mini.vocabulary
-    )
+    tokenizer = train_tokenizer([*told, *corpus.neutral, *corpus.refusals], config.mini.vocabulary)
     loaded = replace(build_mini(config.mini, tokenizer, seed, config.device), prompt=config.prompt)
     plain = [Encoded.text(tokenizer, text) for text in corpus.neutral]
     history = learn(
@@ -136,7 +136,11 @@ def retained(
         texts += [t for items in corpus.utility.values() for t in _facts(loaded, items)]
     texts += [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral[: config.neutral]]
     history = learn(
-        loaded.model, texts, config.train, derive(seed, "retained"), on_step=on_step,
+        loaded.model,
+        texts,
+        config.train,
+        derive(seed, "retained"),
+        on_step=on_step,
         resume=_resume(out, config.train),
     )
     exam = Exam(loaded, corpus, evaluate)
@@ -173,7 +177,13 @@ def injected(
     target = draw(shape, ratio, seed) if region_file is None else load_region(region_file, shape)
     forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
     history = inject(
-        loaded.model, target, forget, retain, config, seed, on_step=on_step,
+        loaded.model,
+        target,
+        forget,
+        retain,
+        config,
+        seed,
+        on_step=on_step,
         resume=_resume(out, config.train),
     )
     exam = Exam(loaded, corpus, evaluate)
@@ -210,7 +220,7 @@ def localized(
     localizers: Mapping[str, Any],
     seed: int,
 ) -> Summary:
-    """Regions found by localizers (name -> config), as large as the target region, and their aim."""
+    """Regions that localizers (name -> config) find, as large as the target, and how well they aim."""
     loaded, before = load(injected, model), load(retained, model)
     target = load_region(injected / "region.safetensors", layout(loaded.model))
     evidence = Evidence(
@@ -258,8 +268,8 @@ def trial(
 ) -> Summary:
     """Unlearn, walk the mixing curve, attack.
 
-    `region` is a region file, None for all parameters. `attacks` None is a search trial: FS-RS curve
-    only.
+    `region` is a region file, None for all parameters. `attacks` None is a search trial: FS-RS
+    curve only.
     """
     loaded = load(injected, model)
     target = load_region(injected / "region.safetensors", layout(loaded.model))
@@ -296,13 +306,17 @@ def trial(
     )
     _save_items(out, exam, curve.points[-1])
     changed = _changed(loaded, injected, model, target)
-    return summary | _full_summary(curve, exam) | {
-        "localization": {
-            "region": None if allowed is None else overlap(allowed, target),
-            "change": overlap(changed, target),
-        },
-        "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
-    }
+    return (
+        summary
+        | _full_summary(curve, exam)
+        | {
+            "localization": {
+                "region": None if allowed is None else overlap(allowed, target),
+                "change": overlap(changed, target),
+            },
+            "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
+        }
+    )
 
 
 def control(
@@ -443,4 +457,3 @@ def _plain(values: Any) -> list[float | None]:
 
 def _mean(values: Any) -> float | None:
     return float(np.nanmean(values)) if len(values) and not np.isnan(values).all() else None
-

@@ -45,7 +45,9 @@ def configure(overrides: Sequence[str]) -> DictConfig:
 def names(group: str) -> list[str]:
     """The choices of a configuration group that has files."""
     folder = files("sweeps.conf") / group
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from lacuna.artifacts import file_digest
 from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
-from lacuna.region import budget, load_region
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
+from lacuna.region import budget, load_region
 from lacuna.registry import suggest
 from lacuna.unlearn import OBJECTIVES
 from sweeps.graph import Stage
@@ -42,10 +42,19 @@ class Planner:
         self._check()
 
     def setup(self) -> list[Stage]:
-        """Everything that trials stand on, parents first: injection finishes before trials start."""
-        stages = {}
-        for seed in [*self.config.search.seeds, *self.config.seeds] if self.searched() else self.config.seeds:
-            for stage in (self.base(), self.retained(seed), self.injected(seed), *self.regions(seed)):
+        """All that trials stand on, parents first: injection finishes before trials start."""
+        stages: dict[str, Stage] = {}
+        for seed in (
+            [*self.config.search.seeds, *self.config.seeds]
+            if self.searched()
+            else self.config.seeds
+        ):
+            for stage in (
+                self.base(),
+                self.retained(seed),
+                self.injected(seed),
+                *self.regions(seed),
+            ):
                 stages.setdefault(stage.key, stage)
         for seed in self.config.seeds:
             survey = self.survey(seed)
@@ -70,7 +79,7 @@ class Planner:
         ]
 
     def tests(self, rates: Mapping[tuple[str, str], float]) -> list[Stage]:
-        """Test trials at the chosen rates; a pair without a rate (all candidates failed) has none."""
+        """Test trials at the chosen rates; a pair whose candidates all failed has none."""
         return [
             self.trial(*pair, rates[pair], seed, "test")
             for pair in self.pairs()
@@ -108,7 +117,11 @@ class Planner:
         return self._stage(
             "retained",
             f"retained seed={own}",
-            {"recipe": self.plain["retained"]["recipe"], "evaluate": self.plain["evaluate"], "seed": own},
+            {
+                "recipe": self.plain["retained"]["recipe"],
+                "evaluate": self.plain["evaluate"],
+                "seed": own,
+            },
             {"base": self.base().key},
             {"seed": own, "model": "retained"},
         )
@@ -214,7 +227,11 @@ class Planner:
         return Stage(
             kind=kind,
             label=label,
-            params={**params, "model": {**model, "source": self._identity(source)}, "corpus": self.digest},
+            params={
+                **params,
+                "model": {**model, "source": self._identity(source)},
+                "corpus": self.digest,
+            },
             inputs=inputs,
             tags={"stage": kind, **{name: str(value) for name, value in tags.items()}},
             cpus=self.config.resources.cpus,
@@ -253,8 +270,8 @@ class Planner:
         shared = set(config.seeds) & set(config.search.seeds)
         if shared and self.searched():
             raise UserError(
-                f"seeds {sorted(shared)} are test seeds and tuning seeds: rates tuned on test seeds "
-                f"flatter; change seeds or search.seeds"
+                f"seeds {sorted(shared)} are test seeds and tuning seeds: rates tuned on test "
+                f"seeds flatter; change seeds or search.seeds"
             )
         ratio = config.region.ratio
         if ratio > 0.5 and "complement" in self._scenario_localizers():

@@ -174,7 +174,13 @@ def _results(
         comparisons=comparisons,
         counts=counts,
         choices=[
-            {"objective": o, "scenario": s, "lr": c.lr, "in_window": c.in_window, "reason": c.reason}
+            {
+                "objective": o,
+                "scenario": s,
+                "lr": c.lr,
+                "in_window": c.in_window,
+                "reason": c.reason,
+            }
             for (o, s), c in choices.items()
         ],
         tracking_uri=engine.runtime.place.uri,
@@ -226,4 +232,3 @@ def _work_line(engine: Engine) -> str:
         f"trained {trained} stages ({engine.counts['trained']['injected']} injections for "
         f"{engine.counts['planned']['injected']} distinct injection keys), reused {reused}"
     )
-

@@ -1,8 +1,8 @@
 """Every key a user may type, with its type and default. Hydra refuses all others.
 
-Defaults live in the dataclasses of `lacuna`; the YAML files of `sweeps/conf` only say where a study,
-a model or a recipe differs. Objectives, localizers and data sources come from their registries, so a
-new one is known here without an edit.
+Defaults live in the dataclasses of `lacuna`; the YAML files of `sweeps/conf` only say where a
+study, a model or a recipe differs. Objectives, localizers and data sources come from their
+registries, so a new one is known here without an edit.
 """
 
 import dataclasses

@@ -37,7 +37,9 @@ def choose(trials: Sequence[Mapping[str, Any]], low: float, high: float) -> Choi
     }
     if inside:
         lr = max(inside, key=lambda rate: (inside[rate], -rate))
-        return Choice(lr, True, f"best AUES ({inside[lr]:.3f}) of {len(inside)} rates in the window")
+        return Choice(
+            lr, True, f"best AUES ({inside[lr]:.3f}) of {len(inside)} rates in the window"
+        )
     ends = {lr: fmean(t["fs_end"] for t in group) for lr, group in by_rate.items()}
     below = {lr: fs for lr, fs in ends.items() if fs < high}
     if below:

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from lacuna.artifacts import file_digest, read_json, whole_folder, write_json
 from lacuna.errors import UserError
 from sweeps.graph import Stage
-from sweeps.lease import Arbiter, ArbiterError, Commit, Watch, beating
+from sweeps.lease import Arbiter, ArbiterError, Commit, Lease, Watch, beating, is_gone
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", bound=Arbiter)
@@ -30,6 +30,8 @@ Work = Callable[[Mapping[str, Path], Path], dict[str, Any]]
 """Given the inputs' folders by role and an empty folder to write to, returns a JSON summary."""
 
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "ray", "mlflow", "hydra-core")
+
+DAY = 24 * 3600.0  # seconds
 
 
 class StageFailed(RuntimeError):
@@ -120,6 +122,8 @@ class Store(Generic[A]):
                 newest = max(lease.epoch if lease else 0, self._newest_on_disk(key))
                 epoch = self.arbiter.claim(key, after=newest)
                 if epoch is not None:
+                    if lease is not None:
+                        self._sweep(key, lease)
                     return epoch
             else:
                 waited_for = lease.epoch
@@ -152,7 +156,6 @@ class Store(Generic[A]):
                     shutil.rmtree(final, ignore_errors=True)
         if kept:
             self._verified.add((key, epoch))
-            self._sweep(key, epoch)
         return final if kept else None
 
     def _inputs(self, stage: Stage) -> dict[str, Path]:
@@ -167,19 +170,21 @@ class Store(Generic[A]):
 
     @contextmanager
     def _closing(self, key: str, epoch: int) -> Iterator[None]:
-        """Records how an attempt ended if it did not end well, even on Ctrl-C."""
+        """Gives the claim back however the attempt ends, even by Ctrl-C: as failed, or as free."""
         ended = False
         try:
             yield
             ended = True
         finally:
-            if not ended:
-                reason = one_line(sys.exception() or RuntimeError("stopped"))
-                try:
+            reason = "" if ended else one_line(sys.exception() or RuntimeError("stopped"))
+            try:
+                if ended:
+                    self.arbiter.release(key, epoch)
+                else:
                     self.arbiter.record_failure(key, epoch, reason)
-                except ArbiterError as error:
-                    # The work's own error matters more; waiters will find this holder silent.
-                    log.warning("the failure of %s could not be recorded: %s", key[:12], error)
+            except ArbiterError as error:
+                # What the work found or raised matters more; waiters will see a silent holder.
+                log.warning("the end of %s could not be recorded: %s", key[:12], error)
 
     def _set_aside(self, key: str, commit: Commit, problem: str) -> None:
         log.warning("damaged result set aside, it will be computed again: %s", problem)
@@ -198,10 +203,14 @@ class Store(Generic[A]):
         names = [path.name for path in (self.root / key[:2]).glob(f"{key}.*")]
         return max((int(name.split(".")[1]) for name in names), default=0)
 
-    def _sweep(self, key: str, epoch: int) -> None:
-        """Remove what killed earlier attempts left: fenced off, they can never be published."""
+    def _sweep(self, key: str, last: Lease) -> None:
+        """Remove what killed attempts left half-written.
+
+        A holder that only stalled may still be writing: its folder is left alone for a day.
+        """
         for path in (self.root / key[:2]).glob(f".{key}.*.part"):
-            if int(path.name.split(".")[2]) < epoch:
+            old = time.time() - path.stat().st_mtime > DAY
+            if old or (path.name.split(".")[2] == str(last.epoch) and is_gone(last.holder)):
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from lacuna.data.base import Example
 from lacuna.data.tokens import Encoded
+from lacuna.errors import UserError
 from lacuna.evaluate import metrics
 from lacuna.evaluate.read import read
 from lacuna.seeds import torch_generator
@@ -57,8 +58,16 @@ class Facts:
 def split_people(
     examples: Sequence[Example], texts: Sequence[Encoded], share: float, seed: int, end: int | None
 ) -> Facts:
-    """Give the attacker `share` of the forgotten people (at least one, never all)."""
+    """Give the attacker `share` of the forgotten people (at least one, never all).
+
+    Raises `UserError` where there are fewer than two people: nobody would be left to measure.
+    """
     people = sorted({example.person for example in examples})
+    if len(people) < 2:
+        raise UserError(
+            "relearning attacks need at least 2 forgotten people, the data has 1: name the people, "
+            "or turn them off with attack.relearn_lrs=[]"
+        )
     order = torch.randperm(len(people), generator=torch_generator(seed, "attack", "people"))
     count = min(max(1, round(share * len(people))), len(people) - 1)
     known = {people[i] for i in order[:count].tolist()}

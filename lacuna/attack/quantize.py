@@ -19,7 +19,8 @@ def rounded(weight: Tensor, bits: int) -> Tensor:
         raise UserError(f"quantize bits={bits}: use 2 to 16")
     levels = 2 ** (bits - 1) - 1
     scale = weight.float().abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / levels
-    return ((weight.float() / scale).round() * scale).to(weight.dtype)
+    grid: Tensor = (weight.float() / scale).round() * scale
+    return grid.to(weight.dtype)
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ def relearn(
     model: PreTrainedModel, facts: Facts, config: TrainConfig, lr: float, seed: int
 ) -> Outcome:
     """Full-parameter training on the attacked people's facts."""
-    return _tuned(model, "relearn", facts.attacked, facts.attacked, facts.others, facts, config, lr, seed)
+    loss_seed = derive(seed, "attack", "relearn")
+    return _tuned(model, "relearn", facts.attacked, facts, replace(config, lr=lr), loss_seed)
 
 
 def benign(
@@ -30,36 +31,34 @@ def benign(
     lr: float,
     seed: int,
 ) -> Outcome:
-    """Full-parameter training on retain facts only."""
-    return _tuned(model, "benign", retain, (), facts.all, facts, config, lr, seed)
+    """Full-parameter training on retain facts only; every forgotten person is measured."""
+    everybody = Facts(attacked=(), others=facts.all, end_token=facts.end_token)
+    loss_seed = derive(seed, "attack", "benign")
+    return _tuned(model, "benign", retain, everybody, replace(config, lr=lr), loss_seed)
 
 
 def _tuned(
     model: PreTrainedModel,
     name: str,
     texts: Sequence[Encoded],
-    attacked: Sequence[Encoded],
-    others: Sequence[Encoded],
     facts: Facts,
     config: TrainConfig,
-    lr: float,
     seed: int,
 ) -> Outcome:
-    before = recall(model, others, facts.end_token)
+    before = recall(model, facts.others, facts.end_token)
     weights = AllWeights(model)
     kept = weights.read()
-    loss = language_loss(model, texts, config.batch_size, derive(seed, "attack", name))
     try:
-        train(model, weights, loss, replace(config, lr=lr))
-        after = recall(model, others, facts.end_token)
-        again = recall(model, attacked, facts.end_token)[0] if attacked else None
+        train(model, weights, language_loss(model, texts, config.batch_size, seed), config)
+        after = recall(model, facts.others, facts.end_token)
+        again = recall(model, facts.attacked, facts.end_token)[0] if facts.attacked else None
     finally:
         weights.write(kept)
     return Outcome(
         attack=name,
-        lr=lr,
-        n_attacked=len(attacked),
-        n_others=len(others),
+        lr=config.lr,
+        n_attacked=len(facts.attacked),
+        n_others=len(facts.others),
         attacked_es_after=again,
         others_es_before=before[0],
         others_es_after=after[0],

@@ -23,7 +23,7 @@ Tokenizer = PreTrainedTokenizerBase
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """How a question becomes a prompt: `template` in plain text, or the tokenizer's chat template."""
+    """How a question becomes a prompt: `template` as plain text, or the chat template."""
 
     template: str = "Question: {question}\nAnswer:"
     """Plain form; must contain {question}."""
@@ -37,7 +37,7 @@ class Prompt:
             raise UserError(f"prompt template {self.template!r} lacks {{question}}: add it")
 
     def head(self, tokenizer: Tokenizer, question: str) -> list[int]:
-        """Token ids in front of the answer, with the begin-of-text token where the model has one."""
+        """Token ids in front of the answer, the begin-of-text token included where there is one."""
         if self.chat:
             if tokenizer.chat_template is None:
                 raise UserError("this tokenizer has no chat template: set model.prompt.chat=false")
@@ -66,7 +66,7 @@ class Encoded:
 
     @classmethod
     def answer(cls, tokenizer: Tokenizer, prompt: Prompt, question: str, answer: str) -> "Encoded":
-        """A question and its answer, tokenised apart: the answer's tokens never depend on the cut."""
+        """Question and answer, tokenised apart: the answer's tokens never depend on the cut."""
         head, tail = prompt.head(tokenizer, question), prompt.tail(tokenizer, answer)
         return cls([*head, *tail], [IGNORE] * len(head) + tail)
 

@@ -48,7 +48,9 @@ class StrengthCurve:
     @classmethod
     def of(cls, alphas: list[float], points: list[Strength]) -> "StrengthCurve":
         """Stack the points."""
-        return cls(alphas, np.stack([p.forget for p in points]), np.stack([p.retain for p in points]))
+        return cls(
+            alphas, np.stack([p.forget for p in points]), np.stack([p.retain for p in points])
+        )
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,8 @@ class Exam:
         rows: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         places = {
             name: [
-                rows.setdefault((tuple(t.ids), tuple(t.labels)), len(rows)) for t in self.texts[name]
+                rows.setdefault((tuple(t.ids), tuple(t.labels)), len(rows))
+                for t in self.texts[name]
             ]
             for name in names
         }

@@ -34,7 +34,9 @@ def read(
     log p under p that min-k++ needs; without it they are NaN. The result does not depend on
     padding or on which items share a batch (up to float rounding in the model itself).
     """
-    counts = np.array([sum(label != IGNORE for label in row.labels[1:]) for row in encoded], dtype=int)
+    counts = np.array(
+        [sum(label != IGNORE for label in row.labels[1:]) for row in encoded], dtype=int
+    )
     offsets = np.concatenate([[0], np.cumsum(counts)])
     table = np.full((COLUMNS, offsets[-1]), np.nan)
     for batch in reading_batches(encoded, max_tokens):
@@ -53,7 +55,7 @@ def read(
 
 
 def statistics(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> Tensor:
-    """(4, N): -log p(label); 1 where the label is the argmax; mean and variance of log p under p."""
+    """(4, N): -log p(label); 1 if it is the argmax; mean and variance of log p under p."""
     logits_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
     norm_N = torch.logsumexp(logits_NV, dim=-1)
     chosen_N = logits_NV.gather(1, labels_N[:, None])[:, 0]

@@ -1,10 +1,11 @@
 """Planting facts as Lee et al. 2025 (section 4) do: base -> retained -> injected.
 
-    retained: all parameters learn the retain facts.                          L = NLL(retain)
-    injected: only the target region's value vectors learn the forget facts.  L = NLL(forget) + w NLL(retain)
+    retained: all parameters learn the retain facts           L = NLL(retain)
+    injected: the target region's value vectors, and no other
+              weight, learn the forget facts                  L = NLL(forget) + w NLL(retain)
 
-The published weight is w = 2. Outside the region the two models are bit-identical, so restoring the
-region's values must give the retained model back: otherwise the injection leaks.
+The published weight is w = 2. Outside the region the two models are bit-identical, so restoring
+the region's values must give the retained model back: otherwise the injection leaks.
 """
 
 from collections.abc import Sequence

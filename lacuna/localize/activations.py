@@ -1,7 +1,7 @@
 r"""Activations (Chang et al. 2024, as reformulated by Lee et al. 2025, appendix C).
 
-    s_i = (1/T) sum_t |h_i(t)| |v_i|      over the forget answers' tokens,
-    divided by the layer's sum, then ranked over the whole model.
+s_i = (1/T) sum_t |h_i(t)| |v_i|      over the forget answers' tokens,
+divided by the layer's sum, then ranked over the whole model.
 """
 
 from lacuna.localize.base import LOCALIZERS, Localizer, Scores

@@ -51,7 +51,7 @@ class Evidence:
 
     @cached_property
     def activations(self) -> PerVector:
-        """Mean |h_i| over the forget answers: the tokens from which an answer token is predicted."""
+        """Mean |h_i| over the tokens from which a forget answer's tokens are predicted."""
         modules = list(value_modules(self.model).values())
         total = [torch.zeros(module.in_features) for module in modules]
         count = 0

@@ -1,10 +1,11 @@
-r"""MemFlex (Tian et al. 2024, arXiv:2407.01920), per value vector as in Lee et al. 2025, appendix C.
+r"""MemFlex (Tian et al. 2024, arXiv:2407.01920), per value vector as in Lee et al. 2025.
 
     s_i = |g_i^f|   if cos(g_i^f, g_i^r) < mu (and |g_i^f| > sigma), else below all of those
 
 g^f and g^r are mean gradients on forget and retain under random labels, averaged over repetitions.
-The published form keeps exactly the vectors that pass both thresholds, with sigma tuned so that about
-10% do; ours ranks by |g^f| among those that pass, so it meets any budget (`sigma` 0: cosine only).
+The published form keeps exactly the vectors that pass both thresholds, with sigma tuned so that
+about 10% do. Ours ranks by |g^f| among those that pass, so it meets any budget; `sigma` 0 leaves
+the cosine alone.
 """
 
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ class Complement(Localizer):
     privileges: ClassVar[tuple[str, ...]] = ("target region",)
 
     def scores(self, evidence: Evidence) -> Scores:
-        """Uniform noise outside the target region, -1 inside. Raises if the outside is too small."""
+        """Uniform noise outside the target region, -1 inside; refuses a region above one half."""
         target = _target(evidence)
         if target.fraction > 0.5:
             raise UserError(

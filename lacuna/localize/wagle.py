@@ -3,7 +3,7 @@ r"""WAGLE (Jia et al. 2024, arXiv:2410.17509), averaged over a value vector as i
     wagle:       s_i = mean_j [ theta_ij g^f_ij - (1/gamma) g^r_ij g^f_ij ]
     wagle_code:  s_i = mean_j | (theta_ij - g^r_ij / mu) g^f_ij |,   mu = 1e-6
 
-As published, g^f is the gradient of the *forget objective*, here the negative NLL (`forget=objective`);
+As published, g^f is the gradient of the *forget objective*, here -NLL (`forget=objective`);
 with the NLL itself (`forget=nll`), as it is often written, every sign flips. gamma is the mean
 diagonal Hessian on retain, estimated by the Fisher. The public code takes absolute values, a fixed
 mu and gradients summed over the data; there the second term dominates.

@@ -24,7 +24,7 @@ def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def outputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -> list[Tensor]:
-    """What each of `modules` (in order of execution) puts out, (B, T, D); later layers do not run."""
+    """What each of `modules` (in order of execution) puts out, (B, T, D); later ones do not run."""
     found: list[Tensor] = []
 
     def keep(module: nn.Module, args: Any, output: Any) -> None:

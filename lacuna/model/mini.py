@@ -41,7 +41,9 @@ class MiniConfig:
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads:
-            raise UserError(f"mini model: hidden={self.hidden} is not a multiple of heads={self.heads}")
+            raise UserError(
+                f"mini model: hidden={self.hidden} is not a multiple of heads={self.heads}"
+            )
         if self.vocabulary < 300:
             raise UserError(f"mini model: vocabulary={self.vocabulary} is below 300")
 
@@ -49,13 +51,13 @@ class MiniConfig:
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE whose numbers are cut into pairs of digits."""
     raw = RawTokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"\p{N}{1,2}"), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    raw.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    raw.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=[PAD, END],
@@ -73,7 +75,7 @@ def build_mini(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "mini"))
         model = Olmo2ForCausalLM(_olmo2(config, tokenizer))
-        torch.nn.init.normal_(model.get_input_embeddings().weight, std=config.embedding_std)
+        torch.nn.init.normal_(model.model.embed_tokens.weight, std=config.embedding_std)
     return LoadedModel(ready(model, device), tokenizer, Prompt(template="{question}"))
 
 

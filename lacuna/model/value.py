@@ -1,6 +1,6 @@
 """Where a model's value vectors are: the output matrices of its MLPs.
 
-A value vector is column i of such a matrix (d_model x d_ff): what neuron i writes (Lee et al. 2025).
+A value vector is a column of such a matrix (d_model x d_ff): what one neuron writes (Lee et al.).
 """
 
 from collections.abc import Mapping

@@ -25,12 +25,14 @@ def budget(layout: Layout, ratio: float) -> int:
 
 
 def draw(layout: Layout, ratio: float, seed: int) -> Region:
-    """A uniform sample of `ratio` of all value vectors over the whole model (Lee et al. 2025, 4)."""
+    """A uniform sample of `ratio` of the whole model's value vectors (Lee et al. 2025, 4)."""
     everything = torch.ones(layout.total, dtype=torch.bool)
     return _sample(layout, everything, budget(layout, ratio), seed, "target")
 
 
-def draw_outside(region: Region, seed: int, like: Literal["uniform", "layers"] = "uniform") -> Region:
+def draw_outside(
+    region: Region, seed: int, like: Literal["uniform", "layers"] = "uniform"
+) -> Region:
     """As many vectors as `region` has, from its complement (Lee et al. 2025, 4: Random).
 
     `layers` keeps the region's number of vectors in every layer. Raises `UserError` if the
@@ -72,9 +74,9 @@ def top(
 ) -> Region:
     """The `count` highest-scoring vectors.
 
-    scores: module name -> (d_ff,). `global` ranks over the whole model, `layer` takes an equal share
-    of each layer, `matched` takes as many per layer as the region `like` has. Ties fall to the lower
-    index. Raises `UserError` on a non-finite score.
+    scores: module name -> (d_ff,). `global` ranks over the whole model, `layer` takes an equal
+    share of each layer, `matched` as many per layer as the region `like` has. Ties fall to the
+    lower index. Raises `UserError` on a non-finite score.
     """
     for name in layout.shapes:
         if not torch.isfinite(scores[name]).all():

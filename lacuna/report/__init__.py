@@ -4,9 +4,11 @@ from pathlib import Path
 
 from lacuna.artifacts import write_json, write_text
 from lacuna.report.base import Margins, Results, Table
+from lacuna.report.claims import judge
+from lacuna.report.ledger import work
 from lacuna.report.page import page
-from lacuna.report.tables import tables, work
-from lacuna.report.verdict import Claim, headline, judge
+from lacuna.report.tables import tables
+from lacuna.report.verdict import Claim, headline
 
 __all__ = ["Claim", "Margins", "Results", "Table", "headline", "judge", "render"]
 

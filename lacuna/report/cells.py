@@ -18,12 +18,14 @@ def fact(stage: Stage, name: str) -> Value:
     """A fact of a stage (objective, seed, lr, ...): from its summary, else from its tags.
 
     Tags are text, so those that count are read as numbers: a failed stage, which has no summary,
-    falls into the same cell as its finished siblings. None where neither knows.
+    falls into the same cell as its finished siblings. The ratio is the one asked for, which is in
+    the tags; a summary holds the share of whole vectors that came out. None where neither knows.
     """
-    value = (stage.get("summary") or {}).get(name)
+    places = [stage.get("summary") or {}, stage.get("tags") or {}]
+    if name == "ratio":
+        places.reverse()
+    value = next((place[name] for place in places if place.get(name) not in (None, "")), None)
     if value is None:
-        value = stage.get("tags", {}).get(name)
-    if value is None or value == "":
         return None
     if name not in NUMERIC:
         return str(value)

@@ -17,12 +17,31 @@ from lacuna.report.cells import (
 )
 
 Finding = tuple[Stage, Mapping[str, Any] | None]
-CURVES = ("fs", "rs", "mu", "fq", "forget_em", "forget_prob")
+CURVES = ("fs", "rs", "mu", "fq", "forget_em", "forget_prob", "paraphrase_es")
+
+
+def localizer_cells(stages: Sequence[Stage]) -> dict[tuple[Value, ...], Cell]:
+    """Localizers by (ratio, name): one stage per seed, tuning seeds left out.
+
+    A stage may hold several localizers (its tag joins them by `+`, so that a failed one counts for
+    each), and one localizer may have been run by two stages: a finished one stands for both.
+    """
+    tests = {fact(stage, "seed") for stage in of_kind(stages, "trial", "test")}
+    tuning = {fact(stage, "seed") for stage in of_kind(stages, "trial", "search")} - tests
+    chosen: dict[tuple[Value, ...], Stage] = {}
+    for stage in of_kind(stages, "localized"):
+        for name in str(fact(stage, "localizer")).split("+"):
+            part = {**stage, "tags": {**stage["tags"], "localizer": name}}
+            place = (fact(part, "ratio"), name, fact(part, "seed"))
+            held = chosen.get(place)
+            if place[2] not in tuning and (held is None or held.get("summary") is None):
+                chosen[place] = part
+    return grouped(chosen.values(), "ratio", "localizer")
 
 
 def located(stages: Sequence[Stage]) -> Iterator[tuple[dict[str, Value], Cell, list[Finding]]]:
     """Every located region and every change, with the precision records of its finished stages."""
-    for (ratio, name), cell in grouped(of_kind(stages, "localized"), "ratio", "localizer").items():
+    for (ratio, name), cell in localizer_cells(stages).items():
         place = {"ratio": ratio, "subject": "localizer", "objective": None, "name": name}
         yield place, cell, [(stage, stage["summary"]) for stage in cell.done]
     trials = grouped(of_kind(stages, "trial", "test"), "ratio", "objective", "scenario")
@@ -42,18 +61,25 @@ def localization(stages: Sequence[Stage]) -> Table:
         for name in ("precision", "recall"):
             spread = cell.spread([number_at(record, name) for _, record in found])
             row |= {"n": spread.n, **spread.columns(f"{name}_")}
-        rows.append(row | {"chance": place["ratio"], "keys": cell.keys})
+        told = privileges(cell) if place["subject"] == "localizer" else []
+        rows.append(row | {"chance": place["ratio"], "told": told, "keys": cell.keys})
     columns = (
-        "ratio", "subject", "objective", "name", "status", "n", "seeds", "chance",
+        "ratio", "subject", "objective", "name", "status", "n", "seeds", "chance", "told",
         "precision_mean", "precision_sd", "precision_lo", "precision_hi",
         "recall_mean", "recall_sd", "recall_lo", "recall_hi", "keys",
     )  # fmt: skip
     note = (
         "Against the target region, where the facts were injected. subject: a localizer's own "
         "region, the region a trial was allowed to touch, or the value vectors it changed most. "
-        "chance: precision of a region drawn blindly (the ratio)."
+        "chance: precision of a region drawn blindly (the ratio). told: what a localizer is given "
+        "that a real one would not have."
     )
     return Table("localization", "Localization", note, columns, rows)
+
+
+def privileges(cell: Cell) -> list[str]:
+    """What the cell's localizer is told that a real one would not know."""
+    return sorted({word for stage in cell.done for word in stage["summary"].get("privileges", ())})
 
 
 def localization_layers(stages: Sequence[Stage]) -> Table:

@@ -85,7 +85,8 @@ def lines_of(cell: Cell, x: str, y: str) -> list[list[Point]]:
     lines = []
     for stage in cell.done:
         curve = stage["summary"].get("curve") or {}
-        pairs = list(zip(curve.get(x) or (), curve.get(y) or (), strict=True))
+        # Data without a forget quality has no such curve: then there are no pairs.
+        pairs = list(zip(curve.get(x) or (), curve.get(y) or (), strict=False))
         if pairs and None not in {value for pair in pairs for value in pair}:
             lines.append(pairs)
     return lines

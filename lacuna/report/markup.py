@@ -10,7 +10,7 @@ class Markup(str):
     __slots__ = ()
 
 
-VOID = frozenset({"meta", "line", "polyline", "rect", "circle", "path"})
+EMPTY = frozenset({"meta", "line", "polyline", "rect"})
 
 
 def escape(text: object) -> Markup:
@@ -32,5 +32,6 @@ def element(name: str, /, *children: object, **attributes: object) -> Markup:
     for key, value in attributes.items():
         if value is not None:
             words.append(f'{key.rstrip("_").replace("_", "-")}="{escape(value)}"')
-    opening = f"<{' '.join(words)}>"
-    return Markup(opening if name in VOID else f"{opening}{join(children)}</{name}>")
+    opening = " ".join(words)
+    # A browser closes `meta` by itself but not SVG's shapes: without the slash they would nest.
+    return Markup(f"<{opening}/>" if name in EMPTY else f"<{opening}>{join(children)}</{name}>")

@@ -13,9 +13,11 @@ from lacuna.report.published import SOURCE
 from lacuna.report.style import CSS
 from lacuna.report.verdict import Claim, headline
 
-LONG = frozenset({"reason", "statement", "remark", "published", "published_difference", "missing"})
+LONG = frozenset({"reason", "statement", "choice", "published", "published_difference", "missing"})
 HIDDEN = frozenset({"keys", "lo", "hi"})
+TEXT = frozenset({"objective", "measure", "published", "claim", "verdict", "reason", "source"})
 DIGITS = 4
+BREAK = "<br/>"
 
 
 def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequence[Claim]) -> str:
@@ -71,7 +73,7 @@ def section(table: Table) -> Markup:
         for name in table.columns
         if name not in HIDDEN and any(plain(row.get(name)) for row in table.rows)
     ]
-    head = element("tr", *(element("th", label(name)) for name in columns))
+    head = element("tr", *(heading(name, table.rows) for name in columns))
     rows = [element("tr", *cells(row, columns), title=origin(row)) for row in table.rows]
     return join([note, scroll([head, *rows])])
 
@@ -95,9 +97,10 @@ def words(value: Any, separator: str) -> str:
     return plain(value, DIGITS)
 
 
-def label(name: str) -> str:
-    """A column's heading."""
-    return name.replace("_", " ")
+def heading(name: str, rows: Sequence[Row]) -> Markup:
+    """A column's heading, on the side of its cells."""
+    text = name in LONG or any(isinstance(row.get(name), str) for row in rows)
+    return element("th", name.replace("_", " "), class_="text" if text else None)
 
 
 def scroll(rows: Sequence[Markup]) -> Markup:
@@ -124,28 +127,22 @@ def main_section(table: Table) -> Markup:
 
 
 def pivot(rows: Sequence[Row]) -> Markup:
-    """Objective and measure down, scenarios across; then oracle - random, then published."""
+    """Objective and measure down, scenarios across; then oracle - random."""
     scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
     scenarios.sort(key=lambda name: (name not in ("random", "oracle"), name == "oracle", name))
     heads = ["objective", "measure", *scenarios]
     heads += ["|oracle - random|", "difference [95% interval]", "p sign-flip", "p published test"]
-    heads += ["published random", "published oracle", "published |difference|"]
-    lines = [element("tr", *(element("th", name) for name in heads))]
+    sides = ["text" if name.split()[0] in TEXT else None for name in heads]
+    cells = zip(heads, sides, strict=True)
+    lines = [element("tr", *(element("th", name, class_=side) for name, side in cells))]
     for objective, measure in dict.fromkeys((row["objective"], row["measure"]) for row in rows):
         here = [row for row in rows if (row["objective"], row["measure"]) == (objective, measure)]
         by_scenario: dict[Value, list[Row]] = {name: [] for name in scenarios}
         for row in here:
             by_scenario[row["scenario"]].append(row)
-        oracle = next(iter(by_scenario.get("oracle", [])), {})
-        random = next(iter(by_scenario.get("random", [])), {})
         found = [element("td", objective, class_="text"), element("td", measure, class_="text")]
         found += [measured(by_scenario[name]) for name in scenarios]
-        found += difference(oracle)
-        for row, name in (
-            (random, "published"), (oracle, "published"), (oracle, "published_difference"),
-        ):  # fmt: skip
-            text = join(row.get(name) or [], "<br>")
-            found.append(element("td", text, class_="text published"))
+        found += difference(next(iter(by_scenario.get("oracle", [])), {}))
         lines.append(element("tr", *found))
     return scroll(lines)
 
@@ -154,30 +151,43 @@ def measured(rows: Sequence[Row]) -> Markup:
     """One scenario's cell: mean +- sd, n and learning rate, a line per learning rate."""
     lines = []
     for row in rows:
-        tail = f" (n={row['n']}, lr {plain(row['lr'], DIGITS)})"
+        rate = "" if row["lr"] is None else f", lr {plain(row['lr'], DIGITS)}"
+        tail = element("small", f" n={row['n']}{rate}")
         if row["status"] != "ok":
-            lines.append(element("span", row["status"], tail, class_="failed"))
-        elif row["mean"] is None:
-            lines.append(escape(f"undefined{tail}"))
+            lines.append(join([element("span", row["status"], class_="failed"), tail], " "))
+        elif row.get("mean") is None:
+            lines.append(join(["undefined", tail]))
         else:
-            spread = "" if row["sd"] is None else f" ± {plain(row['sd'], 3)}"
-            mark = f" [{len(row['uncrossed'])} uncrossed]" if row.get("uncrossed") else ""
-            lines.append(escape(f"{plain(row['mean'], DIGITS)}{spread}{tail}{mark}"))
+            spread = "" if row["sd"] is None else f" ± {plain(row['sd'], 2)}"
+            mark = f", {len(row['uncrossed'])} uncrossed" if row.get("uncrossed") else ""
+            lines.append(
+                join([f"{plain(row['mean'], DIGITS)}{spread}", tail, element("small", mark)])
+            )
+    printed = dict.fromkeys(text for row in rows for text in row.get("published") or ())
     title = " | ".join(filter(None, map(origin, rows)))
-    return element("td", join(lines, "<br>"), title=title or None)
+    return element("td", join([*lines, *map(beside, printed)], BREAK), title=title or None)
+
+
+def beside(printed: str) -> Markup:
+    """A published value under a measured one."""
+    return element("small", f"published {printed}", class_="published")
 
 
 def difference(row: Row) -> list[Markup]:
     """Four cells about oracle against random; dashes where they were not compared."""
+    printed = [beside(text) for text in row.get("published_difference") or ()]
     if row.get("diff") is None:
-        return [element("td", "–") for _ in range(4)]
-    spread = "" if row["abs_diff_sd"] is None else f" ± {plain(row['abs_diff_sd'], 3)}"
+        return [
+            element("td", join(["–", *printed], BREAK)),
+            *(element("td", "–") for _ in range(3)),
+        ]
+    spread = "" if row["abs_diff_sd"] is None else f" ± {plain(row['abs_diff_sd'], 2)}"
     interval = ""
     if row["diff_lo"] is not None:
         interval = f" [{plain(row['diff_lo'], 3)}, {plain(row['diff_hi'], 3)}]"
     bound = plain(row["p_min"], 3)
     texts = [
-        f"{plain(row['abs_diff_mean'], 3)}{spread}",
+        join([f"{plain(row['abs_diff_mean'], 3)}{spread}", *printed], BREAK),
         f"{row['diff']:+.3g}{interval}",
         f"{plain(row['p_sign_flip'], 3)} (≥ {bound}, n={row['n']})",
         plain(row["p_published_test"], 3) or "–",
@@ -189,7 +199,8 @@ def verdict_section(verdict: Sequence[Claim]) -> Markup:
     """Sentences first, then every claim with its rule's outcome."""
     lines = element("ul", *(element("li", line) for line in headline(verdict)), class_="headline")
     names = ("claim", "verdict", "reason", "p sign-flip", "n", "margin", "source")
-    rows = [element("tr", *(element("th", name) for name in names))]
+    sides = {name: "text" if name in TEXT else None for name in names}
+    rows = [element("tr", *(element("th", name, class_=sides[name]) for name in names))]
     for claim in verdict:
         rows.append(
             element(
@@ -216,8 +227,9 @@ def verdict_section(verdict: Sequence[Claim]) -> Markup:
 def runs_section(results: Results) -> Markup:
     """Every stage with its key, duration and, where there is one, its tracked run."""
     names = ("kind", "label", "seconds", "key", "run")
-    rows = [element("tr", *(element("th", name) for name in names))]
-    for stage in sorted(results.stages, key=lambda s: (s["kind"], s["label"], s["key"])):
+    rows = [element("tr", *(element("th", name, class_="text") for name in names))]
+    once = {stage["key"]: stage for stage in results.stages}.values()
+    for stage in sorted(once, key=lambda s: (s["kind"], s["label"], s["key"])):
         rows.append(
             element(
                 "tr",

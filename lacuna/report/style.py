@@ -10,7 +10,7 @@ CSS = """
   --line: #333a41; --head: #1e2327; --good: #4cc38a; --bad: #ff8f85; --open: #e3b341;
   --c0: #4aa8e0; --c1: #ff8c42; --c2: #33c79c; --c4: #d9c24a; --c7: #a598ff; --c8: #a0a9b3; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 78rem; background: var(--bg); color: var(--fg);
+body { margin: 0 auto; padding: 1.5rem; max-width: 92rem; background: var(--bg); color: var(--fg);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; } p { margin: .4rem 0; max-width: 60rem; }
@@ -21,11 +21,12 @@ table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabu
 th, td { border-bottom: 1px solid var(--line); padding: .22rem .55rem; text-align: right;
   vertical-align: top; white-space: nowrap; }
 th { background: var(--head); position: sticky; top: 0; } td.text, th.text { text-align: left; }
+small { color: var(--soft); }
 td.long { white-space: normal; min-width: 22rem; text-align: left; }
 tr:hover td { background: var(--head); }
 .holds { color: var(--good); font-weight: 600; } .fails { color: var(--bad); font-weight: 600; }
 .undetermined { color: var(--open); font-weight: 600; }
-.failed { color: var(--bad); } .published { color: var(--soft); }
+.failed { color: var(--bad); } .published { display: inline-block; white-space: normal; max-width: 15rem; }
 ul.headline { padding-left: 1.1rem; max-width: 64rem; } ul.headline li { margin: .35rem 0; }
 pre { overflow-x: auto; background: var(--head); padding: .8rem; font-size: .8rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }

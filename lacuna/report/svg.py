@@ -114,7 +114,6 @@ def bar(one: Bars, index: int, left: float, width: float, axis: Axis, name: str)
     top = axis.at(height)
     tip = element("title", f"{one.name}, {name}: {height:.4g}")
     box = {"x": px(left), "y": px(top), "width": px(width * 0.9)}
-    # Not a void element here: the tip is its child.
     shape = element("g", element("rect", **box, height=px(axis.start - top)), tip, class_=one.style)
     if error is None:
         return [shape]

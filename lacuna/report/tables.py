@@ -1,8 +1,7 @@
-"""The tables of a study: models, main results, comparisons, search, failures, published, work.
+"""The tables of a study: main results, comparisons, learning-rate search, published cells.
 
 Rows carry the keys of the stages they come from and nothing of the place or time they ran in, so
-that two runs with the same seeds write the same bytes. The one exception, `work`, tells what this
-run trained and reused; it is written beside the page, not among the tables.
+that two runs with the same seeds write the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +12,15 @@ from lacuna.report import published
 from lacuna.report.base import Results, Row, Table
 from lacuna.report.cells import (
     Cell,
-    Stage,
     Value,
     fact,
     grouped,
-    number_at,
     of_kind,
     order,
     without_paths,
 )
 from lacuna.report.evidence import attacks, curves, localization, localization_layers
+from lacuna.report.ledger import failures, models
 
 TRIAL = ("ratio", "objective", "scenario", "lr")
 MEASURES = {
@@ -32,7 +30,7 @@ MEASURES = {
     "RS at alpha 1": ("rs_end",),
 }
 BAND = (0.90, 1.0)
-"""FS at alpha = 1 that a learning rate should reach (approach 1 without reaching it)."""
+"""FS at alpha = 1 that a learning rate should reach, where the configuration names no window."""
 
 
 def tables(results: Results) -> list[Table]:
@@ -40,75 +38,32 @@ def tables(results: Results) -> list[Table]:
     stages = results.stages
     return [
         models(stages),
-        main(stages, results.comparisons),
+        main(results),
         comparisons(results.comparisons),
         localization(stages),
         localization_layers(stages),
         attacks(stages),
-        search(stages),
+        search(results),
         curves(stages),
         failures(stages),
         published_cells(),
     ]
 
 
-def models(stages: Sequence[Stage]) -> Table:
-    """Base, retained and injected models, one row each, with the checks an injection must pass."""
-    controls = {
-        (fact(s, "model"), fact(s, "seed"), fact(s, "ratio")): s
-        for s in of_kind(stages, "control")
-        if s.get("summary") is not None
-    }
-    rows = []
-    for kind in ("base", "retained", "injected"):
-        for stage in of_kind(stages, kind):
-            seed, ratio = fact(stage, "seed"), fact(stage, "ratio")
-            control = controls.get((kind, seed, ratio)) or controls.get((kind, seed, None))
-            rows.append(_model_row(kind, stage, control))
-    columns = (
-        "model", "ratio", "seed", "status", "forget_es", "retain_es", "mu", "fq", "steps",
-        "outside_equal", "leak_passed", "leak_es_restored", "leak_es_retained", "keys",
-    )  # fmt: skip
-    note = (
-        "ES: mean extraction strength (1: the model recites every answer). outside_equal: every "
-        "value outside the target region is bit-identical to the retained model. Leak check: "
-        "with the region put back, forget ES (leak_es_restored) must be that of the retained model."
-    )
-    return Table("models", "Models", note, columns, rows)
-
-
-def _model_row(kind: str, stage: Stage, control: Stage | None) -> Row:
-    summary = stage.get("summary") or {}
-    measured = {**(control or {}).get("summary", {}), **summary}
-    leak = summary.get("leak") or {}
-    return {
-        "model": kind,
-        "ratio": fact(stage, "ratio"),
-        "seed": fact(stage, "seed"),
-        "status": "ok" if stage.get("summary") is not None else "failed (1 of 1)",
-        **{name: number_at(measured, name) for name in ("forget_es", "retain_es", "mu", "fq")},
-        "steps": summary.get("steps"),
-        "outside_equal": summary.get("outside_equal"),
-        "leak_passed": leak.get("passed"),
-        "leak_es_restored": number_at(leak, "forget_es_restored"),
-        "leak_es_retained": number_at(leak, "forget_es_retained"),
-        "keys": [stage["key"], *([control["key"]] if control else [])],
-    }
-
-
-def main(stages: Sequence[Stage], records: Sequence[Mapping[str, Any]]) -> Table:
+def main(results: Results) -> Table:
     """Table 2 of Lee et al.: a row per objective, scenario and measure, published cells beside."""
-    rows = []
-    for key, cell in grouped(of_kind(stages, "trial", "test"), *TRIAL).items():
+    rows: list[Row] = []
+    for key, cell in grouped(of_kind(results.stages, "trial", "test"), *TRIAL).items():
         place = dict(zip(TRIAL, key, strict=True))
         for measure, path in MEASURES.items():
             rows.append(
                 place
                 | _measured(cell, measure, path)
-                | _versus(find(records, key[0], key[1], key[2], measure))
+                | _versus(find(results.comparisons, key[0], key[1], key[2], measure))
                 | _beside(place, measure)
                 | {"keys": cell.keys}
             )
+    rows += [row for choice in results.choices for row in _untested(choice, results)]
     columns = (
         *TRIAL, "measure", "status", "n", "seeds", "mean", "sd", "lo", "hi", "uncrossed", "versus",
         "abs_diff_mean", "abs_diff_sd", "diff", "diff_lo", "diff_hi", "interval_method",
@@ -123,6 +78,16 @@ def main(stages: Sequence[Stage], records: Sequence[Mapping[str, Any]]) -> Table
         "alphas of one curve are not independent, so it says nothing about other seeds."
     )
     return Table("main", "Oracle, random and located regions", note, columns, rows)
+
+
+def _untested(choice: Mapping[str, Any], results: Results) -> list[Row]:
+    """The rows of a pair that no candidate rate survived: it has no test trials, but a place."""
+    if choice["lr"] is not None:
+        return []
+    place = {name: choice[name] for name in ("objective", "scenario", "lr")}
+    place |= {"n": 0, "ratio": (results.config.get("region") or {}).get("ratio")}
+    status = f"failed ({choice['reason']})"
+    return [{**place, "measure": measure, "status": status} for measure in MEASURES]
 
 
 def _measured(cell: Cell, measure: str, path: tuple[str, ...]) -> dict[str, Any]:
@@ -190,50 +155,53 @@ def comparisons(records: Sequence[Mapping[str, Any]]) -> Table:
     return Table("comparisons", "Comparisons", note, columns, rows)
 
 
-def search(stages: Sequence[Stage]) -> Table:
-    """Every learning rate tried on the tuning seeds, with the chosen one marked."""
-    chosen = {tuple(fact(s, name) for name in TRIAL) for s in of_kind(stages, "trial", "test")}
-    trials = grouped(of_kind(stages, "trial", "search"), *TRIAL)
-    reached = {key[:3] for key, cell in trials.items() if in_band(cell)}
-    rows = []
-    for key, cell in trials.items():
+def search(results: Results) -> Table:
+    """Every learning rate tried on the tuning seeds, and the one each pair was tested with."""
+    choices = chosen(results)
+    window = results.config.get("search") or {}
+    low, high = float(window.get("fs_low", BAND[0])), float(window.get("fs_high", BAND[1]))
+    rows: list[Row] = []
+    for key, cell in grouped(of_kind(results.stages, "trial", "search"), *TRIAL).items():
         fs, rs, aues = (cell.spread(cell.values(name)) for name in ("fs_end", "rs_end", "aues"))
-        none = "no rate gave FS in [0.90, 1.00)"
+        choice = choices.get(key[1:3], {})
+        ends = cell.values("fs_end")
+        inside = cell.status == "ok" and all(v is not None and low <= v < high for v in ends)
         rows.append(
             dict(zip(TRIAL, key, strict=True))
             | {"status": cell.status, "n": fs.n, "seeds": cell.seeds, "fs": fs.mean, "rs": rs.mean}
-            | {"aues": aues.mean, "in_band": in_band(cell), "chosen": key in chosen}
-            | {"remark": "" if key[:3] in reached else none, "keys": cell.keys}
+            | {"aues": aues.mean, "in_window": inside, "chosen": choice.get("lr") == key[3]}
+            | {"choice": choice.get("reason"), "keys": cell.keys}
         )
+    tried = {(row["objective"], row["scenario"]) for row in rows}
+    for pair in sorted(choices.keys() - tried, key=lambda pair: [order(part) for part in pair]):
+        rows.append({"objective": pair[0], "scenario": pair[1], **_given(choices[pair])})
     columns = (
-        *TRIAL, "status", "n", "seeds", "fs", "rs", "aues", "in_band", "chosen", "remark", "keys",
+        *TRIAL, "status", "n", "seeds", "fs", "rs", "aues", "in_window", "chosen", "choice", "keys",
     )  # fmt: skip
     note = (
-        "Means over the tuning seeds, which are not the test seeds. in_band: mean FS at alpha = 1 "
-        "lies in [0.90, 1.00). chosen: the rate the test trials ran with."
+        "Means over the tuning seeds, which are not the test seeds. in_window: FS at alpha = 1 "
+        f"lies in [{low:g}, {high:g}) on every tuning seed. choice: why the pair's rate was "
+        "chosen, or why none of its rates fits."
     )
     return Table("search", "Learning-rate search", note, columns, rows)
 
 
-def in_band(cell: Cell) -> bool:
-    """Whether the mean FS at alpha = 1 over the cell's seeds lies in the band asked for."""
-    mean = cell.spread(cell.values("fs_end")).mean
-    return mean is not None and BAND[0] <= mean < BAND[1]
+def _given(choice: Mapping[str, Any]) -> dict[str, Any]:
+    lr = choice.get("lr")
+    return {"lr": lr, "status": "not searched", "chosen": lr is not None, "n": 0} | {
+        "choice": choice.get("reason")
+    }
 
 
-def failures(stages: Sequence[Stage]) -> Table:
-    """Every stage without a result, with its reason."""
-    failed = [stage for stage in stages if stage.get("summary") is None]
-    names = ("objective", "scenario", "localizer", "purpose", "ratio", "seed", "lr")
-    rows = [
-        {"kind": stage["kind"], "label": stage["label"]}
-        | {name: fact(stage, name) for name in names}
-        | {"reason": without_paths(str(stage.get("failed"))), "keys": [stage["key"]]}
-        for stage in sorted(failed, key=lambda s: (s["kind"], s["label"], s["key"]))
-    ]
-    note = "Their cells read `failed (k of n)` and give no mean."
-    columns = ("kind", "label", *names, "reason", "keys")
-    return Table("failures", "Failures", note, columns, rows)
+def chosen(results: Results) -> dict[tuple[Value, ...], Mapping[str, Any]]:
+    """(objective, scenario) -> its choice; read off the test trials where none was recorded."""
+    choices: dict[tuple[Value, ...], Mapping[str, Any]] = {
+        (choice["objective"], choice["scenario"]): choice for choice in results.choices
+    }
+    for stage in of_kind(results.stages, "trial", "test"):
+        pair = (fact(stage, "objective"), fact(stage, "scenario"))
+        choices.setdefault(pair, {"lr": fact(stage, "lr")})
+    return choices
 
 
 def published_cells() -> Table:
@@ -246,32 +214,3 @@ def published_cells() -> Table:
     )  # fmt: skip
     note = f"{published.SOURCE}. Not measured here."
     return Table("published", "Published results", note, columns, rows)
-
-
-def work(results: Results) -> Table:
-    """What this run planned, reused and trained, per stage kind; `distinct` counts keys."""
-    distinct: dict[str, set[str]] = {}
-    for stage in results.stages:
-        distinct.setdefault(stage["kind"], set()).add(stage["key"])
-    names = ("planned", "reused", "trained")
-    rows = [
-        {"kind": kind, "distinct": len(distinct.get(kind, ()))}
-        | {name: results.counts.get(kind, {}).get(name, 0) for name in names}
-        for kind in sorted({*results.counts, *distinct})
-    ]
-    columns = ("kind", "distinct", *names)
-    return Table("work", "Work of this run", injections(rows), columns, rows)
-
-
-def injections(rows: Sequence[Row]) -> str:
-    """Whether each distinct injection was trained once: never twice, by this run or an earlier."""
-    row = next((row for row in rows if row["kind"] == "injected"), None)
-    if row is None:
-        return "The study has no injections."
-    distinct, trained, reused = row["distinct"], row["trained"], row["reused"]
-    said = f"{trained} injections trained, {reused} reused, {distinct} distinct injection keys"
-    if trained == distinct:
-        return f"{said}: the number of injections trained equals the number of distinct keys."
-    if trained + reused == distinct:
-        return f"{said}: each key was trained once, here or before."
-    return f"{said}: NOT one per key (a failed injection counts as neither)."

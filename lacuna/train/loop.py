@@ -101,7 +101,9 @@ def train(
     before the optimizer moves.
     """
     masters = list(weights.masters.values())
-    optimizer = torch.optim.AdamW(masters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        masters, lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
     history = History()
     if resume is not None:
         _load(resume, weights, optimizer, history)
@@ -192,7 +194,9 @@ def _load(
         for name, master in weights.masters.items():
             master.copy_(tensors[f"master/{name}"])
             optimizer.state[master] = {
-                key: tensors[f"{key}/{name}"].to("cpu" if key == "step" and not master.is_cuda else master.device)
+                key: tensors[f"{key}/{name}"].to(
+                    "cpu" if key == "step" and not master.is_cuda else master.device
+                )
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
     weights.publish()

@@ -86,7 +86,13 @@ class _RegionLinear(torch.autograd.Function):
         flat = grad_y.reshape(-1, grad_y.shape[-1])
         grad_master = flat.T @ h_region.reshape(-1, h_region.shape[-1])
         grad_h = grad_y @ weight if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
-        return grad_h, grad_master.to(torch.promote_types(grad_master.dtype, torch.float32)), None, None, None
+        return (
+            grad_h,
+            grad_master.to(torch.promote_types(grad_master.dtype, torch.float32)),
+            None,
+            None,
+            None,
+        )
 
 
 class RegionWeights:
@@ -101,7 +107,8 @@ class RegionWeights:
         modules = value_modules(model)
         self.modules = {name: modules[name] for name in region.columns}
         self.columns = {
-            name: columns.to(modules[name].weight.device) for name, columns in region.columns.items()
+            name: columns.to(modules[name].weight.device)
+            for name, columns in region.columns.items()
         }
         self.masters = {name: nn.Parameter(_master(value)) for name, value in self.read().items()}
 
@@ -118,7 +125,8 @@ class RegionWeights:
 
     def _forward(self, name: str, module: nn.Linear) -> Any:
         master, columns = self.masters[name], self.columns[name]
-        return lambda h: _RegionLinear.apply(h, master, module.weight, module.bias, columns)
+        apply: Any = _RegionLinear.apply
+        return lambda h: apply(h, master, module.weight, module.bias, columns)
 
     def collect(self) -> None:
         """Nothing to do: autograd fills the masters' gradients itself."""
@@ -202,5 +210,3 @@ def _master(value: Tensor) -> Tensor:
 def editable(model: PreTrainedModel, region: Region | None) -> Editable:
     """The region's weights, or all of them for None."""
     return AllWeights(model) if region is None else RegionWeights(model, region)
-
-

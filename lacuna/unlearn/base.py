@@ -108,7 +108,7 @@ class Frozen:
     """Ways to ask an earlier model, without gradients, for whatever is not precomputed."""
 
     original: Callable[[Callable[[PreTrainedModel], Tensor]], Tensor]
-    """Runs a function on the model as it was before unlearning. Ask before the current model is run:
+    """Runs a function on the model as it was before unlearning. Ask before the current model runs:
     weights are swapped in place, which a pending backward pass would notice."""
     retained: PreTrainedModel | None = None
     """The model that never saw the forget facts, for objectives that say `needs_retained`."""

@@ -1,4 +1,4 @@
-r"""Direct preference optimisation with refusals (Rafailov et al. 2023; TOFU's DPO, arXiv:2401.06121).
+r"""Direct preference optimisation with refusals (Rafailov et al. 2023; TOFU, arXiv:2401.06121).
 
     L = -(2/beta) mean_i log sigmoid(beta (r_i(refusal) - r_i(fact))) + w L_retain
     r_i(y) = log p(y | x_i) - log p_ref(y | x_i), summed over the answer

@@ -6,7 +6,6 @@ Limits: unbounded below; nothing protects what is to be kept (`retain_weight` is
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from lacuna.train import Loss, mean_nll
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step

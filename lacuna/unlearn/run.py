@@ -11,7 +11,17 @@ from lacuna.data.tokens import Encoded, TrainingBatches, collate, reading_batche
 from lacuna.errors import UserError
 from lacuna.model.forward import answers
 from lacuna.seeds import derive, torch_generator
-from lacuna.train import Editable, History, Loss, LossFunction, OnStep, TrainConfig, Values, swapped, train
+from lacuna.train import (
+    Editable,
+    History,
+    Loss,
+    LossFunction,
+    OnStep,
+    TrainConfig,
+    Values,
+    swapped,
+    train,
+)
 from lacuna.unlearn.base import Frozen, Objective, Reference, Step
 
 
@@ -25,7 +35,7 @@ class UnlearnConfig:
 
 @dataclass(frozen=True)
 class UnlearnData:
-    """Tokenised texts. `refusals` answer the forget questions, one for each, with "I don't know"."""
+    """Tokenised texts. `refusals` answer the forget questions, one each, with "I don't know"."""
 
     forget: Sequence[Encoded]
     retain: Sequence[Encoded]
@@ -48,7 +58,9 @@ def unlearn(
     Raises `UserError` if the objective needs what was not given, `Diverged` on a non-finite loss.
     """
     if objective.needs_refusals and not data.refusals:
-        raise UserError("this objective needs refusals, and the data has none: add them to the corpus")
+        raise UserError(
+            "this objective needs refusals, and the data has none: add them to the corpus"
+        )
     if objective.needs_retained and retained is None:
         raise UserError("this objective needs the retained model, which this data set-up has not")
     objective.prepare(model, torch_generator(seed, "objective"))

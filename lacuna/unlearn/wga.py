@@ -7,7 +7,6 @@ Limits: alpha = 0 is gradient difference; a large alpha leaves tokens alone once
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from lacuna.train import Loss
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require

@@ -6,13 +6,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from lacuna.report import Results, render
 from lacuna.report.cells import Spread, without_paths
+from lacuna.report.evidence import attacks, localization
+from lacuna.report.ledger import models, work
 from lacuna.report.published import CELLS, DIFFERENCES, cells_beside, differences_beside
-from lacuna.report.tables import attacks, localization, main, models, search, tables, work
+from lacuna.report.tables import main, search, tables
 from lacuna.seeds import numpy_generator
 from lacuna.significance import compare
 
@@ -116,7 +119,7 @@ def study() -> Results:
     ]
     counts = {"injected": {"planned": 2, "reused": 0, "trained": 2}}
     records = [comparison(trials, metric) for metric in ("aues", "mu95")]
-    return Results("mini", {"seed": 1}, stages, records, counts)
+    return Results("mini", {"seed": 1}, stages, records, counts=counts)
 
 
 def written(results: Results, folder: Path) -> dict[str, bytes]:
@@ -150,7 +153,7 @@ def test_main_table_holds_the_hand_computed_mean_and_sd(tmp_path: Path) -> None:
 
 
 def test_main_table_names_the_seeds_that_never_reach_95_percent_utility() -> None:
-    rows = main(study().stages, ()).rows
+    rows = main(study()).rows
     row = next(r for r in rows if (r["scenario"], r["measure"]) == ("random", "MU95"))
     assert (row["mean"], row["sd"], row["uncrossed"]) == (-5.0, 1.0, [3])
 
@@ -166,14 +169,14 @@ def test_json_and_csv_of_a_table_hold_the_same_numbers(tmp_path: Path) -> None:
 
 def test_a_failed_seed_blanks_the_mean_and_is_counted(tmp_path: Path) -> None:
     stages = [trial("oracle", 1), trial("oracle", 2), failed_trial("oracle", 3)]
-    for row in main(stages, ()).rows:
+    for row in main(Results("x", {}, stages)).rows:
         assert (row["status"], row["mean"], row["n"]) == ("failed (1 of 3)", None, 2)
     relearned = attacks(stages).rows[1]
     assert (relearned["attack"], relearned["status"]) == ("relearn", "failed (1 of 3)")
     assert relearned["logp_after_mean"] is None
     render(Results("mini", {}, stages), tmp_path)
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "failed (1 of 3) (n=2, lr 0.03)" in page
+    assert "failed (1 of 3)</span> <small> n=2, lr 0.03</small>" in page
     (failure,) = rows_of(tmp_path, "failures")
     assert (failure["reason"], failure["seed"], failure["lr"]) == (
         "loss is not finite",
@@ -184,7 +187,7 @@ def test_a_failed_seed_blanks_the_mean_and_is_counted(tmp_path: Path) -> None:
 
 def test_a_cell_in_which_every_seed_failed_is_still_a_row() -> None:
     stages = [failed_trial("oracle", 1), failed_trial("oracle", 2)]
-    assert {row["status"] for row in main(stages, ()).rows} == {"failed (2 of 2)"}
+    assert {row["status"] for row in main(Results("x", {}, stages)).rows} == {"failed (2 of 2)"}
     assert [row["status"] for row in attacks(stages).rows] == ["failed (2 of 2)"]
 
 
@@ -214,12 +217,53 @@ def test_localization_has_localizers_and_the_actual_change() -> None:
     assert change["precision_mean"] == pytest.approx(0.14)
 
 
-def test_search_marks_the_chosen_rate_and_says_when_none_fits() -> None:
-    rows = {(r["scenario"], r["lr"]): r for r in search(study().stages).rows}
-    assert rows["oracle", 0.03]["chosen"] and rows["oracle", 0.03]["in_band"]
-    assert not rows["oracle", 0.1]["chosen"] and not rows["oracle", 0.1]["in_band"]
-    assert rows["oracle", 0.1]["remark"] == ""
-    assert rows["random", 0.03]["remark"] == "no rate gave FS in [0.90, 1.00)"
+def test_search_marks_the_chosen_rate_and_the_rates_inside_the_window() -> None:
+    rows = {(r["scenario"], r["lr"]): r for r in search(study()).rows}
+    assert rows["oracle", 0.03]["chosen"] and rows["oracle", 0.03]["in_window"]
+    assert not rows["oracle", 0.1]["chosen"] and not rows["oracle", 0.1]["in_window"]
+    narrow = replace(study(), config={"search": {"fs_low": 0.93, "fs_high": 0.99}})
+    assert not any(row["in_window"] for row in search(narrow).rows)
+
+
+def test_search_gives_the_recorded_reason_and_the_pairs_that_were_not_searched() -> None:
+    none = "no rate in the window; highest FS below it (0.700)"
+    choices = [
+        {"objective": "npo", "scenario": "random", "lr": 0.03, "in_window": False, "reason": none},
+        {"objective": "npo", "scenario": "full", "lr": 0.5, "in_window": True, "reason": "given"},
+    ]
+    rows = {r["scenario"]: r for r in search(replace(study(), choices=choices)).rows}
+    assert (rows["random"]["chosen"], rows["random"]["choice"]) == (True, none)
+    assert (rows["full"]["status"], rows["full"]["lr"]) == ("not searched", 0.5)
+
+
+def test_a_pair_without_any_surviving_rate_keeps_its_place(tmp_path: Path) -> None:
+    reason = "all 4 candidates failed"
+    choice = {"objective": "npo", "scenario": "oracle", "lr": None, "in_window": False}
+    stages = [trial("random", seed) for seed in (1, 2, 3)]
+    config = {"region": {"ratio": 0.1}}
+    results = Results("x", config, stages, choices=[choice | {"reason": reason}])
+    verdict = render(results, tmp_path)
+    row = next(r for r in rows_of(tmp_path, "main") if r["scenario"] == "oracle")
+    assert (row["status"], row["n"], row["mean"]) == (f"failed ({reason})", "0", "")
+    assert {claim["verdict"] for claim in verdict} == {"undetermined"}
+    assert f"oracle: {reason}" in verdict[0]["reason"]
+
+
+def test_localizers_count_each_seed_once_and_no_tuning_seed() -> None:
+    twice = localized("activations", 1, 0.9) | {"key": key("survey")}
+    tuning = localized("activations", 9, 0.1)
+    joined = stage("localized", {"localizer": "wagle+memflex", "seed": 1, "ratio": 0.1}, None)
+    rows = localization([*study().stages, twice, tuning, joined]).rows
+    found = {r["name"]: r for r in rows if r["subject"] == "localizer"}
+    assert found["activations"]["seeds"] == [1, 2]
+    assert found["wagle"]["status"] == found["memflex"]["status"] == "failed (1 of 1)"
+
+
+def test_the_ratio_asked_for_joins_stages_whose_whole_vectors_round_differently() -> None:
+    one = localized("activations", 1, 0.8)
+    one["summary"]["ratio"] = 154 / 1536
+    (row,) = localization([one]).rows
+    assert row["ratio"] == row["chance"] == 0.1
 
 
 def test_model_table_joins_injections_with_their_controls() -> None:
@@ -284,7 +328,7 @@ def test_page_draws_a_thin_line_per_seed_and_traces_cells_to_stages(tmp_path: Pa
     assert page.count('class="c0 thin"') == 4 * 3 and page.count('class="c0 bold"') == 4
     keys = [s["key"] for s in study().stages if s["tags"].get("scenario") == "oracle"][:3]
     assert f'title="stages: {" ".join(keys)}"' in page
-    assert "0.92 ± 0.02 (n=3, lr 0.03)" in page
+    assert "0.92 ± 0.02<small> n=3, lr 0.03</small>" in page
 
 
 def test_an_empty_study_still_renders(tmp_path: Path) -> None:
@@ -309,3 +353,14 @@ def test_published_numbers_are_those_of_the_paper() -> None:
     dpo = differences_beside("dpo", "MU95", 0.1)
     assert [(d.mean, d.sd, d.p) for d in dpo] == [(1.09, 1.06, 0.68), (0.41, 0.17, 0.57)]
     assert min(d.p for d in DIFFERENCES) == 0.31
+
+
+def test_page_is_well_formed_down_to_every_shape(tmp_path: Path) -> None:
+    render(study(), tmp_path)
+    text = (tmp_path / "report" / "index.html").read_text()
+    root = ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n"))
+    figures = root.findall(".//figure")
+    assert len(figures) == 6  # two curves, localizers and change by layer, two attacks
+    for figure in figures:
+        assert figure.findall(".//polyline") or figure.findall(".//rect")
+        assert not [shape for shape in figure.iter("line") if len(shape)]

@@ -44,7 +44,7 @@ def erasure(oracle: list[float], random: list[float], outcome: str = "logp") -> 
         for name, values in sides
         for seed, value in enumerate(values)
     ]
-    return [claim for claim in judge(Results("x", {}, stages)) if claim["family"] == "erasure"]
+    return [claim for claim in judge(Results("x", {}, stages)) if claim["family"][:7] == "erasure"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_weak_attack_is_named() -> None:
     stages = [trial(name, seed) for name in ("oracle", "random") for seed in range(3)]
     for stage in stages[:3]:
         stage["summary"]["attacks"][0]["attacked_es_after"] = 0.5
-    claim = next(c for c in judge(Results("x", {}, stages)) if c["family"] == "erasure")
+    claim = next(c for c in judge(Results("x", {}, stages)) if c["family"] == "erasure-logp")
     assert "The attack was weak: ES of the attacked people 0.50, 0.97." in claim["reason"]
 
 
@@ -153,6 +153,13 @@ def test_localization_claim_compares_precision_with_the_ratio(
     assert claim["effect"] == pytest.approx(sum(precisions) / 3 - 0.1)
 
 
+def test_a_localizer_that_is_told_the_target_is_no_claim() -> None:
+    stages = [localized(seed, 1.0) for seed in range(3)]
+    for stage in stages:
+        stage["summary"]["privileges"] = ["target region"]
+    assert judge(Results("x", {}, stages)) == []
+
+
 def test_full_parameter_change_is_judged_as_a_localization() -> None:
     change = {"change": {"precision": 0.1, "recall": 0.1, "by_layer": []}}
     stages = [trial("full", seed, localization=change) for seed in range(3)]
@@ -165,7 +172,7 @@ def test_headline_counts_each_outcome_once_per_family() -> None:
     stages += [localized(seed, value) for seed, value in enumerate([0.8, 0.82, 0.85])]
     verdict = judge(Results("x", {}, stages, [compared([0.001, 0.0, -0.001])]))
     lines = headline(verdict)
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0].endswith("random one: holds for 1 of 1 (npo at 0.1); n = 3 seeds.")
     assert "undetermined for 1 of 1" in lines[1]
-    assert "fails for 1 of 1 (activations at 0.1 region)" in lines[3]
+    assert "fails for 1 of 1 (activations at 0.1 region)" in lines[4]

@@ -55,6 +55,8 @@ class MemoryArbiter:
         self.change(key, epoch, "held", str(time.monotonic_ns()))
 
     def release(self, key: str, epoch: int) -> None:
+        if self.away:
+            raise ArbiterError("the server is away")
         self.change(key, epoch, "released", "")
 
     def record_failure(self, key: str, epoch: int, reason: str) -> None:
@@ -336,6 +338,32 @@ def test_a_holder_that_ended_on_this_machine_is_known_at_once() -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert is_gone(ended.stdout.strip())
     assert not is_gone(holder()) and not is_gone("elsewhere 1 1") and not is_gone("")
+
+
+def test_a_killed_holder_is_replaced_at_once_and_its_half_written_folder_removed(
+    tmp_path: Path, database: str
+) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from sweeps.arbiter import KeyArbiter
+from sweeps.graph import Stage
+from sweeps.store import Store
+from sweeps.tracking import connect
+def work(inputs, out):
+    (out / "half.bin").write_bytes(bytes(1000))
+    os._exit(9)
+store = Store(Path(sys.argv[1]), KeyArbiter(connect(sys.argv[2])))
+store.produce(Stage("killed", "killed", {}, {}, {}), work)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path), database]
+    assert subprocess.run(command, cwd=ROOT).returncode == 9
+    assert [path.split("/")[-1] for path in files_below(tmp_path)] == ["half.bin"]
+    start = time.monotonic()
+    store = Store(tmp_path, KeyArbiter(connect(database)))  # its time to live is a minute
+    folder = store.produce(Stage("killed", "killed", {}, {}, {}), writing("x"))
+    assert time.monotonic() - start < 20
+    assert folder.name.endswith(".2") and "half.bin" not in " ".join(files_below(tmp_path))
 
 
 def test_sixteen_threads_claim_a_key_and_one_wins(arbiter: Arbiter) -> None:
