@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lacuna.errors import UserError
@@ -103,9 +103,17 @@ def save_tensors(
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read a safetensors file: its tensors on the CPU, and its metadata."""
+    """Read a safetensors file: its tensors on the CPU, and its metadata.
+
+    Raises `UserError` where there is no such file or it is damaged.
+    """
     if not path.is_file():
         raise UserError(f"{path} does not exist")
-    with safe_open(path, framework="pt") as stream:
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        return tensors, stream.metadata() or {}
+    try:
+        with safe_open(path, framework="pt") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            return tensors, stream.metadata() or {}
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} is not a whole safetensors file ({error}): write it anew"
+        ) from error

@@ -151,7 +151,7 @@ def retained(
         "seed": seed,
         "steps": len(history.losses),
         "loss_end": _last(history),
-        **_ends(measured),
+        **_ends(exam, loaded, measured),
     }
 
 
@@ -206,7 +206,7 @@ def injected(
             "forget_es_retained": gold,
             "passed": abs(restored - gold) <= 1e-6,
         },
-        **_ends(measured),
+        **_ends(exam, loaded, measured),
     }
 
 
@@ -310,6 +310,7 @@ def trial(
         summary
         | _full_summary(curve, exam)
         | {
+            "paraphrase_es_end": _mean(exam.paraphrased(loaded.model)),
             "localization": {
                 "region": None if allowed is None else overlap(allowed, target),
                 "change": overlap(changed, target),
@@ -343,7 +344,7 @@ def control(
         "model": name,
         "seed": seed,
         "fq": quality,
-        **_ends(measured),
+        **_ends(exam, loaded, measured),
         "attacks": _attacks(loaded, corpus, exam, attacks, seed),
     }
 
@@ -398,11 +399,11 @@ def _attacks(
     return [outcome.to_json() for outcome in outcomes]
 
 
-def _ends(measured: Measured) -> Summary:
+def _ends(exam: Exam, loaded: LoadedModel, measured: Measured) -> Summary:
     return {
         "forget_es": 1 - measured.strength.fs,
         "retain_es": measured.strength.rs,
-        "paraphrase_es": _mean(measured.paraphrase),
+        "paraphrase_es": _mean(exam.paraphrased(loaded.model)),
         "mu": measured.utility,
     }
 
@@ -424,7 +425,6 @@ def _full_summary(curve: FullCurve, exam: Exam) -> Summary:
         "fq": curve.fq,
         "forget_em": [_mean(point.forget["em"]) for point in curve.points],
         "forget_prob": [_mean(point.forget["probability"]) for point in curve.points],
-        "paraphrase_es": [_mean(point.paraphrase) for point in curve.points],
     }
     return summary | {
         "es_forget": curve.strength.forget_AI.tolist(),

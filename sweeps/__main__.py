@@ -1,9 +1,11 @@
 """`python -m sweeps study=NAME [key=value ...]`: exit 0 completed, 1 not, 2 bad input."""
 
+import logging
 import sys
 from collections.abc import Sequence
 
 from lacuna.errors import UserError
+from sweeps.lease import ArbiterError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -16,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, ArbiterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -29,6 +31,8 @@ def _study(arguments: Sequence[str]) -> int:
     from sweeps.configure import configure
     from sweeps.plan import make_planner
 
+    for library in ("huggingface_hub", "transformers"):  # their news would bury our one line
+        logging.getLogger(library).setLevel(logging.ERROR)
     planner = make_planner(configure(arguments))
     if planner.config.plan:
         from sweeps.estimate import describe

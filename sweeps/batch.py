@@ -1,9 +1,8 @@
-"""Which stages of a batch can run now, where, and what becomes of the rest."""
+"""Which stages of a batch can run now, and what becomes of the rest."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lacuna.errors import UserError
 from sweeps.graph import Stage
 
 Result = dict[str, Any]
@@ -73,24 +72,3 @@ class Batch:
             if "failed" in result:
                 return str(result["label"])
         return None
-
-
-def resources_of(stage: Stage) -> dict[str, float]:
-    """What a stage asks of one node, in Ray's names."""
-    return {"CPU": stage.cpus} | ({"GPU": stage.gpus} if stage.gpus else {})
-
-
-def check_fits(stage: Stage, nodes: list[dict[str, float]]) -> None:
-    """Raises `UserError` for a stage that no node can hold: Ray would let it wait for ever."""
-    needs = resources_of(stage)
-    if any(all(node.get(name, 0) >= need for name, need in needs.items()) for node in nodes):
-        return
-    most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needs}
-    raise UserError(
-        f"{stage.label} needs {_amounts(needs)}, but no Ray node has that (most: {_amounts(most)}):"
-        " lower what a stage asks for, or join a larger cluster with address=HOST:PORT"
-    )
-
-
-def _amounts(resources: Mapping[str, float]) -> str:
-    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())

@@ -12,10 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lacuna.data import DATA
 from lacuna.errors import UserError
-from sweeps.schema import register
-
-GROUPS = ("study", "model", "data", "recipe")
+from sweeps.schema import Study, build, register
 
 
 def configure(overrides: Sequence[str]) -> DictConfig:
@@ -24,22 +23,31 @@ def configure(overrides: Sequence[str]) -> DictConfig:
     Raises `UserError` in one line for an unknown key, name or value, with what may have been meant.
     """
     for override in overrides:
-        if "=" not in override:
+        if "=" not in override or override.startswith("-"):
             raise UserError(f"argument {override!r} is not key=value: write for example study=mini")
     register()
     try:
         with initialize_config_module("sweeps.conf", version_base="1.3"):
             config = compose("config", overrides=list(overrides))
         OmegaConf.resolve(config)
+        _build(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, overrides)) from error
     for holder, key in ((config, "artifacts"), (config.data, "path"), (config.region, "file")):
-        if holder.get(key) is not None:
+        if holder.get(key):
             holder[key] = str(Path(holder[key]).absolute())
     source = config.model.source
     if source is not None and Path(source).is_dir():
         config.model.source = str(Path(source).absolute())
     return config
+
+
+def _build(config: DictConfig) -> None:
+    """Every `Config` once: keys added with + and values out of bounds are refused here."""
+    plain: Any = OmegaConf.to_container(config)
+    build(Study, plain)
+    values = {name: value for name, value in plain["data"].items() if name != "name"}
+    build(DATA[plain["data"]["name"]].Config, values)
 
 
 def names(group: str) -> list[str]:
@@ -60,6 +68,14 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found.group(1)
         return f"unknown key {key!r}{_nearest(key, sorted(_keys()))}"
+    if found := re.search(r"In '(\w+)/([^']+)': .* Key '([^']+)' not in '(\w+)\.Config'", text):
+        group, name, key, chosen = found.groups()
+        return (
+            f"{group} {name!r} sets {key!r}, which data {chosen.lower()!r} has not: choose another "
+            f"{group}, or leave out data="
+        )
+    if found := re.search(r"Key '[^']+' not in .* full_key: (\S+)", text):
+        return f"unknown key {found.group(1)!r}{_nearest(found.group(1), sorted(_keys()))}"
     guilty = [o for o in overrides if o.split("=")[0].lstrip("+~") in text + cause]
     guilty = guilty or ([*overrides] if len(overrides) == 1 else [])
     where = f"argument {guilty[0]!r}: " if guilty else ""
@@ -67,8 +83,6 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _choices(group: str) -> list[str]:
-    from lacuna.data import DATA
-
     return sorted(DATA) if group == "data" else names(group)
 
 
@@ -76,7 +90,7 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f": did you mean {' or '.join(map(repr, close))}?"
-    return f": choose one of {', '.join(known[:40])}"
+    return f": choose one of {', '.join(name for name in known if '.' not in name)}"
 
 
 def _keys() -> Iterator[str]:

@@ -7,7 +7,6 @@ one `tune.Tuner`; everything else is a plain Ray task.
 
 import logging
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -19,9 +18,11 @@ from typing import Any, TextIO, TypeVar
 
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
+from sweeps import quiet
 from sweeps.arbiter import KeyArbiter
-from sweeps.batch import Batch, OnDone, Result, check_fits, failure, resources_of
+from sweeps.batch import Batch, OnDone, Result, failure
 from sweeps.graph import Stage
+from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
 from sweeps.store import Store, one_line
 from sweeps.tracking import Tracker
@@ -31,16 +32,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-OBJECT_STORE_BYTES = 200_000_000  # plans and small results; weights go through the store's files
-QUIET = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # Tune's older output is the one that can be silent
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C must end the study, not only the current phase
-}
+CODE = [str(REPOSITORY / package) for package in ("lacuna", "sweeps")]
 
 
 class Engine:
@@ -91,10 +83,9 @@ class Engine:
         """Leave Ray; a local one ends with all its processes and temporary files."""
         if self._ray is not None:
             self._ray.shutdown()
-            self._ray = None
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        self._ray = self._temporary = None
 
     def run_tasks(
         self, stages: Iterable[Stage], on_done: OnDone | None = None, phase: str = "stages"
@@ -166,13 +157,12 @@ class Engine:
 
     def _take(self, batch: Batch, stage: Stage, outcome: dict[str, str]) -> None:
         """Close a stage that a worker has finished with, its summary read from the store."""
-        how, reason = outcome["how"], outcome["reason"]
+        how = outcome["how"]
         summary = None if how == "failed" else self.store.summary(stage.key)
         if summary is None:
-            reason = reason or f"its result is not under {self.store.root} of this host"
-            batch.close(stage, failure(stage, reason), "failed")
-        else:
-            batch.close(stage, summary, how)
+            reason = outcome["reason"] or f"this host has no result under {self.store.root}"
+            summary, how = failure(stage, reason), "failed"
+        batch.close(stage, summary, how)
 
     def _fetch(self, ref: Any) -> dict[str, str]:
         try:
@@ -191,6 +181,7 @@ class Engine:
             label = "".join(c if c.isalnum() or c in "=.+-" else "_" for c in stage.label)
             return f"{label[:80]}-{stage.key[:8]}"
 
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures come back as results
         trainable = tune.with_parameters(_trial, runtime=self.runtime)
         tune.Tuner(
             tune.with_resources(trainable, resources),
@@ -206,10 +197,9 @@ class Engine:
                 verbose=0,
             ),
         ).fit()
-        for stage in trials.values():
-            if stage.key in batch.running:
-                lost = failure(stage, "the trial ended without a result")
-                batch.close(stage, lost, "failed")
+        for key in list(batch.running):
+            stage = batch.stages[key]
+            batch.close(stage, failure(stage, "the trial ended without a result"), "failed")
 
     def _listener(self, stages: dict[str, Stage], batch: Batch, progress: Progress) -> Any:
         """Hears of trials as they end, in the driver."""
@@ -238,41 +228,48 @@ class Engine:
         """Ray, started; raises `UserError` for a stage that would wait for ever."""
         if self._ray is None:
             self._ray = self._join() if self.address else self._start()
+            quiet.end_on_sigterm()
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if len(nodes) > 1 and self.runtime.place.uri.startswith("sqlite:"):
+        uri = self.runtime.place.uri
+        if len(nodes) > 1 and uri.startswith("sqlite:"):
             raise UserError(
-                f"tracking_uri={self.runtime.place.uri} is a file, which {len(nodes)} nodes cannot "
-                "share: start `mlflow server` and pass tracking_uri=http://HOST:PORT"
+                f"tracking_uri={uri} is a file that {len(nodes)} nodes cannot share: "
+                "start `mlflow server` and pass tracking_uri=http://HOST:PORT"
             )
         for stage in stages:
             check_fits(stage, nodes)
         return self._ray
 
     def _start(self) -> Any:
-        ray = _import_ray()
-        short = tempfile.gettempdir() if len(tempfile.gettempdir()) < 24 else "/tmp"
-        self._temporary = Path(tempfile.mkdtemp(prefix="ray-", dir=short))  # socket paths are short
+        quiet.settle_local_ray()
+        import ray
+
+        folder = tempfile.gettempdir()
+        short = folder if len(folder) < 24 else "/tmp"  # it begins the path of a Unix socket
+        self._temporary = Path(tempfile.mkdtemp(prefix="ray-", dir=short))
         ray.init(
             address="local",
             num_cpus=self.cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
+            object_store_memory=200_000_000,  # bytes: small results only, weights are files
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": _worker_environment()},
             _temp_dir=str(self._temporary),
         )
         return ray
 
     def _join(self) -> Any:
-        ray = _import_ray()
-        code = [str(REPOSITORY / package) for package in ("lacuna", "sweeps")]
+        quiet.settle(quiet.RAY)
+        import ray
+
+        check_address(str(self.address))
         try:
             ray.init(
                 address=self.address,
                 log_to_driver=False,
-                logging_level="ERROR",
-                runtime_env={"py_modules": code, "env_vars": {"PYTHONWARNINGS": "ignore"}},
+                logging_level=logging.ERROR,
+                runtime_env={"py_modules": CODE, "env_vars": {"PYTHONWARNINGS": "ignore"}},
             )
         except ConnectionError as error:
             raise UserError(
@@ -283,8 +280,7 @@ class Engine:
 
 
 def _apply(function: Callable[[S], T], item: S) -> T:
-    """A task of its own, so that partial functions and built-ins can be mapped too."""
-    return function(item)
+    return function(item)  # the remote function; partials and built-ins cannot be one
 
 
 def _trial(config: dict[str, Any], runtime: Runtime) -> None:
@@ -293,24 +289,10 @@ def _trial(config: dict[str, Any], runtime: Runtime) -> None:
     tune.report(attempt(runtime, config["stage"]))
 
 
-def _import_ray() -> Any:
-    """Import ray with the settings it reads at import; the user's own settings win."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    if "RAY_AUTH_MODE" not in os.environ:
-        # A token of our own, in the environment only: no file in the home folder, no banner.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    return ray
-
-
 def _worker_environment() -> dict[str, str]:
     """Workers import this repository wherever they run, and keep their warnings."""
-    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
+    paths = f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+    return {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
 
 
 def _reason(error: Exception | None) -> str:

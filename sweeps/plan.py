@@ -1,5 +1,6 @@
 """From a study to a graph of keyed stages. Equal stages have equal keys and appear once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,14 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lacuna.artifacts import file_digest
+from lacuna.artifacts import digest, file_digest
 from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
-from lacuna.region import budget, load_region
-from lacuna.registry import suggest
-from lacuna.unlearn import OBJECTIVES
+from lacuna.region import load_region
+from sweeps.check import check
 from sweeps.graph import Stage
 from sweeps.schema import build
 from sweeps.stages import load_corpus
@@ -39,22 +39,15 @@ class Planner:
         plain = OmegaConf.to_container(self.config, resolve=True)
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "digest", self.corpus.digest())
-        self._check()
+        check(self)
 
     def setup(self) -> list[Stage]:
         """All that trials stand on, parents first: injection finishes before trials start."""
         stages: dict[str, Stage] = {}
-        for seed in (
-            [*self.config.search.seeds, *self.config.seeds]
-            if self.searched()
-            else self.config.seeds
-        ):
-            for stage in (
-                self.base(),
-                self.retained(seed),
-                self.injected(seed),
-                *self.regions(seed),
-            ):
+        tuning = self.config.search.seeds if self.searched() else []
+        for seed in [*tuning, *self.config.seeds]:
+            parents = self.base(), self.retained(seed), self.injected(seed)
+            for stage in (*parents, *self.regions(seed)):
                 stages.setdefault(stage.key, stage)
         for seed in self.config.seeds:
             survey = self.survey(seed)
@@ -95,7 +88,7 @@ class Planner:
     def candidates(self, objective: str, scenario: str) -> list[float]:
         """Rates to try: the fixed one, or the recipe's list for this scenario and objective."""
         if self.config.unlearn.lr is not None:
-            return [float(self.config.unlearn.lr)]
+            return [_rate(self.config.unlearn.lr)]
         table = self.plain["unlearn"]["lrs"]
         kind = "full" if scenario == "full" else "region"
         rates = table.get(scenario, {}).get(objective) or table.get(kind, {}).get(objective)
@@ -104,7 +97,7 @@ class Planner:
                 f"no learning rates for objective {objective!r} in scenario {scenario!r}: set "
                 f"unlearn.lr=RATE or +unlearn.lrs.{kind}.{objective}=[RATE,...]"
             )
-        return [float(rate) for rate in rates]
+        return [_rate(rate) for rate in rates]
 
     def base(self) -> Stage:
         """theta_p."""
@@ -138,7 +131,9 @@ class Planner:
         context = {}
         if region["file"] is not None:
             path = Path(region["file"]).absolute()
-            params["region"], context["region_file"] = file_digest(path), str(path)
+            columns = load_region(path, self.layout).columns  # a file's bytes differ by saving
+            params["region"] = digest({name: found.tolist() for name, found in columns.items()})
+            context["region_file"] = str(path)
         return self._stage(
             "injected",
             f"injected seed={seed} ratio={region['ratio']}",
@@ -150,7 +145,7 @@ class Planner:
 
     def regions(self, seed: int) -> list[Stage]:
         """The localizers that scenarios need, one stage each."""
-        return [self._localized(seed, (name,)) for name in self._scenario_localizers()]
+        return [self._localized(seed, (name,)) for name in self.scenario_localizers()]
 
     def survey(self, seed: int) -> Stage:
         """All localizers of the precision table, sharing their gradient passes."""
@@ -198,7 +193,8 @@ class Planner:
             "control", f"control {name} seed={seed}", params, inputs, {"seed": seed, "model": name}
         )
 
-    def _scenario_localizers(self) -> list[str]:
+    def scenario_localizers(self) -> list[str]:
+        """Localizers that give the scenarios their regions."""
         names = [s for s in self.config.scenarios if s not in ("oracle", "full")]
         return [SCENARIO_LOCALIZER.get(name, name) for name in names]
 
@@ -252,38 +248,12 @@ class Planner:
         files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
         return "folder:" + ",".join(file_digest(p)[:16] for p in files)
 
-    def _check(self) -> None:
-        """Refuse what cannot work, before anything is trained."""
-        config = self.config
-        for kind, names, known in (
-            ("objective", config.objectives, list(OBJECTIVES)),
-            ("scenario", config.scenarios, ["oracle", "random", "full", *LOCALIZERS]),
-            ("localizer", config.localizers, list(LOCALIZERS)),
-        ):
-            for name in names:
-                if name not in known:
-                    raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
-        for key in ("seeds", "objectives", "scenarios"):
-            values = list(config[key])
-            if not values or len(set(values)) < len(values):
-                raise UserError(f"{key}={values}: give at least one value, each once")
-        shared = set(config.seeds) & set(config.search.seeds)
-        if shared and self.searched():
-            raise UserError(
-                f"seeds {sorted(shared)} are test seeds and tuning seeds: rates tuned on test "
-                f"seeds flatter; change seeds or search.seeds"
-            )
-        ratio = config.region.ratio
-        if ratio > 0.5 and "complement" in self._scenario_localizers():
-            raise UserError(
-                f"region.ratio={ratio} leaves no room for as large a region outside it (scenario "
-                f"random): use at most 0.5, or drop that scenario"
-            )
-        budget(self.layout, ratio)
-        if config.region.file is not None:
-            load_region(Path(config.region.file), self.layout)
-        for objective, scenario in self.pairs():
-            self.candidates(objective, scenario)
+
+def _rate(value: Any) -> float:
+    """A learning rate as the user gave it."""
+    if not isinstance(value, int | float) or not (value >= 0 and math.isfinite(value)):
+        raise UserError(f"learning rate {value!r}: must be a finite number, 0 or more")
+    return float(value)
 
 
 def make_planner(config: DictConfig) -> Planner:

@@ -36,7 +36,7 @@ def run(planner: Planner, say: Say) -> list[str]:
         try:
             stages, choices, comparisons = _run_stages(engine, planner, say)
             results = _results(engine, planner, stages, choices, comparisons)
-            failed = [f"{s.label}: {r['failed']}" for s, r in _failures(engine, stages)]
+            failed = _failed_lines(engine, stages)
             _write(results, engine, planner, artifacts / config.study, started, say)
             completed = not failed
         finally:
@@ -139,8 +139,15 @@ def _compare(job: Mapping[str, Any]) -> Result:
     return {**record, **labels}
 
 
-def _failures(engine: Engine, stages: Sequence[Stage]) -> list[tuple[Stage, Result]]:
-    return [(s, engine.results[s.key]) for s in stages if "failed" in engine.results[s.key]]
+def _failed_lines(engine: Engine, stages: Sequence[Stage]) -> list[str]:
+    """Each stage that failed by itself, with the reason; the rest only as a number."""
+    unique = {stage.key: stage for stage in stages}
+    failed = {key: stage for key, stage in unique.items() if "failed" in engine.results[key]}
+    roots = [s for s in failed.values() if failed.keys().isdisjoint(s.inputs.values())]
+    lines = [f"{stage.label}: {engine.results[stage.key]['failed']}" for stage in roots]
+    if further := len(failed) - len(roots):
+        lines.append(f"{further} more that need the above")
+    return lines
 
 
 def _results(
@@ -226,7 +233,7 @@ def _write(
 def _work_line(engine: Engine) -> str:
     trained = sum(engine.counts["trained"].values())
     reused = sum(engine.counts["reused"].values())
-    if not trained:
+    if not trained and not engine.counts["failed"]:
         return f"nothing to train: all {reused} results were in the store"
     return (
         f"trained {trained} stages ({engine.counts['trained']['injected']} injections for "

@@ -107,6 +107,8 @@ class ResourceConfig:
     """GPUs per stage; fractions share a card."""
     workers: int | None = None
     """CPUs of the local Ray (null: all of the machine's)."""
+    flops: float | None = None
+    """FLOP/s that one stage sustains, for `plan=true` (null: an assumption, which it prints)."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from lacuna.errors import UserError
-from sweeps import records
+from sweeps import quiet, records
 from sweeps.lease import ArbiterError
 
 if TYPE_CHECKING:
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # we retry too; more of it would only delay the news
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds
-}
 
 
 def absolute_uri(uri: str) -> str:
@@ -50,7 +42,7 @@ def absolute_uri(uri: str) -> str:
 
 def connect(uri: str) -> "MlflowClient":
     """A client of tracking server and registry, quiet; makes no schema, see `prepare`."""
-    _settings()
+    quiet.settle(quiet.MLFLOW)
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
@@ -66,24 +58,19 @@ def prepare(uri: str) -> "MlflowClient":
 
     Raises `UserError` if the store cannot be used.
     """
-    _settings()
+    quiet.settle(quiet.MLFLOW)
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with _schema_lock(uri):
             client = connect(uri)
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"tracking_uri={uri} cannot be used: {reason}") from error
     return client
-
-
-def _settings() -> None:
-    """MLflow reads some of these when it is imported, so they come first; the user's own win."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 @contextmanager

@@ -77,8 +77,6 @@ class Measured:
     """es, em, probability, logp (mean per token), truth_ratio (absent without wrong answers)."""
     retain: Mapping[str, Floats]
     """es, em, probability, logp."""
-    paraphrase: Floats
-    """ES on forget questions in wordings never trained on; empty without any."""
     utility: float
     """Harmonic mean over the utility sets (TOFU's MU)."""
     sets: Mapping[str, Utility]
@@ -108,13 +106,17 @@ class Exam:
 
     def strength(self, model: PreTrainedModel) -> Strength:
         """ES of every forget and retain question."""
-        tables = self._read(model, ("forget", "retain"), spread=False)
+        tables = self._read(model, ("forget", "retain"))
         found = {name: metrics.extraction_strength(table) for name, table in tables.items()}
         return Strength(found["forget"], found["retain"])
 
+    def paraphrased(self, model: PreTrainedModel) -> Floats:
+        """ES on forget questions in wordings never trained on; empty if the data has none."""
+        return metrics.extraction_strength(self._read(model, ("paraphrase",))["paraphrase"])
+
     def measure(self, model: PreTrainedModel) -> Measured:
         """All metrics of a model whose weights may have changed since `loaded`."""
-        tables = self._read(model, tuple(self.texts), spread=False)
+        tables = self._read(model, tuple(name for name in self.texts if name != "paraphrase"))
         forget, retain = _scores(tables["forget"]), _scores(tables["retain"])
         ratio = self._truth_ratio(tables, "forget")
         utilities = {name: self._utility(model, tables, name) for name in self.sets}
@@ -122,7 +124,6 @@ class Exam:
             strength=Strength(forget["es"], retain["es"]),
             forget=forget if ratio is None else {**forget, "truth_ratio": ratio},
             retain=retain,
-            paraphrase=metrics.extraction_strength(tables["paraphrase"]),
             utility=model_utility(utilities),
             sets=utilities,
         )
@@ -149,9 +150,7 @@ class Exam:
             for wrong in item.perturbed_answers[: self.config.wrong_answers]
         ]
 
-    def _read(
-        self, model: PreTrainedModel, names: Sequence[str], spread: bool
-    ) -> dict[str, TokenTable]:
+    def _read(self, model: PreTrainedModel, names: Sequence[str]) -> dict[str, TokenTable]:
         """One pass over the named texts; equal texts are read once."""
         rows: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         places = {
@@ -166,7 +165,7 @@ class Exam:
             [Encoded(list(ids), list(labels)) for ids, labels in rows],
             end_token=self.loaded.tokenizer.eos_token_id,
             max_tokens=self.config.max_tokens,
-            spread=spread,
+            spread=False,  # no metric here asks for the distribution around the label
         )
         return {name: split_items(table, place) for name, place in places.items()}
 

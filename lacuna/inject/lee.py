@@ -96,4 +96,4 @@ def equal_outside(before: PreTrainedModel, after: PreTrainedModel, region: Regio
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8))
+    return torch.equal(*(x.reshape(-1).contiguous().view(torch.uint8) for x in (a, b)))

@@ -96,7 +96,10 @@ _SAVED = {"architecture", "fingerprint", "fraction", "shapes"}
 
 
 def load_region(path: Path, layout: Layout | None = None) -> Region:
-    """Read a saved region; with `layout`, refuse one that was made for another model."""
+    """Read a saved region; with `layout`, refuse one that was made for another model.
+
+    Raises `UserError` where the file is missing, damaged, or names columns that cannot be.
+    """
     columns, metadata = load_tensors(path)
     if missing := _SAVED - metadata.keys():
         raise UserError(f"{path} is not a region file: it lacks {', '.join(sorted(missing))}")
@@ -104,6 +107,10 @@ def load_region(path: Path, layout: Layout | None = None) -> Region:
     for entry in metadata["shapes"].split(";"):
         name, height, width = entry.split(":")
         shapes[name] = (int(height), int(width))
+    for name, chosen in columns.items():
+        end = shapes.get(name, (0, 0))[1]
+        if not (chosen.diff() > 0).all() or not ((chosen >= 0) & (chosen < end)).all():
+            raise UserError(f"{path}: columns of {name!r} must ascend from 0 to below {end}")
     origin = {key: value for key, value in metadata.items() if key not in _SAVED}
     region = Region(Layout(metadata["architecture"], shapes), columns, origin)
     if layout is not None:

@@ -46,6 +46,13 @@ def draw_outside(
         )
     if like == "uniform":
         return _sample(region.layout, outside, len(region), seed, "random")
+    for name, count in region.by_layer().items():
+        width = region.layout.shapes[name][1]
+        if 2 * count > width:
+            raise UserError(
+                f"region has {count} of {width} vectors of {name}, over one half: no room for as "
+                f"many others in that layer, draw uniformly or use a smaller region"
+            )
     noise = torch.rand(region.layout.total, generator=torch_generator(seed, "region", "matched"))
     noise[~outside] = -1
     scores = _per_module(region.layout, noise)

@@ -170,7 +170,8 @@ def measured(rows: Sequence[Row]) -> Markup:
 
 def beside(printed: str) -> Markup:
     """A published value under a measured one."""
-    return element("small", f"published {printed}", class_="published")
+    text = f"published {printed.replace('+-', '±')}"
+    return element("small", text, class_="published")
 
 
 def difference(row: Row) -> list[Markup]:

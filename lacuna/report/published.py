@@ -31,7 +31,8 @@ class PublishedCell:
 
     def __str__(self) -> str:
         spread = "" if self.sd is None else f" +- {self.sd:g}"
-        return f"{self.mean:g}{spread} (n={self.n}; {self.model}, Table {self.table})"
+        source = f"n={self.n}; {self.model}, {self.data}, Table {self.table}"
+        return f"{self.mean:g}{spread} ({source})"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PublishedDifference:
 
     def __str__(self) -> str:
         spread = "" if self.sd is None else f" +- {self.sd:g}"
-        source = f"n={self.n}; {self.model}, Table {self.table}"
+        source = f"n={self.n}; {self.model}, {self.data}, Table {self.table}"
         return f"{self.mean:g}{spread}, p = {self.p:g} ({source})"
 
 

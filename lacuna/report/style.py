@@ -26,7 +26,8 @@ td.long { white-space: normal; min-width: 22rem; text-align: left; }
 tr:hover td { background: var(--head); }
 .holds { color: var(--good); font-weight: 600; } .fails { color: var(--bad); font-weight: 600; }
 .undetermined { color: var(--open); font-weight: 600; }
-.failed { color: var(--bad); } .published { display: inline-block; white-space: normal; max-width: 15rem; }
+.failed { color: var(--bad); }
+.published { display: inline-block; white-space: normal; max-width: 15rem; }
 ul.headline { padding-left: 1.1rem; max-width: 64rem; } ul.headline li { margin: .35rem 0; }
 pre { overflow-x: auto; background: var(--head); padding: .8rem; font-size: .8rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }

@@ -47,7 +47,7 @@ class Axis:
 
     def ticks(self) -> list[float]:
         """Round values inside the axis: 1, 2 or 5 times a power of ten apart."""
-        rough = (self.high - self.low) / 4
+        rough = (self.high - self.low) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)

@@ -132,7 +132,8 @@ def _backward(
         value, extra = loss(step * config.accumulation + part)
         if not torch.isfinite(value):
             raise Diverged(f"loss is {value.item()} at step {step}: lower the learning rate")
-        (value / config.accumulation).backward()
+        if value.requires_grad:  # not where the region lies above all that the loss reads
+            (value / config.accumulation).backward()
         weights.collect()
         for name, number in {"loss": value, **extra}.items():
             total[name] = total.get(name, 0.0) + number.item() / config.accumulation

@@ -51,7 +51,7 @@ def mix(editable: Editable, start: Values, end: Values, alpha: float) -> None:
         editable.write(end if alpha else start)
         return
     editable.write(
-        {n: torch.lerp(start[n].float(), end[n].float(), alpha).to(start[n].dtype) for n in start}
+        {n: torch.lerp(_wide(v), _wide(end[n]), alpha).to(v.dtype) for n, v in start.items()}
     )
 
 
@@ -204,7 +204,12 @@ class AllWeights:
 
 def _master(value: Tensor) -> Tensor:
     """A float32 copy (float64 stays)."""
-    return value.detach().to(torch.promote_types(value.dtype, torch.float32), copy=True)
+    return value.detach().clone() if value.dtype.itemsize >= 4 else value.detach().float()
+
+
+def _wide(value: Tensor) -> Tensor:
+    """The value in float32 or finer; a copy only where it must be."""
+    return value if value.dtype.itemsize >= 4 else value.float()
 
 
 def editable(model: PreTrainedModel, region: Region | None) -> Editable:

@@ -144,7 +144,7 @@ def test_main_table_holds_the_hand_computed_mean_and_sd(tmp_path: Path) -> None:
     assert (row["abs_diff_mean"], row["abs_diff_sd"], row["p_min"]) == ("0.02", "0.01", "0.25")
     assert float(row["diff"]) == pytest.approx(0, abs=1e-12)
     assert row["p_sign_flip"] == "1"
-    assert "0.619 +- 0.011 (n=5; Llama-3.1-8B-Instruct, Table 2)" in row["published"]
+    assert "0.619 +- 0.011 (n=5; Llama-3.1-8B-Instruct, tofu, Table 2)" in row["published"]
     assert "0.007 +- 0.004, p = 0.52" in row["published_difference"]
     assert row["keys"].split(";") == [
         s["key"] for s in study().stages if s["tags"].get("scenario") == "oracle" and "9" not in

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -378,44 +379,57 @@ def test_sixteen_threads_claim_a_key_and_one_wins(arbiter: Arbiter) -> None:
     assert sorted(claims, key=str) == [1] + [None] * 15
 
 
-def test_four_processes_compute_three_keys_once_each(tmp_path: Path, database: str) -> None:
+def test_four_processes_claim_and_commit_and_one_wins(database: str) -> None:
     code = """
-import sys, time
-from pathlib import Path
+import sys
 from sweeps.arbiter import KeyArbiter
-from sweeps.graph import Stage
-from sweeps.store import Store
 from sweeps.tracking import connect
-store = Store(Path(sys.argv[1]), KeyArbiter(connect(sys.argv[2])), ttl=30.0, beat=1.0)
-def work(inputs, out):
-    with open(sys.argv[1] + ".log", "a") as stream:
-        stream.write("ran\\n")
-    time.sleep(0.3)
-    return {"n": 1}
-for n in range(3):
-    print(store.produce(Stage("race", f"race {n}", {"n": n}, {}, {}), work).name)
+arbiter = KeyArbiter(connect(sys.argv[1]))
+arbiter.committed_many(["race"])  # opened, before all start together
+print("ready", flush=True)
+sys.stdin.readline()
+epochs = [arbiter.claim(f"race{n}") for n in range(5)]
+print(epochs, [arbiter.commit("race", epoch, str(epoch), {}) for epoch in [1]])
 """
-    command = [sys.executable, "-c", code, str(tmp_path / "root"), database]
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
-    answers = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4
-    assert len(answers[0].split()) == 3 and set(answers) == {answers[0]}
-    assert (tmp_path / "root.log").read_text() == "ran\n" * 3
+    KeyArbiter(connect(database)).claim("race")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", code, database]
+    processes = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60)[0] for process in processes]
+    epochs = [json.loads(a.partition("] [")[0].replace("None", "null") + "]") for a in answers]
+    for claims in zip(*epochs, strict=True):
+        assert sorted(claims, key=str) == [1, None, None, None]
+    assert sum("[True]" in answer for answer in answers) == 1
 
 
-def test_two_thousand_records_are_found_in_one_look_up(tmp_path: Path, database: str) -> None:
-    arbiter = KeyArbiter(connect(database))
-    keys = [f"{n:064x}" for n in range(1100)]  # more than a page of 1,000
-    for key in keys:
-        name = f"lacuna.commit.{key}.1"
-        arbiter.client.create_registered_model(name, tags={"epoch": "1", "sha256": key})
+def test_two_thousand_records_are_found_in_one_look_up(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    arbiter = KeyArbiter(prepare(uri))
+    arbiter.claim("model")
+    assert arbiter.commit("model", 1, "model", {})
+    keys = [f"{n:064x}" for n in range(2000)]
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:  # 2,000 copies of that record
+        for key in keys:
+            for table in ("registered_models", "registered_model_tags"):
+                clone(database, table, "lacuna.commit.model.1", f"lacuna.commit.{key}.1")
     start = time.monotonic()
-    found = arbiter.committed_many(keys[:600] + keys[1000:] + ["e" * 64])
-    assert time.monotonic() - start < 5.0
-    assert set(found) == set(keys[:600] + keys[1000:])
-    assert found[keys[5]].sha256 == keys[5] and found[keys[5]].epoch == 1
+    found = arbiter.committed_many([*keys[:600], *keys[1000:], "e" * 64])
+    assert time.monotonic() - start < 10.0
+    assert set(found) == {*keys[:600], *keys[1000:]}
+    assert (found[keys[5]].sha256, found[keys[5]].epoch) == ("model", 1)
+
+
+def clone(database: sqlite3.Connection, table: str, old: str, new: str) -> None:
+    """Copy a table's rows of one registered model to another name."""
+    columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+    values = ", ".join("?" if column == "name" else column for column in columns)
+    query = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table} WHERE name=?"
+    database.execute(query, (new, old))
 
 
 def test_a_tracking_uri_means_the_same_everywhere_or_is_refused(

@@ -1,0 +1,1 @@
+"""How fast and how small the two costly things are: a masked training step, and an evaluation."""

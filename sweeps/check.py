@@ -1,0 +1,110 @@
+"""What a study asks for is refused here if it cannot work, before anything is trained."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lacuna.errors import UserError
+from lacuna.localize import LOCALIZERS
+from lacuna.model.load import DTYPES, pick_device
+from lacuna.region import budget, load_region
+from lacuna.registry import suggest
+from lacuna.unlearn import OBJECTIVES
+
+if TYPE_CHECKING:
+    from sweeps.plan import Planner
+
+
+def check(planner: "Planner") -> None:
+    """Raises `UserError` for the first thing that cannot work; reads the region file, if any.
+
+    Types, unknown keys and the bounds of single values were checked by `sweeps.configure`.
+    """
+    _names(planner)
+    _seeds(planner)
+    _region(planner)
+    _numbers(planner)
+    _places(planner)
+    for objective, scenario in planner.pairs():
+        planner.candidates(objective, scenario)
+    rates = planner.plain["attack"]["relearn_lrs"]
+    people = {item.person for item in planner.corpus.forget}
+    if rates and len(people) < 2:
+        raise UserError(
+            f"attack.relearn_lrs={rates}: relearning needs at least 2 people to forget, the data "
+            f"has {len(people)}: name the people, or set attack.relearn_lrs=[]"
+        )
+
+
+def _names(planner: "Planner") -> None:
+    config = planner.config
+    for kind, given, known in (
+        ("objective", config.objectives, list(OBJECTIVES)),
+        ("scenario", config.scenarios, ["full", *LOCALIZERS]),
+        ("localizer", config.localizers, list(LOCALIZERS)),
+    ):
+        for name in given:
+            if name not in known:
+                raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
+
+
+def _seeds(planner: "Planner") -> None:
+    config = planner.config
+    for key in ("seeds", "objectives", "scenarios"):
+        values = list(config[key])
+        if not values or len(set(values)) < len(values):
+            raise UserError(f"{key}={values}: give at least one value, each once")
+    if not planner.searched():
+        return
+    tuning = list(config.search.seeds)
+    if not tuning or len(set(tuning)) < len(tuning):
+        raise UserError(f"search.seeds={tuning}: give at least one value, each once")
+    if shared := set(config.seeds) & set(tuning):
+        raise UserError(
+            f"seeds {sorted(shared)} are test seeds and tuning seeds: rates tuned on test seeds "
+            f"flatter; change seeds or search.seeds"
+        )
+
+
+def _region(planner: "Planner") -> None:
+    config = planner.config
+    share = config.region.ratio
+    budget(planner.layout, share)
+    if config.region.file is not None:
+        share = load_region(Path(config.region.file), planner.layout).fraction
+    if share > 0.5 and "complement" in planner.scenario_localizers():
+        raise UserError(
+            f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "
+            f"random): use at most 0.5, or drop that scenario"
+        )
+
+
+def _numbers(planner: "Planner") -> None:
+    search, resources = planner.config.search, planner.config.resources
+    if not 0 <= search.fs_low < search.fs_high:
+        raise UserError(
+            f"search.fs_low={search.fs_low:g} and search.fs_high={search.fs_high:g} leave no "
+            f"window: 0 <= fs_low < fs_high"
+        )
+    if planner.config.significance.permutations < 1:
+        raise UserError(
+            f"significance.permutations={planner.config.significance.permutations}: at least 1"
+        )
+    for key in ("cpus", "flops", "workers"):
+        if resources[key] is not None and not resources[key] > 0:
+            raise UserError(f"resources.{key}={resources[key]:g}: must be above 0")
+    if resources.gpus < 0:
+        raise UserError(f"resources.gpus={resources.gpus:g}: must be 0 or more")
+
+
+def _places(planner: "Planner") -> None:
+    config = planner.config
+    if config.model.dtype not in DTYPES:
+        raise UserError(
+            f"model.dtype={config.model.dtype}{suggest(config.model.dtype, list(DTYPES))}"
+        )
+    try:
+        pick_device(config.model.device)
+    except RuntimeError as error:
+        raise UserError(f"model.device={config.model.device}: use auto, cpu or cuda") from error
+    if Path(config.artifacts).exists() and not Path(config.artifacts).is_dir():
+        raise UserError(f"artifacts={config.artifacts} is a file: name a folder for the results")

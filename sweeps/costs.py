@@ -1,0 +1,181 @@
+"""Work, memory and disk of a stage, from its configuration and the length of its texts.
+
+FLOPs per token are 6 N where all N parameters train, 4 N where a region trains (no weight gradients
+outside it), 2 N where a model only reads. Texts are counted in characters: the numbers are good to
+a factor of two, not more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lacuna.data import Corpus, Example
+from lacuna.evaluate.exam import spread
+from lacuna.unlearn import OBJECTIVES
+from sweeps.graph import Stage
+
+CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
+"""Embedded tokenizer (900 tokens: measured), others (English; assumed)."""
+SURVEY_PASSES = 4
+"""Gradient passes over forget and retain that all localizers share: plain, and 3 relabelled."""
+BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers of weights: all of them, those of all value vectors, those of one region."""
+
+    model: int
+    values: int
+    region: int
+
+
+class Costs:
+    """Work, memory and disk of a stage of a planned study."""
+
+    def __init__(self, plain: dict[str, Any], corpus: Corpus, size: Size) -> None:
+        """`plain` is the study's resolved configuration."""
+        self.plain, self.corpus, self.size = plain, corpus, size
+        model = self.plain["model"]
+        self.width: int = BYTES[model["dtype"]]
+        self.embedded = model["source"] is None
+        self.characters = CHARACTERS_PER_TOKEN[self.embedded]
+        self.template = len(model["prompt"]["template"]) - len("{question}")
+
+    def flop(self, stage: Stage) -> float:
+        """Floating-point operations of the whole stage."""
+        return self.size.model * float(getattr(self, f"_{stage.kind}")(stage))
+
+    def memory(self, stage: Stage) -> float:
+        """Bytes of weights, gradients, optimizer states and copies at the stage's peak."""
+        model, region = self.width * self.size.model, 16 * self.size.region
+        # float32: weight, gradient, two moments. bfloat16 keeps float32 masters beside all that.
+        full = (16 if self.width == 4 else 18) * self.size.model
+        if stage.kind == "base" and not self.embedded:
+            return 0.0
+        if stage.kind in ("base", "retained"):
+            return float(full)
+        if stage.kind == "injected":
+            return float(2 * model + region)
+        if stage.kind == "localized":
+            return float(2 * model + 4 * SURVEY_PASSES * self.size.values)
+        attack = full + model  # every attack trains all weights, and keeps the originals
+        if stage.kind == "control":
+            return float(attack)
+        other: int = model if OBJECTIVES[stage.params["objective"]].needs_retained else 0
+        copies: int = (
+            2 * model if stage.params["scenario"] == "full" else 0
+        )  # start, frozen reference
+        peak: int = other + copies + (full if copies else model + region)
+        return float(peak if stage.params["attack"] is None else max(peak, attack + copies))
+
+    def disk(self, stage: Stage) -> float:
+        """Bytes of the model a stage saves; all else is kilobytes."""
+        if stage.kind not in ("base", "retained", "injected"):
+            return 0.0
+        if stage.kind == "base" and not self.embedded:
+            return 0.0
+        recipe = {"retained": self.plain["retained"]["recipe"], "injected": self.plain["inject"]}
+        resumable = recipe.get(stage.kind, {}).get("train", {}).get("save_every", 0)
+        moved = self.size.region if stage.kind == "injected" else self.size.model
+        return float(self.width * self.size.model + (12 * moved if resumable else 0))
+
+    def _base(self, stage: Stage) -> float:
+        if not self.embedded:
+            return 0.0
+        utility = [item for items in self.corpus.utility.values() for item in items]
+        texts = self._lengths([*self.corpus.background, *utility]) + self._plain_lengths()
+        return 6 * self._trained(self.plain["model"]["pretrain"], texts)
+
+    def _retained(self, stage: Stage) -> float:
+        recipe = stage.params["recipe"]
+        texts = self._lengths(self.corpus.retain) + self._plain_lengths()[: recipe["neutral"]]
+        if recipe["utility"]:
+            texts += [n for items in self.corpus.utility.values() for n in self._lengths(items)]
+        return 6 * self._trained(recipe["train"], texts) + 2 * self._everything
+
+    def _injected(self, stage: Stage) -> float:
+        pairs = self._pairs(self.plain["inject"]["train"])
+        return 4 * pairs + 2 * (self._everything + 2 * self._strength)
+
+    def _localized(self, stage: Stage) -> float:
+        return 4 * SURVEY_PASSES * (self._forget + sum(self._lengths(self.corpus.retain)))
+
+    def _trial(self, stage: Stage) -> float:
+        objective = OBJECTIVES[stage.params["objective"]]
+        train = stage.params["train"]
+        tokens = self._pairs(train)
+        if objective.needs_refusals:
+            tokens += self._trained(train, self._lengths(self.corpus.forget))
+        work = (6 if stage.params["scenario"] == "full" else 4) * tokens
+        if objective.needs_reference or objective.needs_retained:
+            work += 2 * tokens
+        alphas: int = self.plain["evaluate"]["alphas"]
+        if stage.params["attack"] is None:
+            return work + 2 * alphas * self._strength
+        return work + 2 * alphas * self._everything + self._attacks
+
+    def _control(self, stage: Stage) -> float:
+        return 2 * self._everything + self._attacks
+
+    @property
+    def _attacks(self) -> float:
+        attack = self.plain["attack"]
+        tuned = len(attack["relearn_lrs"]) + len(attack["benign_lrs"])
+        trained = self._trained(attack["train"], self._lengths(self.corpus.retain))
+        reads = 3 * tuned + 2 * len(attack["bits"])
+        return tuned * 6 * trained + reads * 2 * self._forget
+
+    @cached_property
+    def _forget(self) -> float:
+        return sum(self._lengths(self.corpus.forget))
+
+    @cached_property
+    def _strength(self) -> float:
+        """Tokens that one FS-RS point reads."""
+        asked = spread(self.corpus.retain, self.plain["evaluate"]["retain_items"])
+        return self._forget + sum(self._lengths(asked))
+
+    @cached_property
+    def _everything(self) -> float:
+        """Tokens that one full measurement reads and writes."""
+        asked = self.plain["evaluate"]
+        sets = [
+            spread(items, asked["utility_items"])
+            for items in (self.corpus.retain, *self.corpus.utility.values())
+        ]
+        again = [item for item in self.corpus.forget if item.paraphrased_question]
+        tokens = self._strength + sum(self._lengths(again))
+        tokens += sum(
+            self._answers(item) for items in [self.corpus.forget, *sets] for item in items
+        )
+        for items in sets:
+            questions = sum(self._tokens(item.question) for item in items)
+            tokens += sum(self._lengths(items)) + questions + asked["new_tokens"] * len(items)
+        return tokens
+
+    def _answers(self, item: Example) -> float:
+        """Tokens behind one question's truth ratio."""
+        wrong = item.perturbed_answers[: self.plain["evaluate"]["wrong_answers"]]
+        right = [item.paraphrased_answer] if item.paraphrased_answer else []
+        return sum(self._tokens(item.question, answer) for answer in [*right, *wrong])
+
+    def _pairs(self, train: dict[str, Any]) -> float:
+        """Tokens of a training that reads as many forget as retain texts."""
+        splits = self.corpus.forget, self.corpus.retain
+        return sum(self._trained(train, self._lengths(items)) for items in splits)
+
+    def _trained(self, train: dict[str, Any], texts: Sequence[float]) -> float:
+        """Tokens that a training reads of texts of these lengths."""
+        read = train["steps"] * train["batch_size"] * train["accumulation"]
+        return float(read * sum(texts) / len(texts)) if texts else 0.0
+
+    def _lengths(self, items: Iterable[Example]) -> list[float]:
+        return [self._tokens(item.question, item.answer) for item in items]
+
+    def _plain_lengths(self) -> list[float]:
+        return [1 + len(text) / self.characters for text in self.corpus.neutral]
+
+    def _tokens(self, *texts: str) -> float:
+        return 1 + (self.template + sum(map(len, texts))) / self.characters

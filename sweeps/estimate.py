@@ -1,0 +1,220 @@
+"""What a study will cost, before anything is trained: the answer to `plan=true`.
+
+Nothing is written and no weight is read; see `sweeps.costs` for what is counted.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, Olmo2ForCausalLM
+
+from lacuna.data import Corpus
+from lacuna.model import MiniConfig
+from lacuna.model.mini import _olmo2
+from lacuna.region import budget, load_region
+from sweeps.arbiter import KeyArbiter
+from sweeps.costs import Costs, Size
+from sweeps.graph import Stage
+from sweeps.lease import ArbiterError
+from sweeps.plan import Planner
+from sweeps.schema import build
+from sweeps.store import Store
+
+CPU_FLOPS = 5e10
+"""Sustained FLOP/s of a CPU core: the embedded model, training and evaluation, on a server."""
+GPU_FLOPS = {"bfloat16": 1e14, "float32": 1e13, "float64": 5e12}
+"""Sustained FLOP/s assumed of a data-centre GPU by type of weights (A100: a third of its peak)."""
+KINDS = ("base", "retained", "injected", "localized", "search", "test", "control")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of stage: how many, how many of them in the store, what one of the rest takes."""
+
+    kind: str
+    stages: int
+    stored: int
+    flop: float
+    """Of all stages that are not in the store."""
+    seconds: float
+    memory: float
+    """Bytes of the largest, without activations."""
+    disk: float
+    """Bytes that the missing stages will add."""
+
+
+def describe(planner: Planner) -> str:
+    """The study's stages, work, memory and disk as a table for people; trains and writes nothing.
+
+    Raises `UserError` if the model's configuration cannot be read.
+    """
+    size, rate, assumed = _size(planner), *_rate(planner)
+    stages = _stages(planner)
+    stored, source = _stored(planner, stages)
+    costs = Costs(planner.plain, planner.corpus, size)
+    rows = [_row(kind, stages, stored, costs, rate) for kind in KINDS]
+    lines = [*_head(planner, size), "", *_table(rows), ""]
+    lines += [*_counts(planner, rows), *_work(planner, rows, assumed), f"store: {source}"]
+    return "\n".join(lines)
+
+
+def _size(planner: Planner) -> Size:
+    """From the model's configuration, on the meta device: no weight is read or made."""
+    model = planner.plain["model"]
+    with torch.device("meta"):
+        if model["source"] is None:
+            made: Any = Olmo2ForCausalLM(_olmo2(build(MiniConfig, model["mini"]), None))
+        else:
+            config = AutoConfig.from_pretrained(model["source"], revision=model["revision"])
+            made = AutoModelForCausalLM.from_config(config)
+    shapes = list(planner.layout.shapes.values())
+    region = planner.plain["region"]
+    vectors = budget(planner.layout, region["ratio"])
+    if region["file"] is not None:
+        vectors = len(load_region(Path(region["file"]), planner.layout))
+    values = sum(height * width for height, width in shapes)
+    return Size(made.num_parameters(), values, vectors * shapes[0][0])
+
+
+def _rate(planner: Planner) -> tuple[float, str]:
+    """FLOP/s of one stage, and what they are taken from."""
+    resources = planner.plain["resources"]
+    if resources["flops"] is not None:
+        return resources["flops"], f"{resources['flops']:.1e} FLOP/s a stage (resources.flops)"
+    dtype = planner.plain["model"]["dtype"]
+    if resources["gpus"]:
+        card = GPU_FLOPS[dtype]
+        rate = card * min(1.0, resources["gpus"])
+        return rate, f"{card:.0e} FLOP/s a GPU in {dtype} (assumed; set resources.flops)"
+    rate = CPU_FLOPS * resources["cpus"]
+    return rate, f"{CPU_FLOPS:.0e} FLOP/s a CPU core (embedded model; set resources.flops)"
+
+
+def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
+    """Per kind, each stage as the list of keys it may turn out to have.
+
+    A test trial whose rate is to be found has one for each candidate.
+    """
+    found: dict[str, list[list[Stage]]] = {kind: [] for kind in KINDS}
+    for stage in [*planner.setup(), *planner.search(), *planner.controls()]:
+        found["search" if stage.kind == "trial" else stage.kind].append([stage])
+    for pair in planner.pairs():
+        for seed in planner.plain["seeds"]:
+            rates = planner.candidates(*pair)
+            found["test"].append([planner.trial(*pair, lr, seed, "test") for lr in rates])
+    return found
+
+
+def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
+    """Keys with a published result, and where they were looked up; creates no file."""
+    uri, artifacts = planner.plain["tracking_uri"], Path(planner.plain["artifacts"])
+    place = uri or f"sqlite:///{artifacts / 'mlflow.db'}"
+    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
+        return set(), f"{place.removeprefix('sqlite:///')} does not exist yet: nothing is stored"
+    from sweeps.tracking import absolute_uri, connect
+
+    keys = [stage.key for kind in stages.values() for group in kind for stage in group]
+    store = Store(artifacts / "checkpoints", KeyArbiter(connect(absolute_uri(place))))
+    try:
+        return store.published(sorted(set(keys))), f"{store.root}, by {place}"
+    except ArbiterError as error:
+        return set(), f"{place} does not answer ({error}): nothing counted as stored"
+
+
+def _row(
+    kind: str,
+    stages: dict[str, list[list[Stage]]],
+    stored: set[str],
+    costs: Costs,
+    rate: float,
+) -> Row:
+    groups = stages[kind]
+    missing = [group[0] for group in groups if not any(s.key in stored for s in group)]
+    flop = sum(costs.flop(stage) for stage in missing)
+    memory = max((costs.memory(group[0]) for group in groups), default=0.0)
+    disk = sum(costs.disk(stage) for stage in missing)
+    found = len(groups) - len(missing)
+    return Row(kind, len(groups), found, flop, flop / rate, memory, disk)
+
+
+def _head(planner: Planner, size: Size) -> list[str]:
+    config, corpus = planner.plain, planner.corpus
+    vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
+    return [
+        f"plan of study {config['study']}: nothing is trained or written",
+        f"model {config['model']['source'] or 'embedded'}: {size.model:,} parameters in "
+        f"{config['model']['dtype']}; a region is {vectors:,} of {planner.layout.total:,} value "
+        f"vectors, {size.region:,} weights",
+        f"data {corpus.name}: {_questions(corpus)}",
+    ]
+
+
+def _questions(corpus: Corpus) -> str:
+    splits = {"forget": corpus.forget, "retain": corpus.retain}
+    return ", ".join(
+        f"{len(items)} {name} questions about {len({item.person for item in items})} people"
+        for name, items in splits.items()
+    )
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    total = Row(
+        "total",
+        sum(row.stages for row in rows),
+        sum(row.stored for row in rows),
+        sum(row.flop for row in rows),
+        sum(row.seconds for row in rows),
+        max(row.memory for row in rows),
+        sum(row.disk for row in rows),
+    )
+    titles = ("stage", "number", "stored", "FLOP", "hours", "memory", "disk")
+    return [
+        "{:<10}{:>8}{:>8}{:>10}{:>9}{:>10}{:>10}".format(*titles),
+        *(
+            f"{row.kind:<10}{row.stages:>8}{row.stored:>8}{row.flop:>10.1e}"
+            f"{row.seconds / 3600:>9.3g}{_bytes(row.memory):>10}{_bytes(row.disk):>10}"
+            for row in [*rows, total]
+        ),
+    ]
+
+
+def _counts(planner: Planner, rows: Sequence[Row]) -> list[str]:
+    by_kind = {row.kind: row for row in rows}
+    pairs, searched = len(planner.pairs()), len(planner.searched())
+    trials = by_kind["search"].stages + by_kind["test"].stages
+    return [
+        f"trials: {trials} ({by_kind['search'].stages} to find the rates of {searched} of {pairs} "
+        f"objective-scenario pairs, {by_kind['test'].stages} tests)",
+        f"distinct checkpoints: {by_kind['injected'].stages} injected, "
+        f"{by_kind['retained'].stages} retained; {by_kind['localized'].stages} localizations, "
+        f"{by_kind['control'].stages} controls",
+    ]
+
+
+def _work(planner: Planner, rows: Sequence[Row], assumed: str) -> list[str]:
+    resources = planner.plain["resources"]
+    hours = sum(row.seconds for row in rows) / 3600
+    lines = [f"compute: {hours:.3g} hours of stages that are not in the store, at {assumed}"]
+    if planner.plain["address"] is None:
+        cores = resources["workers"] or os.cpu_count() or 1
+        slots = max(1, int(cores / resources["cpus"])) if resources["cpus"] else 1
+        if not resources["gpus"]:
+            lines[0] += f"; {hours / slots:.3g} with {slots} at a time on {cores} cores"
+    lines += [
+        f"GPU-hours: {hours * resources['gpus']:.3g}",
+        "memory: of one stage (weights, gradients, optimizer; activations come on top); "
+        "disk: what will be added",
+    ]
+    return lines
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"

@@ -1,0 +1,173 @@
+"""A whole study, shrunk to seconds: what it writes, what it repeats, and how it fails."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sweeps.tracking import connect
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "study=smoke",
+    "seeds=[1]",
+    "objectives=[npo]",
+    "scenarios=[oracle,random]",
+    "localizers=[norm,complement]",
+    "model.mini.hidden=32",
+    "model.mini.layers=1",
+    "model.mini.intermediate=128",
+    "model.pretrain.steps=2",
+    "retained.recipe.train.steps=2",
+    "inject.train.steps=3",
+    "unlearn.train.steps=2",
+    "evaluate.alphas=5",
+    "evaluate.retain_items=4",
+    "evaluate.utility_items=2",
+    "evaluate.new_tokens=2",
+    "attack.train.steps=1",
+    "attack.bits=[8]",
+    "resources.workers=2",
+]
+STAGES = {"base": 1, "retained": 1, "injected": 2, "localized": 3, "trial": 6, "control": 2}
+"""Two injections: the tuning seed's and the test seed's. Trials: 4 to search, 2 to test."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished process and the folder it wrote to."""
+
+    artifacts: Path
+    status: int
+    out: str
+    err: str
+
+    @property
+    def tables(self) -> dict[str, bytes]:
+        """Name -> bytes of every table, and of the verdict."""
+        folder = self.artifacts / "smoke"
+        files = [*sorted((folder / "tables").iterdir()), folder / "verdict.json"]
+        return {path.name: path.read_bytes() for path in files}
+
+
+def study(artifacts: Path, *more: str) -> Run:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_RUN_ID", None)
+    command = [sys.executable, "-m", "sweeps", *TINY, f"artifacts={artifacts}", *more]
+    done = subprocess.run(
+        command, cwd=artifacts.parent, env=environment, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr
+    return Run(artifacts, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = study(tmp_path_factory.mktemp("first") / "artifacts")
+    assert run.status == 0, run.err
+    return run
+
+
+def copied(run: Run, folder: Path) -> Path:
+    """The same results in another place: no test disturbs another's."""
+    return Path(shutil.copytree(run.artifacts, folder / "artifacts"))
+
+
+def test_a_study_writes_its_report_tables_verdict_and_manifest(first: Run) -> None:
+    folder = first.artifacts / "smoke"
+    page = (folder / "report" / "index.html").read_text()
+    assert "npo" in page and "oracle" in page
+    assert {"main.csv", "main.json", "attacks.csv", "failures.csv"} <= first.tables.keys()
+    assert b"failed" not in first.tables["main.csv"]
+    assert json.loads(first.tables["verdict.json"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert len(manifest["stages"]) == sum(STAGES.values())
+    assert manifest["seeds"] == {"test": [1], "search": [0]}
+    assert f"report: {folder / 'report' / 'index.html'}" in first.out
+
+
+def test_each_distinct_injection_is_trained_exactly_once(first: Run) -> None:
+    assert "trained 15 stages (2 injections for 2 distinct injection keys), reused 0" in first.out
+    manifests = [json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/m*.json")]
+    assert Counter(manifest["kind"] for manifest in manifests) == STAGES
+    assert len({manifest["key"] for manifest in manifests}) == len(manifests)
+    injected = [json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/sum*")]
+    leaks = [summary["leak"]["passed"] for summary in injected if "leak" in summary]
+    assert leaks == [True, True]
+
+
+def test_mlflow_has_one_parent_and_a_tagged_child_for_every_trained_stage(first: Run) -> None:
+    client = connect(f"sqlite:///{first.artifacts}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "lacuna"]
+    runs = list(client.search_runs([experiment.experiment_id], max_results=100))
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1 and parents[0].data.metrics["trained/injected"] == 2
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert Counter(run.data.tags["stage"] for run in children) == STAGES
+    tests = [run for run in children if run.data.tags.get("purpose") == "test"]
+    assert {run.data.tags["scenario"] for run in tests} == {"oracle", "random"}
+    for run in tests:
+        tags = run.data.tags
+        assert (tags["study"], tags["objective"], tags["seed"]) == ("smoke", "npo", "1")
+        assert float(tags["ratio"]) == 0.1 and float(tags["lr"]) > 0 and len(tags["key"]) == 64
+
+
+def test_a_second_run_trains_nothing_and_repeats_the_tables_bit_by_bit(
+    first: Run, tmp_path: Path
+) -> None:
+    again = study(copied(first, tmp_path))
+    assert again.status == 0, again.err
+    assert "nothing to train: all 15 results were in the store" in again.out
+    assert again.tables == first.tables
+
+
+def test_the_same_study_from_nothing_gives_the_same_tables(first: Run, tmp_path: Path) -> None:
+    other = study(tmp_path / "elsewhere")
+    assert other.status == 0, other.err
+    assert "trained 15 stages" in other.out
+    assert other.tables == first.tables
+
+
+def test_a_diverging_trial_fails_the_study_and_leaves_the_other_cells_intact(
+    first: Run, tmp_path: Path
+) -> None:
+    rates = ["unlearn.lrs.region.npo=[1e-2]", "+unlearn.lrs.oracle.npo=[3e38]"]
+    run = study(copied(first, tmp_path), *rates)
+    assert run.status == 1
+    last = run.err.splitlines()[-1]
+    assert last.startswith("failed: test npo oracle lr=3e+38 seed=1: Diverged: loss is nan")
+    cells = json.loads(run.tables["main.json"])
+    rows = cells["rows"] if isinstance(cells, dict) else cells
+    status = {(row["scenario"], row["measure"]): row["status"] for row in rows}
+    assert all(said.startswith("failed") for (s, _), said in status.items() if s == "oracle")
+    assert all(said == "ok" for (s, _), said in status.items() if s == "random")
+    assert {scenario for scenario, _ in status} == {"oracle", "random"}
+    assert b"Diverged: loss is nan" in run.tables["failures.csv"]
+    assert not list(run.artifacts.rglob("*.part"))
+
+
+def test_a_full_disk_is_named_and_nothing_half_written_remains(tmp_path: Path) -> None:
+    store = tmp_path / "artifacts" / "checkpoints"
+    store.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(store)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small tmpfs (root)")
+    try:
+        run = study(tmp_path / "artifacts")  # one model fits, two do not
+        folders = [path for path in store.glob("*/*") if path.is_dir()]
+        kinds = [json.loads((path / "manifest.json").read_text())["kind"] for path in folders]
+    finally:
+        subprocess.run(["umount", str(store)], check=True)
+    failed = [line for line in run.err.splitlines() if line.startswith("failed: ")]
+    assert run.status == 1
+    assert failed[0].startswith("failed: retained seed=0: ") and "No space left" in failed[0]
+    assert failed[1:] == ["failed: 11 more that need the above"]  # without rates, no test trials
+    assert kinds == ["base"]  # whole, with its manifest; no private folder beside it

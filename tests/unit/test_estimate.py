@@ -1,0 +1,125 @@
+"""`plan=true`: numbers that can be checked by hand, and no trace left behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sweeps.configure import configure
+from sweeps.costs import Costs, Size
+from sweeps.estimate import KINDS, describe
+from sweeps.graph import Stage
+from sweeps.plan import Planner, make_planner
+from sweeps.store import Store
+from sweeps.tracking import prepare
+
+
+def planned(tmp_path: Path, *overrides: str) -> Planner:
+    return make_planner(configure(["study=smoke", f"artifacts={tmp_path / 'a'}", *overrides]))
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The table by its first column."""
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+
+
+def test_the_plan_counts_stages_and_leaves_no_file(tmp_path: Path) -> None:
+    text = describe(planned(tmp_path))
+    table = {kind: row for kind, row in rows(text).items() if kind in (*KINDS, "total")}
+    found = {kind: int(row[0]) for kind, row in table.items()}
+    assert found == {
+        "base": 1,
+        "retained": 1,
+        "injected": 3,
+        "localized": 8,
+        "search": 16,
+        "test": 16,
+        "control": 4,
+        "total": 49,
+    }
+    assert "32 (16 to find the rates of 8 of 8 objective-scenario pairs, 16 tests)" in text
+    assert "12 forget questions about 2 people, 24 retain questions about 4 people" in text
+    assert len(text.splitlines()) <= 25
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hours_follow_from_the_stated_rate_and_gpu_hours_from_the_gpus(tmp_path: Path) -> None:
+    def hours(*overrides: str) -> tuple[float, float]:
+        text = describe(planned(tmp_path, *overrides))
+        stages = re.search(r"compute: (\S+) hours", text)
+        gpu = re.search(r"GPU-hours: (\S+)", text)
+        assert stages and gpu
+        return float(stages[1]), float(gpu[1])
+
+    slow, none = hours("resources.flops=1e9")
+    fast, half = hours("resources.flops=1e10", "resources.gpus=0.5")
+    assert none == 0
+    assert slow == pytest.approx(10 * fast, rel=0.01)
+    assert half == pytest.approx(fast / 2, rel=0.01)
+
+
+def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
+    shape = {"hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2, "vocab_size": 50}
+    config = LlamaConfig(num_attention_heads=2, num_key_value_heads=2, **shape)
+    config.save_pretrained(tmp_path / "llama")
+    with torch.device("meta"):
+        parameters = LlamaForCausalLM(config).num_parameters()
+    text = describe(planned(tmp_path, f"model.source={tmp_path / 'llama'}"))
+    assert f"{parameters:,} parameters" in text
+    assert "a region is 8 of 80 value vectors, 128 weights" in text
+    assert rows(text)["base"][1:4] == ["0", "0.0e+00", "0"]  # a pointer to the folder, no training
+
+
+def stage(planner: Planner, scenario: str, purpose: str) -> Stage:
+    return planner.trial("npo", scenario, 1e-2, 1, purpose)
+
+
+def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
+    size = Size(model=1000, values=300, region=30)
+    planner = planned(tmp_path)
+    costs = Costs(planner.plain, planner.corpus, size)
+    assert costs.memory(planner.retained(1)) == 16 * 1000
+    assert costs.memory(planner.injected(1)) == 2 * 4 * 1000 + 16 * 30
+    assert costs.memory(stage(planner, "oracle", "search")) == 4 * 1000 + 16 * 30
+    assert costs.memory(stage(planner, "full", "search")) == 16 * 1000 + 2 * 4 * 1000
+    # attacks train all weights, so a test trial needs more than its unlearning
+    assert costs.memory(stage(planner, "oracle", "test")) == 16 * 1000 + 4 * 1000
+
+    half = planned(tmp_path, "model.dtype=bfloat16")
+    costs = Costs(half.plain, half.corpus, size)
+    assert costs.memory(half.retained(1)) == 18 * 1000
+    assert costs.memory(stage(half, "oracle", "search")) == 2 * 1000 + 16 * 30
+    assert costs.disk(half.injected(1)) == 2 * 1000
+    assert costs.disk(stage(half, "oracle", "test")) == 0
+
+
+def test_training_work_is_proportional_to_steps_and_weights(tmp_path: Path) -> None:
+    def work(scenario: str, steps: int, weights: int = 1000) -> float:
+        planner = planned(tmp_path, f"unlearn.train.steps={steps}")
+        costs = Costs(planner.plain, planner.corpus, Size(weights, 300, 30))
+        return costs.flop(stage(planner, scenario, "search"))
+
+    rest = work("oracle", 0)
+    region, full = work("oracle", 10) - rest, work("full", 10) - rest
+    assert work("oracle", 20) - rest == pytest.approx(2 * region)
+    assert work("oracle", 10, 2000) == pytest.approx(2 * work("oracle", 10))
+    assert full / region == pytest.approx((6 + 2) / (4 + 2))  # npo also reads the reference
+
+
+def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
+    planner = planned(tmp_path, "seeds=[1]", "unlearn.lr=1e-2")
+    artifacts = tmp_path / "a"
+    artifacts.mkdir()
+    client = prepare(f"sqlite:///{artifacts}/mlflow.db")
+    from sweeps.arbiter import KeyArbiter
+
+    store = Store(artifacts / "checkpoints", KeyArbiter(client))
+    base = planner.base()
+    store.produce(base, lambda inputs, out: {"steps": 0})
+    before = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")}
+    table = rows(describe(planner))
+    assert table["base"][:3] == ["1", "1", "0.0e+00"]
+    assert table["retained"][:2] == ["1", "0"] and table["total"][1] == "1"
+    assert {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")} == before

@@ -1,0 +1,168 @@
+"""The planner: which stages, how many, equal keys for equal work; and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import GPT2Config, LlamaConfig
+
+from lacuna.errors import UserError
+from lacuna.model import read_layout
+from lacuna.region import draw
+from sweeps.configure import configure
+from sweeps.graph import Stage
+from sweeps.plan import Planner, make_planner
+
+
+def planned(*overrides: str) -> Planner:
+    return make_planner(configure(["study=smoke", *overrides]))
+
+
+def kinds(stages: list[Stage]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for stage in stages:
+        found[stage.kind] = found.get(stage.kind, 0) + 1
+    return found
+
+
+def rates(planner: Planner) -> dict[tuple[str, str], float]:
+    return {pair: planner.candidates(*pair)[0] for pair in planner.pairs()}
+
+
+def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
+    planner = planned()
+    # two test seeds and one tuning seed share one retained model; regions for random, activations
+    assert kinds(planner.setup()) == {"base": 1, "retained": 1, "injected": 3, "localized": 8}
+    assert len(planner.search()) == 8 * 2  # pairs x candidate rates, one tuning seed
+    assert len(planner.tests(rates(planner))) == 8 * 2
+    assert len(planner.controls()) == 4
+
+
+def test_a_retained_model_per_seed_is_one_option_away() -> None:
+    planner = planned("retained.seed=null")
+    assert kinds(planner.setup())["retained"] == 3
+
+
+def test_a_fixed_rate_needs_neither_search_nor_tuning_seeds() -> None:
+    planner = planned("unlearn.lr=1e-2", "seeds=[0,1]")
+    assert planner.search() == []
+    assert kinds(planner.setup())["injected"] == 2
+
+
+def test_parents_come_before_their_children_and_every_input_is_planned() -> None:
+    planner = planned()
+    known: set[str] = set()
+    stages = [*planner.setup(), *planner.search(), *planner.tests(rates(planner))]
+    for stage in [*stages, *planner.controls()]:
+        assert set(stage.inputs.values()) <= known, stage.label
+        known.add(stage.key)
+
+
+def test_injections_are_shared_by_all_objectives_scenarios_and_rates() -> None:
+    trials = planned().tests(rates(planned()))
+    assert len({stage.inputs["injected"] for stage in trials}) == 2  # one per seed
+    assert len({stage.key for stage in trials}) == len(trials)
+
+
+def test_a_key_follows_what_the_result_depends_on_and_nothing_else(tmp_path: Path) -> None:
+    def key(*overrides: str) -> str:
+        return planned(*overrides).injected(1).key
+
+    assert key() == key(f"artifacts={tmp_path}", "resources.cpus=2", "objectives=[npo]")
+    assert key() == key("unlearn.train.steps=3", "seeds=[1,2,3]", "model.device=cpu")
+    changes = ["region.ratio=0.2", "inject.train.lr=1e-3", "data.seed=1", "base_seed=3"]
+    changed = [key(change) for change in changes]
+    assert len({key(), *changed}) == len(changes) + 1
+
+
+def test_search_and_test_trials_never_share_a_key() -> None:
+    planner = planned("search.seeds=[7]")
+    search = planner.trial("npo", "oracle", 1e-2, 1, "search")
+    assert search.key != planner.trial("npo", "oracle", 1e-2, 1, "test").key
+
+
+def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Path) -> None:
+    layout = planned().layout
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        draw(layout, 0.1, seed).save(tmp_path / f"{name}.safetensors")
+    a, b, c = (
+        planned(f"region.file={tmp_path / name}.safetensors").injected(1).key for name in "abc"
+    )
+    assert a == b and a != c
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("region.ratio=0", "region.ratio=0.0: must be above 0 and at most 1"),
+        ("region.ratio=0.6", "region.ratio=0.6 leaves no room for as large a region outside it"),
+        ("region.file=/nonexistent", "/nonexistent does not exist"),
+        ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
+        ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
+        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'?"),
+        ("scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
+        ("localizers=[memflx]", "unknown localizer 'memflx': did you mean 'memflex'?"),
+        ("unlearn.lrs.region.npo=[]", "no learning rates for objective 'npo' in scenario 'oracle'"),
+        ("unlearn.lr=-1", "learning rate -1.0: must be a finite number, 0 or more"),
+        ("unlearn.lrs.region.npo=[x]", "learning rate 'x': must be a finite number"),
+        ("model.dtype=float17", "model.dtype=float17: did you mean"),
+        ("model.device=tpu", "model.device=tpu: use auto, cpu or cuda"),
+        ("model.source=/nonexistent", "cannot load model '/nonexistent'"),
+        ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
+        ("significance.permutations=0", "significance.permutations=0: at least 1"),
+        ("resources.cpus=0", "resources.cpus=0: must be above 0"),
+        ("data.num_forget=1", "relearning needs at least 2 people to forget, the data has 1"),
+        ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_trains(overrides: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        planned(*overrides.split())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_large_region_is_fine_where_nothing_has_to_fit_outside_it() -> None:
+    planner = planned("region.ratio=0.6", "scenarios=[oracle,full]")
+    assert planner.injected(1).params["ratio"] == 0.6
+
+
+def test_one_person_to_forget_is_fine_without_relearning() -> None:
+    assert planned("data.num_forget=1", "attack.relearn_lrs=[]").controls()
+
+
+def facts(path: Path, *rows: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"study=mini data=jsonl data.path={path} unlearn.lr=1e-2"
+
+
+def test_a_broken_line_of_a_data_file_is_named_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    overrides = facts(path, {"split": "forget", "question": "q", "answer": "a"})
+    with path.open("a") as stream:
+        stream.write('{"question": \n')
+    with pytest.raises(UserError, match=re.escape(f"{path}:2: not valid JSON")):
+        planned(*overrides.split())
+
+
+def test_data_with_nothing_to_forget_is_refused(tmp_path: Path) -> None:
+    row = {"split": "retain", "question": "q", "answer": "a"}
+    overrides = facts(tmp_path / "facts.jsonl", row)
+    with pytest.raises(UserError, match="data 'facts' has no forget examples"):
+        planned(*overrides.split())
+
+
+def test_a_model_without_known_mlps_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
+    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"GPT2LMHeadModel: no MLP output matrix found .*c_proj"):
+        planned(f"model.source={tmp_path}")
+
+
+def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) -> None:
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 50}
+    config = LlamaConfig(num_attention_heads=2, num_key_value_heads=2, **shape)
+    config.save_pretrained(tmp_path / "llama")
+    draw(read_layout(tmp_path / "llama"), 0.5, 1).save(tmp_path / "region.safetensors")
+    with pytest.raises(UserError, match="region is for LlamaForCausalLM with 32 .* Olmo2"):
+        planned(f"region.file={tmp_path / 'region.safetensors'}")
