@@ -220,7 +220,7 @@ def localized(
     localizers: Mapping[str, Any],
     seed: int,
 ) -> Summary:
-    """Regions that localizers (name -> config) find, as large as the target, and how well they aim."""
+    """Regions that localizers (name -> config) find, as large as the target, and their overlap."""
     loaded, before = load(injected, model), load(retained, model)
     target = load_region(injected / "region.safetensors", layout(loaded.model))
     evidence = Evidence(

@@ -18,6 +18,9 @@ from lacuna.model.forward import answers
 COLUMNS = 4
 """nll, greedy, mean, variance."""
 
+BLOCK = {"cpu": 2**20}
+"""Logits reduced at a time, by device: on a CPU what fits its caches (4x faster with `spread`)."""
+
 
 @torch.no_grad()
 def read(
@@ -41,7 +44,7 @@ def read(
     table = np.full((COLUMNS, offsets[-1]), np.nan)
     for batch in reading_batches(encoded, max_tokens):
         said = answers(model, batch.to(model.device))
-        numbers = statistics(said.logits_NV, said.labels_N, spread).cpu().double().numpy()
+        numbers = _in_blocks(said.logits_NV, said.labels_N, spread).cpu().double().numpy()
         places = [np.arange(offsets[i], offsets[i + 1]) for i in batch.index_B.tolist()]
         table[:, np.concatenate(places)] = numbers
     return TokenTable(
@@ -52,6 +55,13 @@ def read(
         variance=table[3],
         end=_closing(encoded, offsets, end_token),
     )
+
+
+def _in_blocks(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> Tensor:
+    """`statistics`, a few tokens at a time: temporaries stay small; the numbers are the same."""
+    rows = max(1, BLOCK.get(logits_NV.device.type, 2**27) // logits_NV.shape[1])
+    pairs = zip(logits_NV.split(rows), labels_N.split(rows), strict=True)
+    return torch.cat([statistics(*pair, spread) for pair in pairs], dim=1)
 
 
 def statistics(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> Tensor:

@@ -150,20 +150,22 @@ def test_a_wrong_torch_choice_is_refused(start: Start) -> None:
 @pytest.mark.parametrize(
     ("words", "passed"),
     [
-        ((), "<study=mini>"),
-        (("tofu",), "<study=tofu>"),
-        (("seed=3", "plan=true"), "<study=mini><seed=3><plan=true>"),
-        (("tofu", "data.path=../a b"), "<study=tofu><data.path=../a b>"),
-        (("mini", "--overrides", ""), "<study=mini>"),
-        (("mini", "--overrides", "seed=3 plan=true"), "<study=mini><seed=3><plan=true>"),
+        ((), "<study=mini>{home}"),
+        (("tofu",), "<study=tofu>{home}"),
+        (("seed=3", "plan=true"), "<study=mini>{home}<seed=3><plan=true>"),
+        (("tofu", "data.path=../a b"), "<study=tofu>{home}<data.path=../a b>"),
+        (("artifacts=/a", "seed=3"), "<study=mini><artifacts=/a><seed=3>"),
+        (("mini", "--overrides", ""), "<study=mini>{home}"),
+        (("mini", "--overrides", "seed=3 plan=true"), "<study=mini>{home}<seed=3><plan=true>"),
     ],
 )
 def test_study_and_settings_reach_the_sweep(
-    start: Start, tmp_path: Path, words: tuple[str, ...], passed: str
+    copy: Path, start: Start, tmp_path: Path, words: tuple[str, ...], passed: str
 ) -> None:
     result = start(*words, SHIM_STATUS="7")
     assert result.returncode == 7
-    assert result.stdout == f"in {tmp_path}\n<-m><sweeps>{passed}"
+    home = f"<artifacts={copy}/artifacts>"
+    assert result.stdout == f"in {tmp_path}\n<-m><sweeps>{passed.format(home=home)}"
 
 
 def test_tests_run_in_the_checkout(copy: Path, start: Start) -> None:
