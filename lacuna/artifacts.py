@@ -91,15 +91,22 @@ def sync_tree(folder: Path) -> None:
                 os.close(handle)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of a full disk into the `OSError` that it is."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
 def save_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors as safetensors with string metadata."""
-    save_file(
-        {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-        path,
-        metadata=dict(metadata or {}),
-    )
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    with writing(path):
+        save_file(plain, path, metadata=dict(metadata or {}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

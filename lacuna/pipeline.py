@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lacuna.artifacts import read_json, write_json
-from lacuna.attack import AttackConfig, attack, split_people
+from lacuna.attack import AttackConfig, Facts, attack, split_people
 from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.evaluate import (
@@ -388,13 +388,10 @@ def _changed(loaded: LoadedModel, injected: Path, model: ModelConfig, target: Re
 def _attacks(
     loaded: LoadedModel, corpus: Corpus, exam: Exam, config: AttackConfig, seed: int
 ) -> list[dict[str, object]]:
-    facts = split_people(
-        exam.forget,
-        exam.texts["forget"],
-        config.share,
-        derive(seed, "attack"),
-        loaded.tokenizer.eos_token_id,
-    )
+    texts, end = exam.texts["forget"], loaded.tokenizer.eos_token_id
+    facts = Facts(attacked=(), others=texts, end_token=end)
+    if config.relearn_lrs:
+        facts = split_people(exam.forget, texts, config.share, derive(seed, "attack"), end)
     outcomes = attack(loaded.model, facts, _facts(loaded, corpus.retain), config, seed)
     return [outcome.to_json() for outcome in outcomes]
 

@@ -24,8 +24,8 @@ def check(planner: "Planner") -> None:
     _region(planner)
     _numbers(planner)
     _places(planner)
-    for objective, scenario in planner.pairs():
-        planner.candidates(objective, scenario)
+    for cell in planner.cells():
+        planner.candidates(cell)
     rates = planner.plain["attack"]["relearn_lrs"]
     people = {item.person for item in planner.corpus.forget}
     if rates and len(people) < 2:
@@ -66,11 +66,14 @@ def _seeds(planner: "Planner") -> None:
 
 
 def _region(planner: "Planner") -> None:
-    config = planner.config
-    share = config.region.ratio
-    budget(planner.layout, share)
-    if config.region.file is not None:
-        share = load_region(Path(config.region.file), planner.layout).fraction
+    file, ratios = planner.config.region.file, planner.ratios()
+    if not ratios or len(set(ratios)) < len(ratios):
+        raise UserError(f"region.ratio={ratios}: give at least one value, each once")
+    for ratio in ratios:
+        budget(planner.layout, ratio)
+    if file is not None and len(ratios) > 1:
+        raise UserError(f"region.ratio={ratios}: region.file={file} is one region: give one ratio")
+    share = max(ratios) if file is None else load_region(Path(file), planner.layout).fraction
     if share > 0.5 and "complement" in planner.scenario_localizers():
         raise UserError(
             f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "

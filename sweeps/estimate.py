@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Olmo2ForCausalLM
 
 from lacuna.data import Corpus
 from lacuna.model import MiniConfig
-from lacuna.model.mini import _olmo2
+from lacuna.model.mini import mini_config
 from lacuna.region import budget, load_region
 from sweeps.arbiter import KeyArbiter
 from sweeps.costs import Costs, Size
@@ -67,13 +67,13 @@ def _size(planner: Planner) -> Size:
     model = planner.plain["model"]
     with torch.device("meta"):
         if model["source"] is None:
-            made: Any = Olmo2ForCausalLM(_olmo2(build(MiniConfig, model["mini"]), None))
+            made: Any = Olmo2ForCausalLM(mini_config(build(MiniConfig, model["mini"])))
         else:
             config = AutoConfig.from_pretrained(model["source"], revision=model["revision"])
             made = AutoModelForCausalLM.from_config(config)
     shapes = list(planner.layout.shapes.values())
     region = planner.plain["region"]
-    vectors = budget(planner.layout, region["ratio"])
+    vectors = budget(planner.layout, max(planner.ratios()))
     if region["file"] is not None:
         vectors = len(load_region(Path(region["file"]), planner.layout))
     values = sum(height * width for height, width in shapes)
@@ -102,10 +102,10 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
     found: dict[str, list[list[Stage]]] = {kind: [] for kind in KINDS}
     for stage in [*planner.setup(), *planner.search(), *planner.controls()]:
         found["search" if stage.kind == "trial" else stage.kind].append([stage])
-    for pair in planner.pairs():
+    for cell in planner.cells():
         for seed in planner.plain["seeds"]:
-            rates = planner.candidates(*pair)
-            found["test"].append([planner.trial(*pair, lr, seed, "test") for lr in rates])
+            rates = planner.candidates(cell)
+            found["test"].append([planner.trial(cell, lr, seed, "test") for lr in rates])
     return found
 
 
@@ -184,11 +184,11 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 def _counts(planner: Planner, rows: Sequence[Row]) -> list[str]:
     by_kind = {row.kind: row for row in rows}
-    pairs, searched = len(planner.pairs()), len(planner.searched())
+    cells, searched = len(planner.cells()), len(planner.searched())
     trials = by_kind["search"].stages + by_kind["test"].stages
     return [
-        f"trials: {trials} ({by_kind['search'].stages} to find the rates of {searched} of {pairs} "
-        f"objective-scenario pairs, {by_kind['test'].stages} tests)",
+        f"trials: {trials} ({by_kind['search'].stages} to find the rates of {searched} of {cells} "
+        f"cells, {by_kind['test'].stages} tests)",
         f"distinct checkpoints: {by_kind['injected'].stages} injected, "
         f"{by_kind['retained'].stages} retained; {by_kind['localized'].stages} localizations, "
         f"{by_kind['control'].stages} controls",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +22,14 @@ from sweeps.stages import load_corpus
 SCENARIO_LOCALIZER = {"random": "complement"}
 """Lee et al.'s Random region lies outside the target region."""
 TAGS = ("stage", "purpose", "objective", "scenario", "localizer", "ratio", "seed", "lr", "model")
+
+
+class Cell(NamedTuple):
+    """One cell of the grid: its trials differ in rate and seed only."""
+
+    ratio: float
+    objective: str
+    scenario: str
 
 
 @dataclass(frozen=True)
@@ -46,47 +54,64 @@ class Planner:
         stages: dict[str, Stage] = {}
         tuning = self.config.search.seeds if self.searched() else []
         for seed in [*tuning, *self.config.seeds]:
-            parents = self.base(), self.retained(seed), self.injected(seed)
-            for stage in (*parents, *self.regions(seed)):
-                stages.setdefault(stage.key, stage)
+            for ratio in self.ratios():
+                parents = self.base(), self.retained(seed), self.injected(seed, ratio)
+                for stage in (*parents, *self.regions(seed, ratio)):
+                    stages.setdefault(stage.key, stage)
         for seed in self.config.seeds:
-            survey = self.survey(seed)
-            stages.setdefault(survey.key, survey)
+            for ratio in self.ratios():
+                survey = self.survey(seed, ratio)
+                stages.setdefault(survey.key, survey)
         return list(stages.values())
 
-    def searched(self) -> list[tuple[str, str]]:
-        """(objective, scenario) pairs whose rate has to be found."""
-        return [pair for pair in self.pairs() if len(self.candidates(*pair)) > 1]
+    def ratios(self) -> list[float]:
+        """Mask ratios of the study, as asked for."""
+        given = self.plain["region"]["ratio"]
+        return [_ratio(value) for value in (given if isinstance(given, list) else [given])]
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """All (objective, scenario) pairs."""
-        return [(o, s) for o in self.config.objectives for s in self.config.scenarios]
+    def cells(self) -> list[Cell]:
+        """The whole grid."""
+        config = self.config
+        return [
+            Cell(ratio, objective, scenario)
+            for ratio in self.ratios()
+            for objective in config.objectives
+            for scenario in config.scenarios
+        ]
+
+    def searched(self) -> list[Cell]:
+        """Cells whose rate has to be found."""
+        return [cell for cell in self.cells() if len(self.candidates(cell)) > 1]
 
     def search(self) -> list[Stage]:
         """Search trials: every candidate rate on every tuning seed."""
         return [
-            self.trial(objective, scenario, lr, seed, "search")
-            for objective, scenario in self.searched()
-            for lr in self.candidates(objective, scenario)
+            self.trial(cell, lr, seed, "search")
+            for cell in self.searched()
+            for lr in self.candidates(cell)
             for seed in self.config.search.seeds
         ]
 
-    def tests(self, rates: Mapping[tuple[str, str], float]) -> list[Stage]:
-        """Test trials at the chosen rates; a pair whose candidates all failed has none."""
+    def tests(self, rates: Mapping[Cell, float]) -> list[Stage]:
+        """Test trials at the chosen rates; a cell whose candidates all failed has none."""
         return [
-            self.trial(*pair, rates[pair], seed, "test")
-            for pair in self.pairs()
-            if pair in rates
+            self.trial(cell, rates[cell], seed, "test")
+            for cell in self.cells()
+            if cell in rates
             for seed in self.config.seeds
         ]
 
     def controls(self) -> list[Stage]:
         """The attacks on retained and injected models."""
-        stages = [self.control(n, s) for s in self.config.seeds for n in ("retained", "injected")]
+        stages = []
+        for seed in self.config.seeds:
+            stages.append(self.control("retained", seed))
+            stages += [self.control("injected", seed, ratio) for ratio in self.ratios()]
         return list({stage.key: stage for stage in stages}.values())
 
-    def candidates(self, objective: str, scenario: str) -> list[float]:
+    def candidates(self, cell: Cell) -> list[float]:
         """Rates to try: the fixed one, or the recipe's list for this scenario and objective."""
+        _, objective, scenario = cell
         if self.config.unlearn.lr is not None:
             return [_rate(self.config.unlearn.lr)]
         table = self.plain["unlearn"]["lrs"]
@@ -119,13 +144,13 @@ class Planner:
             {"seed": own, "model": "retained"},
         )
 
-    def injected(self, seed: int) -> Stage:
+    def injected(self, seed: int, ratio: float) -> Stage:
         """theta_o."""
         region = self.plain["region"]
         params = {
             "inject": self.plain["inject"],
             "evaluate": self.plain["evaluate"],
-            "ratio": region["ratio"],
+            "ratio": ratio,
             "seed": seed,
         }
         context = {}
@@ -136,27 +161,28 @@ class Planner:
             context["region_file"] = str(path)
         return self._stage(
             "injected",
-            f"injected seed={seed} ratio={region['ratio']}",
+            f"injected seed={seed} ratio={ratio:g}",
             params,
             {"retained": self.retained(seed).key},
-            {"seed": seed, "ratio": region["ratio"], "model": "injected"},
+            {"seed": seed, "ratio": ratio, "model": "injected"},
             context,
         )
 
-    def regions(self, seed: int) -> list[Stage]:
+    def regions(self, seed: int, ratio: float) -> list[Stage]:
         """The localizers that scenarios need, one stage each."""
-        return [self._localized(seed, (name,)) for name in self.scenario_localizers()]
+        return [self._localized(seed, ratio, (name,)) for name in self.scenario_localizers()]
 
-    def survey(self, seed: int) -> Stage:
+    def survey(self, seed: int, ratio: float) -> Stage:
         """All localizers of the precision table, sharing their gradient passes."""
-        return self._localized(seed, tuple(self.config.localizers or LOCALIZERS))
+        return self._localized(seed, ratio, tuple(self.config.localizers or LOCALIZERS))
 
-    def trial(self, objective: str, scenario: str, lr: float, seed: int, purpose: str) -> Stage:
+    def trial(self, cell: Cell, lr: float, seed: int, purpose: str) -> Stage:
         """theta_u and what is measured of it."""
+        ratio, objective, scenario = cell
         localizer = SCENARIO_LOCALIZER.get(scenario, scenario)
-        inputs = {"injected": self.injected(seed).key, "retained": self.retained(seed).key}
+        inputs = {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key}
         if scenario not in ("oracle", "full"):
-            inputs["region"] = self._localized(seed, (localizer,)).key
+            inputs["region"] = self._localized(seed, ratio, (localizer,)).key
         params = {
             "objective": objective,
             "scenario": scenario,
@@ -165,23 +191,22 @@ class Planner:
             "options": self.plain["unlearn"]["options"][objective],
             "evaluate": self.plain["evaluate"],
             "attack": self.plain["attack"] if purpose == "test" else None,
-            "ratio": self.plain["region"]["ratio"],
+            "ratio": ratio,
             "seed": seed,
         }
         tags = {
-            "objective": objective,
-            "scenario": scenario,
+            **cell._asdict(),
+            "localizer": localizer,
             "seed": seed,
             "lr": lr,
-            "ratio": params["ratio"],
             "purpose": purpose,
         }
-        label = f"{purpose} {objective} {scenario} lr={lr:g} seed={seed}"
+        label = f"{purpose} {objective} {scenario} ratio={ratio:g} lr={lr:g} seed={seed}"
         return self._stage("trial", label, params, inputs, tags)
 
-    def control(self, name: str, seed: int) -> Stage:
-        """Attacks on a model that was not unlearned."""
-        parent = self.retained(seed) if name == "retained" else self.injected(seed)
+    def control(self, name: str, seed: int, ratio: float | None = None) -> Stage:
+        """Attacks on a model that was not unlearned; only an injected one has a ratio."""
+        parent = self.retained(seed) if ratio is None else self.injected(seed, ratio)
         params = {
             "name": name,
             "evaluate": self.plain["evaluate"],
@@ -189,24 +214,24 @@ class Planner:
             "seed": seed,
         }
         inputs = {"model": parent.key, "retained": self.retained(seed).key}
-        return self._stage(
-            "control", f"control {name} seed={seed}", params, inputs, {"seed": seed, "model": name}
-        )
+        tags = {"seed": seed, "model": name, **({} if ratio is None else {"ratio": ratio})}
+        label = " ".join(["control", *(f"{name}={value}" for name, value in tags.items())])
+        return self._stage("control", label, params, inputs, tags)
 
     def scenario_localizers(self) -> list[str]:
         """Localizers that give the scenarios their regions."""
         names = [s for s in self.config.scenarios if s not in ("oracle", "full")]
         return [SCENARIO_LOCALIZER.get(name, name) for name in names]
 
-    def _localized(self, seed: int, names: tuple[str, ...]) -> Stage:
+    def _localized(self, seed: int, ratio: float, names: tuple[str, ...]) -> Stage:
         options = self.plain["localize"]
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         return self._stage(
             "localized",
-            f"localized {label} seed={seed}",
+            f"localized {label} seed={seed} ratio={ratio:g}",
             {"localizers": {name: options[name] for name in names}, "seed": seed},
-            {"injected": self.injected(seed).key, "retained": self.retained(seed).key},
-            {"seed": seed, "localizer": "+".join(names)},
+            {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key},
+            {"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )
 
     def _stage(
@@ -247,6 +272,13 @@ class Planner:
             return source
         files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
         return "folder:" + ",".join(file_digest(p)[:16] for p in files)
+
+
+def _ratio(value: Any) -> float:
+    """A mask ratio as the user gave it."""
+    if not isinstance(value, int | float):
+        raise UserError(f"region.ratio={value}: give a number, or a list such as [0.05,0.1]")
+    return float(value)
 
 
 def _rate(value: Any) -> float:

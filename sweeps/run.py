@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from lacuna.seeds import numpy_generator
 from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
-from sweeps.plan import Planner
+from sweeps.plan import Cell, Planner
 from sweeps.search import Choice, choose
 from sweeps.store import hardware, versions
 from sweeps.tracking import Tracker
 
 Result = dict[str, Any]
-Pair = tuple[str, str]
 Say = Callable[[str], None]
 BASELINE = "random"
 """Every other scenario is compared with this one, if it is in the study."""
@@ -63,13 +63,13 @@ def _engine(config: DictConfig, artifacts: Path, tracker: Tracker) -> Engine:
 
 def _run_stages(
     engine: Engine, planner: Planner, say: Say
-) -> tuple[list[Stage], dict[Pair, Choice], list[Result]]:
+) -> tuple[list[Stage], dict[Cell, Choice], list[Result]]:
     setup = planner.setup()
     engine.run_tasks(setup, phase="models and regions")
     search = planner.search()
     found = engine.run_trials(search, phase="search for learning rates")
     choices = _choices(planner, search, found)
-    rates = {pair: choice.lr for pair, choice in choices.items() if choice.lr is not None}
+    rates = {cell: choice.lr for cell, choice in choices.items() if choice.lr is not None}
     tests, controls = planner.tests(rates), planner.controls()
     engine.run_trials([*tests, *controls], phase="trials and attacks")
     comparisons = engine.map(_compare, _comparison_jobs(planner, tests, engine.results))
@@ -78,21 +78,21 @@ def _run_stages(
 
 def _choices(
     planner: Planner, search: Sequence[Stage], found: Mapping[str, Result]
-) -> dict[Pair, Choice]:
-    """Each pair's rate: found by its search trials, or given."""
+) -> dict[Cell, Choice]:
+    """Each cell's rate: found by its search trials, or given."""
     window = planner.config.search.fs_low, planner.config.search.fs_high
     chosen = {}
-    for pair in planner.pairs():
-        trials = [
-            found[stage.key]
-            for stage in search
-            if (stage.params["objective"], stage.params["scenario"]) == pair
-        ]
+    for cell in planner.cells():
+        trials = [found[stage.key] for stage in search if _cell(stage) == cell]
         if trials:
-            chosen[pair] = choose(trials, *window)
+            chosen[cell] = choose(trials, *window)
         else:
-            chosen[pair] = Choice(planner.candidates(*pair)[0], True, "given, not searched")
+            chosen[cell] = Choice(planner.candidates(cell)[0], True, "given, not searched")
     return chosen
+
+
+def _cell(trial: Stage) -> Cell:
+    return Cell(*(trial.params[name] for name in Cell._fields))
 
 
 def _comparison_jobs(
@@ -100,26 +100,25 @@ def _comparison_jobs(
 ) -> list[Result]:
     """What the final Ray tasks need: both scenarios' summaries and a seed of their own."""
     settings = planner.plain["significance"]
-    by_pair: dict[Pair, list[Result]] = {}
+    found: dict[Cell, list[Result]] = {}
     for stage in tests:
-        pair = stage.params["objective"], stage.params["scenario"]
-        by_pair.setdefault(pair, []).append(results[stage.key])
+        found.setdefault(_cell(stage), []).append(results[stage.key])
     return [
         {
-            "a": by_pair[objective, scenario],
-            "b": by_pair[objective, BASELINE],
+            "a": found[cell],
+            "b": found[cell._replace(scenario=BASELINE)],
             "metric": metric,
             "rounds": settings["permutations"],
             "seed": settings["seed"],
             "labels": {
-                "ratio": planner.config.region.ratio,
-                "objective": objective,
-                "scenario_a": scenario,
+                "ratio": cell.ratio,
+                "objective": cell.objective,
+                "scenario_a": cell.scenario,
                 "scenario_b": BASELINE,
             },
         }
-        for objective, scenario in by_pair
-        if scenario != BASELINE and (objective, BASELINE) in by_pair
+        for cell in found
+        if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
         for metric in METRICS
     ]
 
@@ -154,7 +153,7 @@ def _results(
     engine: Engine,
     planner: Planner,
     stages: Sequence[Stage],
-    choices: Mapping[Pair, Choice],
+    choices: Mapping[Cell, Choice],
     comparisons: Sequence[Result],
 ) -> Results:
     rows = []
@@ -180,16 +179,7 @@ def _results(
         stages=rows,
         comparisons=comparisons,
         counts=counts,
-        choices=[
-            {
-                "objective": o,
-                "scenario": s,
-                "lr": c.lr,
-                "in_window": c.in_window,
-                "reason": c.reason,
-            }
-            for (o, s), c in choices.items()
-        ],
+        choices=[{**cell._asdict(), **asdict(choice)} for cell, choice in choices.items()],
         tracking_uri=engine.runtime.place.uri,
         margins=Margins(**planner.plain["margins"]),
     )

@@ -31,10 +31,11 @@ T = TypeVar("T")
 class RegionConfig:
     """Where facts are planted."""
 
-    ratio: float = 0.1
-    """Share of all value vectors in the target region (and in every other region)."""
+    ratio: Any = 0.1
+    """Share of all value vectors in the target region (and in every other region), or a list of
+    shares: each is a grid of its own, whose seeds share their injections."""
     file: str | None = None
-    """Plant into this saved region instead of drawing one per seed."""
+    """Plant into this saved region instead of drawing one per seed and ratio."""
 
 
 @dataclass

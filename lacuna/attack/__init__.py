@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from transformers import PreTrainedModel
 
 from lacuna.attack.base import Facts, Outcome, recall, split_people
-from lacuna.attack.quantize import quantize, rounded
+from lacuna.attack.quantize import check_bits, quantize, rounded
 from lacuna.attack.relearn import benign, relearn
 from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
@@ -44,6 +44,10 @@ class AttackConfig:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise UserError(f"attack.share={self.share}: must be above 0 and below 1")
+        if min([*self.relearn_lrs, *self.benign_lrs], default=0) < 0:
+            raise UserError("attack.relearn_lrs and attack.benign_lrs must not be negative")
+        for bits in self.bits:
+            check_bits(bits)
 
 
 def attack(

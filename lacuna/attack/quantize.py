@@ -13,10 +13,15 @@ from lacuna.attack.base import Facts, Outcome, recall
 from lacuna.errors import UserError
 
 
+def check_bits(bits: int) -> None:
+    """Raise `UserError` for a width that is no quantization."""
+    if not 2 <= bits <= 16:
+        raise UserError(f"attack.bits={bits}: use widths of 2 to 16")
+
+
 def rounded(weight: Tensor, bits: int) -> Tensor:
     """(rows, columns) weights on the grid of 2^bits - 1 levels of each row."""
-    if not 2 <= bits <= 16:
-        raise UserError(f"quantize bits={bits}: use 2 to 16")
+    check_bits(bits)
     levels = 2 ** (bits - 1) - 1
     scale = weight.float().abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / levels
     grid: Tensor = (weight.float() / scale).round() * scale

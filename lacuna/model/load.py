@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from lacuna.artifacts import writing
 from lacuna.data.tokens import Prompt, Tokenizer
 from lacuna.errors import UserError
 from lacuna.model.value import Layout, layout
@@ -74,7 +75,8 @@ def ready(model: PreTrainedModel, device: str = "auto") -> PreTrainedModel:
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:
     """Write weights and tokenizer in hub layout (safetensors)."""
-    loaded.model.save_pretrained(folder)
+    with writing(folder):
+        loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
 
 

@@ -40,6 +40,9 @@ class MiniConfig:
     """Standard deviation of the initial embeddings; all other weights start at 0.02."""
 
     def __post_init__(self) -> None:
+        for name in ("hidden", "layers", "intermediate", "heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"mini model: {name}={getattr(self, name)} must be at least 1")
         if self.hidden % self.heads:
             raise UserError(
                 f"mini model: hidden={self.hidden} is not a multiple of heads={self.heads}"
@@ -74,12 +77,15 @@ def build_mini(
     """A freshly drawn model; the same seed gives the same bytes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "mini"))
-        model = Olmo2ForCausalLM(_olmo2(config, tokenizer))
+        model = Olmo2ForCausalLM(mini_config(config, tokenizer))
         torch.nn.init.normal_(model.model.embed_tokens.weight, std=config.embedding_std)
     return LoadedModel(ready(model, device), tokenizer, Prompt(template="{question}"))
 
 
-def _olmo2(config: MiniConfig, tokenizer: PreTrainedTokenizerFast | None) -> Olmo2Config:
+def mini_config(
+    config: MiniConfig, tokenizer: PreTrainedTokenizerFast | None = None
+) -> Olmo2Config:
+    """The architecture in the terms of transformers; the tokenizer's size wins over the config."""
     return Olmo2Config(
         vocab_size=len(tokenizer) if tokenizer is not None else config.vocabulary,
         hidden_size=config.hidden,
@@ -97,4 +103,4 @@ def _olmo2(config: MiniConfig, tokenizer: PreTrainedTokenizerFast | None) -> Olm
 def mini_layout(config: MiniConfig) -> Layout:
     """The embedded model's value vectors, before it is built."""
     with torch.device("meta"):
-        return layout(Olmo2ForCausalLM(_olmo2(config, None)))
+        return layout(Olmo2ForCausalLM(mini_config(config)))

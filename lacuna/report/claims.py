@@ -44,9 +44,9 @@ def scenarios(results: Results) -> dict[tuple[Value, Value], dict[Value, Cell]]:
     for (ratio, objective, scenario), cell in trials.items():
         pairs.setdefault((ratio, objective), {})[scenario] = cell
     for choice in results.choices:
-        for (_, objective), cells in pairs.items():
-            if choice["lr"] is None and choice["objective"] == objective:
-                cells.setdefault(choice["scenario"], Cell())
+        place = (choice["ratio"], choice["objective"])
+        if choice["lr"] is None and place in pairs:
+            pairs[place].setdefault(choice["scenario"], Cell())
     return {place: cells for place, cells in pairs.items() if {"oracle", "random"} <= cells.keys()}
 
 
@@ -57,7 +57,10 @@ def region_claims(results: Results, margins: Margins) -> Iterator[Claim]:
             record = find(results.comparisons, ratio, objective, "oracle", metric)
             if record is None:
                 n = min(len(cells["oracle"].done), len(cells["random"].done))
-                record = {"n_seeds": n, "missing": [uncompared(results, objective, metric)]}
+                record = {
+                    "n_seeds": n,
+                    "missing": [uncompared(results, (ratio, objective), metric)],
+                }
             yield claim(
                 f"region-{metric.lower()}",
                 named(objective, ratio),
@@ -70,10 +73,10 @@ def region_claims(results: Results, margins: Margins) -> Iterator[Claim]:
             )
 
 
-def uncompared(results: Results, objective: Value, metric: str) -> str:
+def uncompared(results: Results, place: tuple[Value, Value], metric: str) -> str:
     """Why the study has no comparison of oracle and random."""
     for choice in results.choices:
-        if choice["objective"] == objective and choice["lr"] is None:
+        if (choice["ratio"], choice["objective"]) == place and choice["lr"] is None:
             return f"{choice['scenario']}: {choice['reason']}"
     return f"{metric} was not compared"
 

@@ -22,7 +22,8 @@ from lacuna.report.cells import (
 from lacuna.report.evidence import attacks, curves, localization, localization_layers
 from lacuna.report.ledger import failures, models
 
-TRIAL = ("ratio", "objective", "scenario", "lr")
+CELL = ("ratio", "objective", "scenario")
+TRIAL = (*CELL, "lr")
 MEASURES = {
     "AUES": ("aues",),
     "MU95": ("mu95", "value"),
@@ -63,7 +64,7 @@ def main(results: Results) -> Table:
                 | _beside(place, measure)
                 | {"keys": cell.keys}
             )
-    rows += [row for choice in results.choices for row in _untested(choice, results)]
+    rows += [row for choice in results.choices for row in _untested(choice)]
     columns = (
         *TRIAL, "measure", "status", "n", "seeds", "mean", "sd", "lo", "hi", "uncrossed", "versus",
         "abs_diff_mean", "abs_diff_sd", "diff", "diff_lo", "diff_hi", "interval_method",
@@ -80,12 +81,11 @@ def main(results: Results) -> Table:
     return Table("main", "Oracle, random and located regions", note, columns, rows)
 
 
-def _untested(choice: Mapping[str, Any], results: Results) -> list[Row]:
-    """The rows of a pair that no candidate rate survived: it has no test trials, but a place."""
+def _untested(choice: Mapping[str, Any]) -> list[Row]:
+    """The rows of a cell that no candidate rate survived: it has no test trials, but a place."""
     if choice["lr"] is not None:
         return []
-    place = {name: choice[name] for name in ("objective", "scenario", "lr")}
-    place |= {"n": 0, "ratio": (results.config.get("region") or {}).get("ratio")}
+    place = {**{name: choice[name] for name in TRIAL}, "n": 0}
     status = f"failed ({choice['reason']})"
     return [{**place, "measure": measure, "status": status} for measure in MEASURES]
 
@@ -156,14 +156,14 @@ def comparisons(records: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def search(results: Results) -> Table:
-    """Every learning rate tried on the tuning seeds, and the one each pair was tested with."""
+    """Every learning rate tried on the tuning seeds, and the one each cell was tested with."""
     choices = chosen(results)
     window = results.config.get("search") or {}
     low, high = float(window.get("fs_low", BAND[0])), float(window.get("fs_high", BAND[1]))
     rows: list[Row] = []
     for key, cell in grouped(of_kind(results.stages, "trial", "search"), *TRIAL).items():
         fs, rs, aues = (cell.spread(cell.values(name)) for name in ("fs_end", "rs_end", "aues"))
-        choice = choices.get(key[1:3], {})
+        choice = choices.get(key[:3], {})
         ends = cell.values("fs_end")
         inside = cell.status == "ok" and all(v is not None and low <= v < high for v in ends)
         rows.append(
@@ -172,15 +172,15 @@ def search(results: Results) -> Table:
             | {"aues": aues.mean, "in_window": inside, "chosen": choice.get("lr") == key[3]}
             | {"choice": choice.get("reason"), "keys": cell.keys}
         )
-    tried = {(row["objective"], row["scenario"]) for row in rows}
-    for pair in sorted(choices.keys() - tried, key=lambda pair: [order(part) for part in pair]):
-        rows.append({"objective": pair[0], "scenario": pair[1], **_given(choices[pair])})
+    tried = {tuple(row[name] for name in CELL) for row in rows}
+    for place in sorted(choices.keys() - tried, key=lambda place: [order(part) for part in place]):
+        rows.append({**dict(zip(CELL, place, strict=True)), **_given(choices[place])})
     columns = (
         *TRIAL, "status", "n", "seeds", "fs", "rs", "aues", "in_window", "chosen", "choice", "keys",
     )  # fmt: skip
     note = (
         "Means over the tuning seeds, which are not the test seeds. in_window: FS at alpha = 1 "
-        f"lies in [{low:g}, {high:g}) on every tuning seed. choice: why the pair's rate was "
+        f"lies in [{low:g}, {high:g}) on every tuning seed. choice: why the cell's rate was "
         "chosen, or why none of its rates fits."
     )
     return Table("search", "Learning-rate search", note, columns, rows)
@@ -194,13 +194,13 @@ def _given(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def chosen(results: Results) -> dict[tuple[Value, ...], Mapping[str, Any]]:
-    """(objective, scenario) -> its choice; read off the test trials where none was recorded."""
+    """Cell -> its choice; read off the test trials where none was recorded."""
     choices: dict[tuple[Value, ...], Mapping[str, Any]] = {
-        (choice["objective"], choice["scenario"]): choice for choice in results.choices
+        tuple(choice[name] for name in CELL): choice for choice in results.choices
     }
     for stage in of_kind(results.stages, "trial", "test"):
-        pair = (fact(stage, "objective"), fact(stage, "scenario"))
-        choices.setdefault(pair, {"lr": fact(stage, "lr")})
+        cell = tuple(fact(stage, name) for name in CELL)
+        choices.setdefault(cell, {"lr": fact(stage, "lr")})
     return choices
 
 

@@ -155,12 +155,12 @@ class _checkpointing:
 
     def __enter__(self) -> None:
         if self.on:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
             self.model.train()
 
     def __exit__(self, *error: object) -> None:
         if self.on:
-            self.model.gradient_checkpointing_disable()
+            self.model.activation_checkpointing_disable()
             self.model.eval()
 
 

@@ -175,8 +175,10 @@ def test_rounding_by_hand_and_its_bounds() -> None:
     torch.testing.assert_close(rounded(weight, 3), expected)
     assert rounded(weight.bfloat16(), 3).dtype == torch.bfloat16
     for bits in (1, 17):
-        with pytest.raises(UserError, match=f"bits={bits}: use 2 to 16"):
+        with pytest.raises(UserError, match=f"bits={bits}: use widths of 2 to 16"):
             rounded(weight, bits)
+        with pytest.raises(UserError, match=f"bits={bits}: use widths of 2 to 16"):
+            AttackConfig(bits=(8, bits))
 
 
 def test_sixteen_bits_are_nearly_the_identity_and_two_are_not() -> None:

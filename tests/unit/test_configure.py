@@ -46,7 +46,7 @@ def test_paths_become_absolute_and_absent_ones_stay_absent(
         ("+foo=1", "unknown key 'foo': choose one of address, artifacts, attack"),
         ("study", "argument 'study' is not key=value"),
         ("--seeds=1", "argument '--seeds=1' is not key=value"),
-        ("region.ratio=many", "argument 'region.ratio=many': Value 'many' of type 'str'"),
+        ("base_seed=many", "argument 'base_seed=many': Value 'many' of type 'str'"),
         ("seeds=[a]", "argument 'seeds=[a]': Value 'a' of type 'str'"),
         ("data=jsonl", "data 'jsonl' needs a file: set data.path=FILE.jsonl"),
         ("study=smoke data=jsonl", "study 'smoke' sets 'num_forget', which data 'jsonl' has not"),

@@ -11,7 +11,7 @@ from sweeps.configure import configure
 from sweeps.costs import Costs, Size
 from sweeps.estimate import KINDS, describe
 from sweeps.graph import Stage
-from sweeps.plan import Planner, make_planner
+from sweeps.plan import Cell, Planner, make_planner
 from sweeps.store import Store
 from sweeps.tracking import prepare
 
@@ -39,7 +39,7 @@ def test_the_plan_counts_stages_and_leaves_no_file(tmp_path: Path) -> None:
         "control": 4,
         "total": 49,
     }
-    assert "32 (16 to find the rates of 8 of 8 objective-scenario pairs, 16 tests)" in text
+    assert "32 (16 to find the rates of 8 of 8 cells, 16 tests)" in text
     assert "12 forget questions about 2 people, 24 retain questions about 4 people" in text
     assert len(text.splitlines()) <= 25
     assert list(tmp_path.iterdir()) == []
@@ -73,7 +73,7 @@ def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
 
 
 def stage(planner: Planner, scenario: str, purpose: str) -> Stage:
-    return planner.trial("npo", scenario, 1e-2, 1, purpose)
+    return planner.trial(Cell(0.1, "npo", scenario), 1e-2, 1, purpose)
 
 
 def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     planner = planned(tmp_path)
     costs = Costs(planner.plain, planner.corpus, size)
     assert costs.memory(planner.retained(1)) == 16 * 1000
-    assert costs.memory(planner.injected(1)) == 2 * 4 * 1000 + 16 * 30
+    assert costs.memory(planner.injected(1, 0.1)) == 2 * 4 * 1000 + 16 * 30
     assert costs.memory(stage(planner, "oracle", "search")) == 4 * 1000 + 16 * 30
     assert costs.memory(stage(planner, "full", "search")) == 16 * 1000 + 2 * 4 * 1000
     # attacks train all weights, so a test trial needs more than its unlearning
@@ -91,7 +91,7 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     costs = Costs(half.plain, half.corpus, size)
     assert costs.memory(half.retained(1)) == 18 * 1000
     assert costs.memory(stage(half, "oracle", "search")) == 2 * 1000 + 16 * 30
-    assert costs.disk(half.injected(1)) == 2 * 1000
+    assert costs.disk(half.injected(1, 0.1)) == 2 * 1000
     assert costs.disk(stage(half, "oracle", "test")) == 0
 
 

@@ -13,7 +13,7 @@ from lacuna.model import read_layout
 from lacuna.region import draw
 from sweeps.configure import configure
 from sweeps.graph import Stage
-from sweeps.plan import Planner, make_planner
+from sweeps.plan import Cell, Planner, make_planner
 
 
 def planned(*overrides: str) -> Planner:
@@ -27,8 +27,8 @@ def kinds(stages: list[Stage]) -> dict[str, int]:
     return found
 
 
-def rates(planner: Planner) -> dict[tuple[str, str], float]:
-    return {pair: planner.candidates(*pair)[0] for pair in planner.pairs()}
+def rates(planner: Planner) -> dict[Cell, float]:
+    return {cell: planner.candidates(cell)[0] for cell in planner.cells()}
 
 
 def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
@@ -68,7 +68,8 @@ def test_injections_are_shared_by_all_objectives_scenarios_and_rates() -> None:
 
 def test_a_key_follows_what_the_result_depends_on_and_nothing_else(tmp_path: Path) -> None:
     def key(*overrides: str) -> str:
-        return planned(*overrides).injected(1).key
+        planner = planned(*overrides)
+        return planner.injected(1, planner.ratios()[0]).key
 
     assert key() == key(f"artifacts={tmp_path}", "resources.cpus=2", "objectives=[npo]")
     assert key() == key("unlearn.train.steps=3", "seeds=[1,2,3]", "model.device=cpu")
@@ -77,10 +78,22 @@ def test_a_key_follows_what_the_result_depends_on_and_nothing_else(tmp_path: Pat
     assert len({key(), *changed}) == len(changes) + 1
 
 
+def test_every_ratio_is_a_grid_of_its_own_and_shares_its_injections() -> None:
+    planner = planned("region.ratio=[0.05,0.1]")
+    # base and retained know no ratio; per ratio: 3 injections, 2 regions for each, 2 surveys
+    assert kinds(planner.setup()) == {"base": 1, "retained": 1, "injected": 6, "localized": 16}
+    assert len(planner.search()) == 2 * 8 * 2
+    trials = planner.tests(rates(planner))
+    assert len({stage.inputs["injected"] for stage in trials}) == 2 * 2
+    assert len(planner.controls()) == 2 + 2 * 2  # the retained model once per seed
+    alone = planned("region.ratio=0.05")
+    assert {s.key for s in alone.tests(rates(alone))} < {s.key for s in trials}
+
+
 def test_search_and_test_trials_never_share_a_key() -> None:
     planner = planned("search.seeds=[7]")
-    search = planner.trial("npo", "oracle", 1e-2, 1, "search")
-    assert search.key != planner.trial("npo", "oracle", 1e-2, 1, "test").key
+    search = planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "search")
+    assert search.key != planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
 
 
 def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Path) -> None:
@@ -88,7 +101,7 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         draw(layout, 0.1, seed).save(tmp_path / f"{name}.safetensors")
     a, b, c = (
-        planned(f"region.file={tmp_path / name}.safetensors").injected(1).key for name in "abc"
+        planned(f"region.file={tmp_path / name}.safetensors").injected(1, 0.1).key for name in "abc"
     )
     assert a == b and a != c
 
@@ -98,6 +111,9 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
     [
         ("region.ratio=0", "region.ratio=0.0: must be above 0 and at most 1"),
         ("region.ratio=0.6", "region.ratio=0.6 leaves no room for as large a region outside it"),
+        ("region.ratio=many", "region.ratio=many: give a number, or a list such as [0.05,0.1]"),
+        ("region.ratio=[0.1,0.1]", "region.ratio=[0.1, 0.1]: give at least one value, each once"),
+        ("region.ratio=[0.1,0.6]", "region.ratio=0.6 leaves no room"),
         ("region.file=/nonexistent", "/nonexistent does not exist"),
         ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
         ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
@@ -125,7 +141,7 @@ def test_what_cannot_work_is_refused_before_anything_trains(overrides: str, mess
 
 def test_a_large_region_is_fine_where_nothing_has_to_fit_outside_it() -> None:
     planner = planned("region.ratio=0.6", "scenarios=[oracle,full]")
-    assert planner.injected(1).params["ratio"] == 0.6
+    assert {s.params["ratio"] for s in planner.setup() if s.kind == "injected"} == {0.6}
 
 
 def test_one_person_to_forget_is_fine_without_relearning() -> None:

@@ -227,9 +227,10 @@ def test_search_marks_the_chosen_rate_and_the_rates_inside_the_window() -> None:
 
 def test_search_gives_the_recorded_reason_and_the_pairs_that_were_not_searched() -> None:
     none = "no rate in the window; highest FS below it (0.700)"
+    cell = {"ratio": 0.1, "objective": "npo"}
     choices = [
-        {"objective": "npo", "scenario": "random", "lr": 0.03, "in_window": False, "reason": none},
-        {"objective": "npo", "scenario": "full", "lr": 0.5, "in_window": True, "reason": "given"},
+        dict(cell, scenario="random", lr=0.03, in_window=False, reason=none),
+        dict(cell, scenario="full", lr=0.5, in_window=True, reason="given"),
     ]
     rows = {r["scenario"]: r for r in search(replace(study(), choices=choices)).rows}
     assert (rows["random"]["chosen"], rows["random"]["choice"]) == (True, none)
@@ -238,10 +239,9 @@ def test_search_gives_the_recorded_reason_and_the_pairs_that_were_not_searched()
 
 def test_a_pair_without_any_surviving_rate_keeps_its_place(tmp_path: Path) -> None:
     reason = "all 4 candidates failed"
-    choice = {"objective": "npo", "scenario": "oracle", "lr": None, "in_window": False}
+    choice = {"ratio": 0.1, "objective": "npo", "scenario": "oracle", "lr": None}
     stages = [trial("random", seed) for seed in (1, 2, 3)]
-    config = {"region": {"ratio": 0.1}}
-    results = Results("x", config, stages, choices=[choice | {"reason": reason}])
+    results = Results("x", {}, stages, choices=[choice | {"reason": reason}])
     verdict = render(results, tmp_path)
     row = next(r for r in rows_of(tmp_path, "main") if r["scenario"] == "oracle")
     assert (row["status"], row["n"], row["mean"]) == (f"failed ({reason})", "0", "")
