@@ -38,6 +38,8 @@ class Tofu(Source):
         """Keep the first so many forget authors in file order (>= 1); None keeps all."""
         retain_people: int | None = None
         """Keep the first so many retain authors in file order (>= 1); None keeps all."""
+        questions: int | None = None
+        """Keep the first so many questions of each author (1 to 20); None keeps all."""
         num_utility: int | None = None
         """Keep the first so many questions of each utility set (>= 1); None keeps all."""
         hub: str = "locuslab/TOFU"
@@ -46,7 +48,7 @@ class Tofu(Source):
         """Commit of the hub data set."""
 
         def __post_init__(self) -> None:
-            for name in ("forget_people", "retain_people", "num_utility"):
+            for name in ("forget_people", "retain_people", "questions", "num_utility"):
                 value = getattr(self, name)
                 if value is not None and value < 1:
                     raise UserError(f"{name}={value} keeps nothing: use 1 or more, or null for all")
@@ -98,6 +100,8 @@ def _authors(
     examples = []
     for index, row in enumerate(rows):
         author, question = divmod(index, QUESTIONS_PER_AUTHOR)
+        if config.questions is not None and question >= config.questions:
+            continue
         key = (row.text("question"), row.text("answer"))
         person, field = f"{split}-author-{author:03d}", f"q{question:02d}"
         examples.append(_example(row, perturbed.get(key, nothing), person, field))

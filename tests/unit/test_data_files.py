@@ -83,6 +83,8 @@ def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for() -> Non
     assert list(cut.forget) == list(whole.forget[:40])
     assert list(cut.retain) == list(whole.retain[:100])
     assert [len(rows) for rows in cut.utility.values()] == [7, 7]
+    few = Tofu.load(Tofu.Config(path=str(SHARED / "tofu"), forget_people=2, questions=3))
+    assert list(few.forget) == [*whole.forget[:3], *whole.forget[20:23]]
 
 
 @needs_lume
@@ -216,6 +218,7 @@ def test_no_network_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatch) 
     ("make", "message"),
     [
         (lambda: Tofu.Config(forget_people=0), "forget_people=0 keeps nothing"),
+        (lambda: Tofu.Config(questions=0), "questions=0 keeps nothing"),
         (lambda: Tofu.Config(num_utility=0), "num_utility=0 keeps nothing"),
         (lambda: Tofu.Config(retain="forget10"), "forget and retain are both"),
         (lambda: Lume.Config(retain_people=-1), "retain_people=-1 keeps nothing"),
