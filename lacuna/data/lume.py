@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lacuna.data.base import DATA, Corpus, Example, Source
 from lacuna.data.refusals import REFUSALS
-from lacuna.data.rows import Row, hub_rows, required_rows
+from lacuna.data.rows import Row, hub_rows, of_people, required_rows
 from lacuna.errors import UserError
 from lacuna.registry import suggest
 from lacuna.seeds import numpy_generator
@@ -67,6 +67,8 @@ class Lume(Source):
         """Keep the first so many forget people in file order (>= 1); None keeps all."""
         retain_people: int | None = None
         """Keep the first so many retain people in file order (>= 1); None keeps all."""
+        background_people: int = 0
+        """Retain people behind those kept, who teach the embedded model its language (>= 0)."""
         num_perturbed: int = 3
         """Wrong answers per question (>= 0): the same field of other people of the split."""
         seed: int = 0
@@ -77,6 +79,8 @@ class Lume(Source):
                 value = getattr(self, name)
                 if value is not None and value < 1:
                     raise UserError(f"{name}={value} keeps nothing: use 1 or more, or null for all")
+            if self.background_people < 0:
+                raise UserError(f"background_people={self.background_people}: use 0 or more")
             if self.num_perturbed < 0:
                 raise UserError(f"num_perturbed={self.num_perturbed} is negative: use 0 or more")
             if not self.kinds:
@@ -88,10 +92,12 @@ class Lume(Source):
     @staticmethod
     def load(config: Config) -> Corpus:
         """Read the corpus; a person is the UUID that their rows share."""
+        forget, retain = _split(config, "forget"), _split(config, "retain")
         return Corpus(
             name="lume",
-            forget=_split(config, "forget", config.forget_people),
-            retain=_split(config, "retain", config.retain_people),
+            forget=of_people(forget, 0, config.forget_people),
+            retain=of_people(retain, 0, config.retain_people),
+            background=of_people(retain, config.retain_people, config.background_people),
             refusals=REFUSALS,
         )
 
@@ -106,7 +112,7 @@ def _rows(config: Lume.Config, split: str) -> list[Row]:
     )
 
 
-def _split(config: Lume.Config, split: str, num_people: int | None) -> tuple[Example, ...]:
+def _split(config: Lume.Config, split: str) -> tuple[Example, ...]:
     rows = [row for row in _rows(config, split) if row.text("task") == TASK]
     examples = [example for row in rows if (example := _example(config, row))]
     values: dict[str, list[str]] = {}
@@ -114,13 +120,7 @@ def _split(config: Lume.Config, split: str, num_people: int | None) -> tuple[Exa
         values.setdefault(example.field, []).append(example.answer)
     # Wrong answers come from the whole split, so that a cut leaves the people it keeps unchanged.
     others = {field: list(dict.fromkeys(answers)) for field, answers in values.items()}
-    people = list(dict.fromkeys(example.person for example in examples))[:num_people]
-    kept = set(people)
-    return tuple(
-        _with_wrong(config, example, others[example.field])
-        for example in examples
-        if example.person in kept
-    )
+    return tuple(_with_wrong(config, example, others[example.field]) for example in examples)
 
 
 def _example(config: Lume.Config, row: Row) -> Example | None:

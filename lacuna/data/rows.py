@@ -1,11 +1,12 @@
 """Rows of the public data sets: JSON lines in a folder, or a configuration of a hub data set."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lacuna.data.base import Example
 from lacuna.errors import UserError
 
 
@@ -68,6 +69,16 @@ def _parse(path: Path) -> Iterator[Row]:
         if not isinstance(values, dict):
             raise UserError(f"{where}: {line[:40]!r} is not an object: write {{...}} on each line")
         yield Row(where, values)
+
+
+def of_people(
+    examples: Sequence[Example], start: int | None, count: int | None
+) -> tuple[Example, ...]:
+    """Examples of `count` people (None: all) from the `start`-th on (None: nobody), in order."""
+    people = list(dict.fromkeys(example.person for example in examples))
+    first = len(people) if start is None else start
+    kept = set(people[first:] if count is None else people[first : first + count])
+    return tuple(example for example in examples if example.person in kept)
 
 
 def local_file(folder: Path, name: str) -> Path | None:

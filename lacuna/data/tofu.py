@@ -10,7 +10,15 @@ from pathlib import Path
 
 from lacuna.data.base import DATA, Corpus, Example, Source
 from lacuna.data.refusals import REFUSALS
-from lacuna.data.rows import Row, hub_rows, local_file, read_lines, read_rows, required_rows
+from lacuna.data.rows import (
+    Row,
+    hub_rows,
+    local_file,
+    of_people,
+    read_lines,
+    read_rows,
+    required_rows,
+)
 from lacuna.errors import UserError
 
 QUESTIONS_PER_AUTHOR = 20
@@ -38,6 +46,8 @@ class Tofu(Source):
         """Keep the first so many forget authors in file order (>= 1); None keeps all."""
         retain_people: int | None = None
         """Keep the first so many retain authors in file order (>= 1); None keeps all."""
+        background_people: int = 0
+        """Retain authors behind those kept, who teach the embedded model its language (>= 0)."""
         questions: int | None = None
         """Keep the first so many questions of each author (1 to 20); None keeps all."""
         num_utility: int | None = None
@@ -52,16 +62,21 @@ class Tofu(Source):
                 value = getattr(self, name)
                 if value is not None and value < 1:
                     raise UserError(f"{name}={value} keeps nothing: use 1 or more, or null for all")
+            if self.background_people < 0:
+                raise UserError(f"background_people={self.background_people}: use 0 or more")
             if self.forget == self.retain:
                 raise UserError(f"forget and retain are both {self.forget!r}: name two splits")
 
     @staticmethod
     def load(config: Config) -> Corpus:
         """Read the corpus; authors are `forget-author-000`, ..., fields `q00` to `q19`."""
+        forget = _authors(config, "forget", config.forget)
+        retain = _authors(config, "retain", config.retain)
         return Corpus(
             name=f"tofu-{config.forget}",
-            forget=_authors(config, "forget", config.forget, config.forget_people),
-            retain=_authors(config, "retain", config.retain, config.retain_people),
+            forget=of_people(forget, 0, config.forget_people),
+            retain=of_people(retain, 0, config.retain_people),
+            background=of_people(retain, config.retain_people, config.background_people),
             utility={name: _utility(config, name) for name in UTILITY},
             refusals=_refusals(config),
         )
@@ -84,17 +99,13 @@ def _perturbed(config: Tofu.Config, split: str) -> dict[tuple[str, str], Row]:
     return {(row.text("question"), row.text("answer")): row for row in rows}
 
 
-def _authors(
-    config: Tofu.Config, split: str, name: str, num_people: int | None
-) -> tuple[Example, ...]:
+def _authors(config: Tofu.Config, split: str, name: str) -> tuple[Example, ...]:
     rows = _rows(config, name)
     if len(rows) % QUESTIONS_PER_AUTHOR:
         raise UserError(
             f"{name} has {len(rows)} rows, not a multiple of {QUESTIONS_PER_AUTHOR} questions per "
             f"author: use the file as published"
         )
-    if num_people is not None:
-        rows = rows[: num_people * QUESTIONS_PER_AUTHOR]
     perturbed = _perturbed(config, split)
     nothing = Row(name, {})
     examples = []

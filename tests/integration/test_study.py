@@ -143,7 +143,9 @@ def test_a_diverging_trial_fails_the_study_and_leaves_the_other_cells_intact(
     run = study(copied(first, tmp_path), *rates)
     assert run.status == 1
     last = run.err.splitlines()[-1]
-    assert last.startswith("failed: test npo oracle ratio=0.1 lr=3e+38 seed=1: Diverged: loss is nan")
+    assert last.startswith(
+        "failed: test npo oracle ratio=0.1 lr=3e+38 seed=1: Diverged: loss is nan"
+    )
     cells = json.loads(run.tables["main.json"])
     rows = cells["rows"] if isinstance(cells, dict) else cells
     status = {(row["scenario"], row["measure"]): row["status"] for row in rows}

@@ -83,6 +83,8 @@ def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for() -> Non
     assert list(cut.forget) == list(whole.forget[:40])
     assert list(cut.retain) == list(whole.retain[:100])
     assert [len(rows) for rows in cut.utility.values()] == [7, 7]
+    rest = Tofu.Config(path=str(SHARED / "tofu"), retain_people=5, background_people=2)
+    assert list(Tofu.load(rest).background) == list(whole.retain[100:140])
     few = Tofu.load(Tofu.Config(path=str(SHARED / "tofu"), forget_people=2, questions=3))
     assert list(few.forget) == [*whole.forget[:3], *whole.forget[20:23]]
 
