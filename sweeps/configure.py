@@ -68,12 +68,6 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found.group(1)
         return f"unknown key {key!r}{_nearest(key, sorted(_keys()))}"
-    if found := re.search(r"In '(\w+)/([^']+)': .* Key '([^']+)' not in '(\w+)\.Config'", text):
-        group, name, key, chosen = found.groups()
-        return (
-            f"{group} {name!r} sets {key!r}, which data {chosen.lower()!r} has not: choose another "
-            f"{group}, or leave out data="
-        )
     if found := re.search(r"Key '[^']+' not in .* full_key: (\S+)", text):
         return f"unknown key {found.group(1)!r}{_nearest(found.group(1), sorted(_keys()))}"
     guilty = [o for o in overrides if o.split("=")[0].lstrip("+~") in text + cause]

@@ -23,6 +23,16 @@ def test_the_command_line_wins_over_the_study_and_the_study_over_the_defaults() 
     assert config.inject.retain_weight == 2.0  # nobody's but the dataclass's
 
 
+@pytest.mark.parametrize("study", names("study"))
+@pytest.mark.parametrize("data", ["synthetic", "tofu", "lume", "jsonl"])
+def test_every_study_runs_on_every_kind_of_data(study: str, data: str) -> None:
+    config = configure(
+        [f"study={study}", f"data={data}", "data.path=x"][: 2 + (data != "synthetic")]
+    )
+    assert config.study == study and config.data.name == data
+    assert config.unlearn.lrs.region.keys() == config.unlearn.lrs.full.keys() >= {"npo", "dpo"}
+
+
 def test_paths_become_absolute_and_absent_ones_stay_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +59,7 @@ def test_paths_become_absolute_and_absent_ones_stay_absent(
         ("base_seed=many", "argument 'base_seed=many': Value 'many' of type 'str'"),
         ("seeds=[a]", "argument 'seeds=[a]': Value 'a' of type 'str'"),
         ("data=jsonl", "data 'jsonl' needs a file: set data.path=FILE.jsonl"),
-        ("study=smoke data=jsonl", "study 'smoke' sets 'num_forget', which data 'jsonl' has not"),
+        ("study=smoke data=jsonl", "data 'jsonl' needs a file: set data.path=FILE.jsonl"),
         ("inject.train.steps=-1", "steps=-1: must not be negative"),
         ("evaluate.alphas=1", "evaluate.alphas=1: a curve needs at least 2 points"),
         ("unlearn.options.npo.beta=-1", "beta=-1.0: must be above 0"),
