@@ -155,3 +155,12 @@ def test_a_uniform_model_costs_log_vocabulary_a_token() -> None:
     np.testing.assert_allclose(table.nll, np.log(VOCABULARY), rtol=1e-6)
     np.testing.assert_allclose(table.mean, -np.log(VOCABULARY), rtol=1e-6)
     np.testing.assert_allclose(table.variance, 0, atol=1e-6)
+
+
+def test_reducing_logits_a_token_at_a_time_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, texts = tiny_model(), awkward_texts()
+    whole = read(model, texts, end_token=END)
+    monkeypatch.setattr("lacuna.evaluate.read.BLOCK", {"cpu": 1})
+    split = read(model, texts, end_token=END)
+    for column in fields(TokenTable):
+        np.testing.assert_array_equal(getattr(split, column.name), getattr(whole, column.name))
