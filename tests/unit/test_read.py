@@ -1,6 +1,7 @@
 """The one pass: equal to the naive table, whatever shares a batch."""
 
 from dataclasses import fields
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -160,7 +161,7 @@ def test_a_uniform_model_costs_log_vocabulary_a_token() -> None:
 def test_reducing_logits_a_token_at_a_time_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     model, texts = tiny_model(), awkward_texts()
     whole = read(model, texts, end_token=END)
-    monkeypatch.setattr("lacuna.evaluate.read.BLOCK", {"cpu": 1})
+    monkeypatch.setattr(import_module("lacuna.evaluate.read"), "BLOCK", {"cpu": 1})
     split = read(model, texts, end_token=END)
     for column in fields(TokenTable):
         np.testing.assert_array_equal(getattr(split, column.name), getattr(whole, column.name))
