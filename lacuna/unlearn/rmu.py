@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from lacuna.model.hidden import decoder_layers
@@ -49,7 +50,7 @@ class RMU(Objective):
     def forget_loss(self, step: Step) -> Tensor:
         """Squared distance of hidden states to the control vector, mean over tokens and width."""
         h_ND = hidden_states(step.model, step.forget, self.kept_layers(step.model))[0]
-        return (h_ND - self.target_D.to(h_ND)).square().mean()
+        return F.mse_loss(h_ND, self.target_D.to(h_ND).expand_as(h_ND))
 
     def kept_layers(self, model: PreTrainedModel) -> list[nn.Module]:
         """The steered layer: `retain=hidden` holds it in place on the retain batch."""

@@ -79,7 +79,7 @@ def _check_needs(
         return
     if retained is None:
         raise UserError("this objective needs the retained model, which this data set-up has not")
-    ours, theirs = (m.get_input_embeddings().weight.shape[0] for m in (model, retained))
+    ours, theirs = (m.config.get_text_config().vocab_size for m in (model, retained))
     if ours != theirs:
         raise UserError(
             f"the retained model has a vocabulary of {theirs} tokens, the injected one of {ours}: "
