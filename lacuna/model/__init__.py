@@ -1,6 +1,6 @@
 """Models: loading, their value vectors, and the one forward pass."""
 
-from lacuna.model.forward import Answers, answers
+from lacuna.model.forward import Answers, answers, logits_at, wide
 from lacuna.model.load import LoadedModel, load_model, pick_device, read_layout, save_model
 from lacuna.model.mini import MiniConfig, build_mini, mini_layout, train_tokenizer
 from lacuna.model.value import Layout, layout, value_modules
@@ -14,10 +14,12 @@ __all__ = [
     "build_mini",
     "layout",
     "load_model",
+    "logits_at",
     "mini_layout",
     "pick_device",
     "read_layout",
     "save_model",
     "train_tokenizer",
     "value_modules",
+    "wide",
 ]

@@ -27,9 +27,7 @@ class Answers(NamedTuple):
     @property
     def nll_N(self) -> Tensor:
         """-log p(label), in float32 or better."""
-        logits = self.logits_NV
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        return nn.functional.cross_entropy(logits, self.labels_N, reduction="none")
+        return nn.functional.cross_entropy(wide(self.logits_NV), self.labels_N, reduction="none")
 
     def sum_rows(self, values_N: Tensor) -> Tensor:
         """(B,) sums over each row's labelled tokens."""
@@ -48,9 +46,27 @@ def answers(model: PreTrainedModel, batch: Batch) -> Answers:
     """
     labels_BT = batch.labels_BT[:, 1:]
     keep_BT = labels_BT != IGNORE
-    with head_only_at(model, keep_BT):
-        logits_NV = model(input_ids=batch.ids_BT, use_cache=False).logits[0]
+    logits_NV = logits_at(model, batch, keep_BT)
     return Answers(logits_NV, labels_BT[keep_BT], keep_BT.nonzero()[:, 0], batch.index_B)
+
+
+def logits_at(
+    model: PreTrainedModel, batch: Batch, keep_BT: Tensor, *, padding_too: bool = False
+) -> Tensor:
+    """(N, V) logits at the kept positions, row by row.
+
+    `padding_too`: some of them are padding, which then must not attend to padding.
+    """
+    mask_BT = batch.real_BT.long() if padding_too else None
+    with head_only_at(model, keep_BT):
+        output = model(input_ids=batch.ids_BT, attention_mask=mask_BT, use_cache=False)
+    logits_NV: Tensor = output.logits[0]
+    return logits_NV
+
+
+def wide(logits: Tensor) -> Tensor:
+    """The logits in float32 or better: bfloat16 is too coarse for a loss."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Training: what may move, the loop, shared losses."""
 
 from lacuna.train.loop import Diverged, History, Loss, LossFunction, OnStep, TrainConfig, train
-from lacuna.train.losses import language_loss, mean_nll
+from lacuna.train.losses import language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
     AllWeights,
     Editable,
@@ -25,6 +25,7 @@ __all__ = [
     "Values",
     "editable",
     "language_loss",
+    "mean_kl",
     "mean_nll",
     "mix",
     "swapped",

@@ -3,16 +3,23 @@
 from collections.abc import Sequence
 
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
-from lacuna.model.forward import Answers, answers
+from lacuna.model.forward import Answers, answers, wide
 from lacuna.train.loop import Loss, LossFunction
 
 
 def mean_nll(said: Answers) -> Tensor:
     """Mean -log p over all labelled tokens of the batch (not per sequence)."""
     return said.nll_N.mean()
+
+
+def mean_kl(logits_NV: Tensor, wanted_NV: Tensor) -> Tensor:
+    """Mean over positions of KL(wanted || model), both given as logits."""
+    logp_NV, wanted_NV = (wide(x).log_softmax(dim=-1) for x in (logits_NV, wanted_NV))
+    return F.kl_div(logp_NV, wanted_NV, log_target=True, reduction="batchmean")
 
 
 def language_loss(

@@ -1,8 +1,32 @@
 """Unlearning objectives: a file each, and the loop that applies any of them to any region."""
 
-from lacuna.unlearn import dpo, ga, graddiff, match, npo, rmu, wga
+from lacuna.unlearn import (
+    ceu,
+    dpo,
+    flat,
+    ga,
+    graddiff,
+    idk,
+    match,
+    match_kl,
+    npo,
+    pdu,
+    rmu,
+    satimp,
+    simnpo,
+    tnpo,
+    undial,
+    wga,
+    wtnpo,
+)
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step
-from lacuna.unlearn.run import UnlearnConfig, UnlearnData, answer_nll, unlearn
+from lacuna.unlearn.run import (
+    UnlearnConfig,
+    UnlearnData,
+    answer_nll,
+    answer_token_nll,
+    unlearn,
+)
 
 __all__ = [
     "OBJECTIVES",
@@ -12,12 +36,23 @@ __all__ = [
     "UnlearnConfig",
     "UnlearnData",
     "answer_nll",
+    "answer_token_nll",
+    "ceu",
     "dpo",
+    "flat",
     "ga",
     "graddiff",
+    "idk",
     "match",
+    "match_kl",
     "npo",
+    "pdu",
     "rmu",
+    "satimp",
+    "simnpo",
+    "tnpo",
+    "undial",
     "unlearn",
     "wga",
+    "wtnpo",
 ]

@@ -1,24 +1,28 @@
 """What an unlearning objective sees, and what it must give.
 
-An objective is one file: formula and source on top, its `Config` with vetted defaults, a loss on
-named inputs, registered under its name. The loop, the sweep and the report are not edited for it.
+An objective is one file: formula and source on top, its `Config` with vetted defaults, a forget
+term on named inputs, registered under its name; the retain term is added here. The loop, the sweep
+and the report are not edited for it.
 Shapes: B sequences, T tokens, N labelled tokens, V vocabulary, D width.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch
 from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
+from lacuna.model.hidden import decoder_layers
 from lacuna.registry import Registry
 from lacuna.train import Loss, mean_nll
+from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +30,18 @@ class ObjectiveConfig:
     """What every objective takes."""
 
     retain_weight: float = 1.0
-    """Weight of the retain NLL; 0 leaves it out."""
+    """Weight of the retain term; 0 leaves it out."""
+    retain: str = "nll"
+    """Retain term: `nll`, `kl`, `kl_peer` or `hidden` (see `lacuna.unlearn.retain`)."""
 
     def __post_init__(self) -> None:
         require(self.retain_weight >= 0, "retain_weight", self.retain_weight, "0 or more")
+        require(self.retain in RETAIN, "retain", self.retain, " or ".join(RETAIN))
 
 
 def require(holds: bool, name: str, value: object, allowed: str) -> None:
-    """Raise `UserError` unless an option is in range."""
-    if not holds:
+    """Raise `UserError` unless an option is in range; infinity never is."""
+    if not holds or value in (math.inf, -math.inf):
         raise UserError(f"option {name}={value}: must be {allowed}")
 
 
@@ -42,11 +49,13 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
 class Reference:
     """What the model said before unlearning, computed once.
 
-    Sums of -log p over each example's answer: (number of examples,) float64.
+    Sums of -log p over each example's answer, (number of examples,) float64; and the terms of the
+    forget answers' sums, a tensor per example.
     """
 
     forget_nll: Tensor
     refusal_nll: Tensor | None = None
+    forget_token_nll: Sequence[Tensor] = ()
 
 
 @dataclass
@@ -83,20 +92,18 @@ class Step:
         assert self.reference.refusal_nll is not None and self.refusal is not None
         return _rows(self.reference.refusal_nll, self.refusal)
 
+    @property
+    def forget_reference_N(self) -> Tensor:
+        """Reference -log p of every answer token of the forget batch, as in `forget_said`."""
+        rows = self.forget.index_B.tolist()
+        tokens_N = torch.cat([self.reference.forget_token_nll[row] for row in rows])
+        return tokens_N.to(self.forget.ids_BT.device)
+
     @cached_property
     def retain_nll(self) -> Tensor:
         """Token-mean -log p of the retain batch."""
         assert self.retain is not None, "objective needs a retain batch (retain_weight > 0)"
         return mean_nll(answers(self.model, self.retain))
-
-    def with_retain(self, forget: Tensor, weight: float) -> Loss:
-        """`forget` plus the weighted retain term; skips the retain pass at weight 0."""
-        if weight == 0:
-            return Loss(forget, {"loss/forget": forget.detach()})
-        return Loss(
-            forget + weight * self.retain_nll,
-            {"loss/forget": forget.detach(), "loss/retain": self.retain_nll.detach()},
-        )
 
 
 def _rows(values: Tensor, batch: Batch) -> Tensor:
@@ -107,17 +114,15 @@ def _rows(values: Tensor, batch: Batch) -> Tensor:
 class Frozen:
     """Ways to ask an earlier model, without gradients, for whatever is not precomputed."""
 
-    original: Callable[[Callable[[PreTrainedModel], Tensor]], Tensor]
+    original: AskOriginal
     """Runs a function on the model as it was before unlearning. Ask before the current model runs:
     weights are swapped in place, which a pending backward pass would notice."""
     retained: PreTrainedModel | None = None
     """The model that never saw the forget facts, for objectives that say `needs_retained`."""
-    generator: torch.Generator = field(default_factory=torch.Generator)
-    """Seeded for this trial."""
 
 
 class Objective:
-    """Base class: subclasses define `Config` and `loss`."""
+    """Base class: subclasses define `Config` and `forget_loss`."""
 
     Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
     needs_refusals: ClassVar[bool] = False
@@ -133,9 +138,34 @@ class Objective:
     def prepare(self, model: PreTrainedModel, generator: torch.Generator) -> None:
         """Called once before the first step, with the injected model."""
 
-    def loss(self, step: Step) -> Loss:
-        """The scalar to minimise."""
+    def forget_loss(self, step: Step) -> Tensor:
+        """What unlearns: a scalar to minimise. Asks the earlier model first, if at all."""
         raise NotImplementedError
+
+    def kept_layers(self, model: PreTrainedModel) -> list[nn.Module]:
+        """The layers whose outputs `retain=hidden` compares, first to last."""
+        return decoder_layers(model)
+
+    def loss(self, step: Step) -> Loss:
+        """The scalar to minimise: forget term plus weighted retain term, skipped at weight 0."""
+        if not self.uses_retain:
+            forget = self.forget_loss(step)
+            return Loss(forget, {"loss/forget": forget.detach()})
+        forget, retain = self.terms(step)
+        return Loss(
+            forget + self.config.retain_weight * retain,
+            {"loss/forget": forget.detach(), "loss/retain": retain.detach()},
+        )
+
+    def terms(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Forget and retain term; whatever is asked of the earlier model is asked first."""
+        if self.config.retain == "nll":
+            return self.forget_loss(step), step.retain_nll
+        assert step.retain is not None, "objective needs a retain batch (retain_weight > 0)"
+        retain = distance_to_original(
+            self.config.retain, step.model, step.retain, step.frozen.original, self.kept_layers
+        )
+        return self.forget_loss(step), retain()
 
     @property
     def uses_retain(self) -> bool:

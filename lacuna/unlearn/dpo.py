@@ -10,9 +10,9 @@ the forget term only. Limits: at the reference L = (2/beta) log 2.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
 from torch.nn import functional as F
 
-from lacuna.train import Loss
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
 
 
@@ -36,11 +36,10 @@ class DPO(Objective):
 
     config: Config
 
-    def loss(self, step: Step) -> Loss:
+    def forget_loss(self, step: Step) -> Tensor:
         """Preference loss of refusal over fact."""
         fact, refusal = step.forget_said, step.refusal_said
         fact_B = step.forget_reference_B.to(fact.nll_N) - fact.sum_rows(fact.nll_N)
         refusal_B = step.refusal_reference_B.to(fact.nll_N) - refusal.sum_rows(refusal.nll_N)
         beta = self.config.beta
-        forget = -2 / beta * F.logsigmoid(beta * (refusal_B - fact_B)).mean()
-        return step.with_retain(forget, self.config.retain_weight)
+        return -2 / beta * F.logsigmoid(beta * (refusal_B - fact_B)).mean()

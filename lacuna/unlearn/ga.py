@@ -7,7 +7,9 @@ Limits: unbounded below; nothing protects what is to be kept (`retain_weight` is
 
 from dataclasses import dataclass
 
-from lacuna.train import Loss, mean_nll
+from torch import Tensor
+
+from lacuna.train import mean_nll
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step
 
 
@@ -20,8 +22,8 @@ class GradientAscent(Objective):
         """No options of its own."""
 
         retain_weight: float = 0.0
-        """Weight of the retain NLL; above 0 this is gradient difference."""
+        """Weight of the retain term; above 0 this is gradient difference."""
 
-    def loss(self, step: Step) -> Loss:
+    def forget_loss(self, step: Step) -> Tensor:
         """Negative mean NLL of the forget batch."""
-        return step.with_retain(-mean_nll(step.forget_said), self.config.retain_weight)
+        return -mean_nll(step.forget_said)

@@ -17,7 +17,6 @@ from transformers import PreTrainedModel
 from lacuna.data.tokens import Batch
 from lacuna.model.hidden import outputs
 from lacuna.model.value import value_modules
-from lacuna.train import Loss
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step
 
 
@@ -32,17 +31,16 @@ class OutputMatching(Objective):
         """Defaults of Lee et al., appendix F."""
 
         retain_weight: float = 2.0
-        """Weight of the retain NLL (alpha = 2 there)."""
+        """Weight of the retain term (alpha = 2 there)."""
 
-    def loss(self, step: Step) -> Loss:
+    def forget_loss(self, step: Step) -> Tensor:
         """Sum over layers of the mean L2 distance."""
         assert step.frozen.retained is not None
         with torch.no_grad():
             wanted = _mlp_outputs(step.frozen.retained, step.forget)
         pairs = zip(_mlp_outputs(step.model, step.forget), wanted, strict=True)
         real_BT = step.forget.real_BT
-        distance = torch.stack([(a - b).norm(dim=-1)[real_BT].mean() for a, b in pairs]).sum()
-        return step.with_retain(distance, self.config.retain_weight)
+        return torch.stack([(a - b).norm(dim=-1)[real_BT].mean() for a, b in pairs]).sum()
 
 
 def _mlp_outputs(model: PreTrainedModel, batch: Batch) -> list[Tensor]:

@@ -11,9 +11,9 @@ Limits: beta -> 0 is gradient ascent; at the reference L = (2/beta) log 2.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
 from torch.nn import functional as F
 
-from lacuna.train import Loss
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
 
 
@@ -39,12 +39,11 @@ class NPO(Objective):
 
     config: Config
 
-    def loss(self, step: Step) -> Loss:
+    def forget_loss(self, step: Step) -> Tensor:
         """Smoothly bounded gradient ascent on whole answers."""
         said = step.forget_said
         ratio_B = step.forget_reference_B.to(said.nll_N) - said.sum_rows(said.nll_N)
         if self.config.reduction == "mean":
             ratio_B = ratio_B / said.count_B
         beta = self.config.beta
-        forget = -2 / beta * F.logsigmoid(-beta * ratio_B).mean()
-        return step.with_retain(forget, self.config.retain_weight)
+        return -2 / beta * F.logsigmoid(-beta * ratio_B).mean()

@@ -11,13 +11,13 @@ Limits: c must be of the order of |h|, or the target is the origin in effect (LO
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import IGNORE, Batch
-from lacuna.model.hidden import decoder_layers, outputs
-from lacuna.train import Loss
+from lacuna.model.hidden import decoder_layers
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
+from lacuna.unlearn.retain import hidden_states
 
 
 @OBJECTIVES.register("rmu")
@@ -32,6 +32,8 @@ class RMU(Objective):
         """Layer, as a share of the number of layers (0 to below 1): index floor(depth L)."""
         scale: float = 2.0
         """Length c of the control vector (above 0)."""
+        retain: str = "hidden"
+        """Retain term; `hidden` compares the steered layer."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -45,21 +47,12 @@ class RMU(Objective):
         direction = torch.rand(model.config.hidden_size, generator=generator)
         self.target_D = (self.config.scale * direction / direction.norm()).to(model.device)
 
-    def loss(self, step: Step) -> Loss:
-        """Squared distances of hidden states, averaged over tokens and width."""
-        weight, batch = self.config.retain_weight, step.retain
-        retain = None
-        if weight > 0 and batch is not None:
-            before_ND = step.frozen.original(lambda model: self._hidden(model, batch))
-            retain = (self._hidden(step.model, batch) - before_ND).square().mean()
-        forget_ND = self._hidden(step.model, step.forget)
-        forget = (forget_ND - self.target_D.to(forget_ND)).square().mean()
-        if retain is None:
-            return Loss(forget, {"loss/forget": forget.detach()})
-        metrics = {"loss/forget": forget.detach(), "loss/retain": retain.detach()}
-        return Loss(forget + weight * retain, metrics)
+    def forget_loss(self, step: Step) -> Tensor:
+        """Squared distance of hidden states to the control vector, mean over tokens and width."""
+        h_ND = hidden_states(step.model, step.forget, self.kept_layers(step.model))[0]
+        return F.mse_loss(h_ND, self.target_D.to(h_ND).expand_as(h_ND))
 
-    def _hidden(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+    def kept_layers(self, model: PreTrainedModel) -> list[nn.Module]:
+        """The steered layer: `retain=hidden` holds it in place on the retain batch."""
         layers = decoder_layers(model)
-        layer = layers[int(self.config.depth * len(layers))]
-        return outputs(model, batch, [layer])[0][batch.labels_BT != IGNORE]
+        return [layers[int(self.config.depth * len(layers))]]

@@ -1,6 +1,6 @@
 """Unlearning: any objective, inside any region or all weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -23,6 +23,7 @@ from lacuna.train import (
     train,
 )
 from lacuna.unlearn.base import Frozen, Objective, Reference, Step
+from lacuna.unlearn.retain import AskOriginal, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +58,33 @@ def unlearn(
 
     Raises `UserError` if the objective needs what was not given, `Diverged` on a non-finite loss.
     """
-    if objective.needs_refusals and not data.refusals:
-        raise UserError(
-            "this objective needs refusals, and the data has none: add them to the corpus"
-        )
-    if objective.needs_retained and retained is None:
-        raise UserError("this objective needs the retained model, which this data set-up has not")
+    _check_needs(model, objective, data, retained)
     objective.prepare(model, torch_generator(seed, "objective"))
     frozen = Frozen(_ask_original(model, weights), retained)
     loss = _loss(model, objective, data, config, seed, _reference(model, objective, data), frozen)
     return train(model, weights, loss, config, on_step=on_step)
+
+
+def _check_needs(
+    model: PreTrainedModel,
+    objective: Objective,
+    data: UnlearnData,
+    retained: PreTrainedModel | None,
+) -> None:
+    if objective.needs_refusals and not data.refusals:
+        raise UserError(
+            "this objective needs refusals, and the data has none: add them to the corpus"
+        )
+    if not objective.needs_retained:
+        return
+    if retained is None:
+        raise UserError("this objective needs the retained model, which this data set-up has not")
+    ours, theirs = (m.config.get_text_config().vocab_size for m in (model, retained))
+    if ours != theirs:
+        raise UserError(
+            f"the retained model has a vocabulary of {theirs} tokens, the injected one of {ours}: "
+            f"give a retained model with the same tokenizer"
+        )
 
 
 def _loss(
@@ -102,34 +120,45 @@ def _loss(
 
 def _reference(model: PreTrainedModel, objective: Objective, data: UnlearnData) -> Reference:
     """The injected model's log-probabilities, computed once and only if asked for."""
-    nothing = torch.zeros(0)
     if not objective.needs_reference:
-        return Reference(nothing)
+        return Reference(torch.zeros(0))
+    tokens = answer_token_nll(model, data.forget)
     refusals = answer_nll(model, data.refusals) if objective.needs_refusals else None
-    return Reference(answer_nll(model, data.forget), refusals)
+    return Reference(_sums(tokens), refusals, tokens)
 
 
-@torch.no_grad()
 def answer_nll(
     model: PreTrainedModel, encoded: Sequence[Encoded], max_tokens: int = 4096
 ) -> Tensor:
     """(examples,) sums of -log p over the answers, float64."""
-    total = torch.zeros(len(encoded), dtype=torch.float64)
+    return _sums(answer_token_nll(model, encoded, max_tokens))
+
+
+def _sums(tokens: Sequence[Tensor]) -> Tensor:
+    return torch.stack([nll_N.sum() for nll_N in tokens])
+
+
+@torch.no_grad()
+def answer_token_nll(
+    model: PreTrainedModel, encoded: Sequence[Encoded], max_tokens: int = 4096
+) -> list[Tensor]:
+    """-log p of each answer's tokens, in the order of the examples, float64 on the CPU."""
+    found = [torch.zeros(0)] * len(encoded)
     for batch in reading_batches(encoded, max_tokens):
         said = answers(model, batch.to(model.device))
-        total[batch.index_B] = said.sum_rows(said.nll_N).cpu().double()
-    return total
+        rows = said.nll_N.double().cpu().split(said.count_B.tolist())
+        for index, nll_N in zip(batch.index_B.tolist(), rows, strict=True):
+            found[index] = nll_N
+    return found
 
 
-def _ask_original(
-    model: PreTrainedModel, weights: Editable
-) -> Callable[[Callable[[PreTrainedModel], Tensor]], Tensor]:
+def _ask_original(model: PreTrainedModel, weights: Editable) -> AskOriginal:
     """Ask the model as it was: only the editable weights are kept and swapped in."""
     before: Values = weights.read()
 
     @torch.no_grad()
-    def ask(question: Callable[[PreTrainedModel], Tensor]) -> Tensor:
+    def ask(view: View) -> Tensor:
         with swapped(weights, before):
-            return question(model)
+            return view(model)
 
     return ask

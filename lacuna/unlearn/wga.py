@@ -8,7 +8,8 @@ Limits: alpha = 0 is gradient difference; a large alpha leaves tokens alone once
 
 from dataclasses import dataclass
 
-from lacuna.train import Loss
+from torch import Tensor
+
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
 
 
@@ -29,8 +30,8 @@ class WeightedGradientAscent(Objective):
 
     config: Config
 
-    def loss(self, step: Step) -> Loss:
+    def forget_loss(self, step: Step) -> Tensor:
         """Confidence-weighted mean log-likelihood."""
         nll_N = step.forget_said.nll_N
         weight_N = (-self.config.alpha * nll_N.detach()).exp()
-        return step.with_retain(-(weight_N * nll_N).mean(), self.config.retain_weight)
+        return -(weight_N * nll_N).mean()

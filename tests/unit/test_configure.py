@@ -63,6 +63,8 @@ def test_paths_become_absolute_and_absent_ones_stay_absent(
         ("inject.train.steps=-1", "steps=-1: must not be negative"),
         ("evaluate.alphas=1", "evaluate.alphas=1: a curve needs at least 2 points"),
         ("unlearn.options.npo.beta=-1", "beta=-1.0: must be above 0"),
+        ("unlearn.options.flat.divergence=x", "divergence=x: must be one of total_variation, jen"),
+        ("unlearn.options.idk.retain=x", "retain=x: must be nll or kl or kl_peer or hidden"),
         ("localize.wagle.forget=x", "wagle: forget='x': choose objective or nll"),
         ("model.prompt.template=x", "prompt template 'x' lacks {question}"),
         ("data.num_forget=0", "num_forget=0 is out of range"),
