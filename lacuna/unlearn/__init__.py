@@ -1,11 +1,14 @@
-"""Unlearning objectives: a file each, and the loop that applies any of them to any region."""
+"""Unlearning: objectives and edits, a file each, and what applies any of them to any region."""
 
-from lacuna.unlearn import dpo, ga, graddiff, match, npo, rmu, wga
-from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step
+from lacuna.unlearn import dpo, ga, graddiff, match, npo, restore, rmu, ssd, task_vector, wga
+from lacuna.unlearn.base import OBJECTIVES, Method, Objective, ObjectiveConfig, Step
+from lacuna.unlearn.edit import Edit
 from lacuna.unlearn.run import UnlearnConfig, UnlearnData, answer_nll, unlearn
 
 __all__ = [
     "OBJECTIVES",
+    "Edit",
+    "Method",
     "Objective",
     "ObjectiveConfig",
     "Step",
@@ -17,7 +20,10 @@ __all__ = [
     "graddiff",
     "match",
     "npo",
+    "restore",
     "rmu",
+    "ssd",
+    "task_vector",
     "unlearn",
     "wga",
 ]
