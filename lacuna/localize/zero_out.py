@@ -31,7 +31,7 @@ class ZeroOut(Localizer):
 
         scope: str = "layer"
         """Ranked within each layer."""
-        exact: int = 512
+        exact: int = 256
         """Vectors that are really zeroed; the rest keep their first-order estimate."""
         examples: int = 32
         """Forget texts read for each of them."""
