@@ -38,7 +38,7 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, draw, load_region, overlap
+from lacuna.region import Region, draw, load_region, overlap, ranking
 from lacuna.seeds import derive
 from lacuna.train import History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn
@@ -220,7 +220,7 @@ def localized(
     localizers: Mapping[str, Any],
     seed: int,
 ) -> Summary:
-    """Regions that localizers (name -> config) find, as large as the target, and their overlap."""
+    """Regions that localizers (name -> config) find, as large as the target; how they compare."""
     loaded, before = load(injected, model), load(retained, model)
     target = load_region(injected / "region.safetensors", layout(loaded.model))
     evidence = Evidence(
@@ -233,10 +233,10 @@ def localized(
     )
     methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
     rows = []
-    for name, found in localize(evidence, methods, len(target)).items():
-        found.save(out / f"{name}.safetensors")
-        told = list(LOCALIZERS[name].privileges)
-        rows.append({"localizer": name, "privileges": told, **overlap(found, target)})
+    for name, (region, scores) in localize(evidence, methods, len(target)).items():
+        region.save(out / f"{name}.safetensors")
+        row = {"localizer": name, "privileges": list(LOCALIZERS[name].privileges)}
+        rows.append({**row, **overlap(region, target), **ranking(scores, target)})
     return {"seed": seed, "ratio": target.fraction, "localizers": rows}
 
 
@@ -382,7 +382,7 @@ def _changed(loaded: LoadedModel, injected: Path, model: ModelConfig, target: Re
     before = load(injected, model)
     drift = LOCALIZERS["drift"](LOCALIZERS["drift"].Config())
     evidence = Evidence(loaded.model, (), (), seed=0, retained=before.model)
-    return localize(evidence, [("drift", drift)], len(target))["drift"]
+    return localize(evidence, [("drift", drift)], len(target))["drift"].region
 
 
 def _attacks(

@@ -14,6 +14,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
 from lacuna.region import load_region
+from lacuna.unlearn import OBJECTIVES
 from sweeps.check import check
 from sweeps.graph import Stage
 from sweeps.schema import build
@@ -117,6 +118,7 @@ class Planner:
         table = self.plain["unlearn"]["lrs"]
         kind = "full" if scenario == "full" else "region"
         rates = table.get(scenario, {}).get(objective) or table.get(kind, {}).get(objective)
+        rates = rates or OBJECTIVES[objective].rates
         if not rates:
             raise UserError(
                 f"no learning rates for objective {objective!r} in scenario {scenario!r}: set "

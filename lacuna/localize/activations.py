@@ -1,10 +1,13 @@
 r"""Activations (Chang et al. 2024, as reformulated by Lee et al. 2025, appendix C).
 
 s_i = (1/T) sum_t |h_i(t)| |v_i|      over the forget answers' tokens,
-divided by the layer's sum, then ranked over the whole model.
+divided by the layer's sum (`normalise=sum`), then ranked over the whole model. Chang et al. rank
+within each layer instead (`scope=layer`).
 """
 
-from lacuna.localize.base import LOCALIZERS, Localizer, Scores
+from dataclasses import dataclass
+
+from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
 from lacuna.localize.evidence import Evidence
 
 
@@ -12,7 +15,13 @@ from lacuna.localize.evidence import Evidence
 class Activations(Localizer):
     """How much each neuron writes while the facts are told."""
 
+    @dataclass(frozen=True, kw_only=True)
+    class Config(LocalizerConfig):
+        """Selection of Lee et al."""
+
+        normalise: str = "sum"
+        """As a share of the layer."""
+
     def scores(self, evidence: Evidence) -> Scores:
-        """Mean contribution per vector, as a share of its layer."""
-        written = {name: h * evidence.norms[name] for name, h in evidence.activations.items()}
-        return {name: score / score.sum() for name, score in written.items()}
+        """Mean contribution per vector."""
+        return {name: h * evidence.norms[name] for name, h in evidence.activations.items()}

@@ -1,15 +1,17 @@
 """What a localizer sees, and what it must give: a score for every value vector.
 
-Scoring and selecting are apart (`lacuna.region.top`), so every score meets every budget.
+Scoring and selecting are apart (`lacuna.localize.select`), so every score meets every budget.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, cast
 
 from torch import Tensor
 
-from lacuna.localize.evidence import Evidence
+from lacuna.errors import UserError
+from lacuna.localize.evidence import TARGET, Evidence
+from lacuna.localize.select import NORMALISATIONS, SCOPES, normalised
 from lacuna.region import Region, Scope, top
 from lacuna.registry import Registry
 
@@ -19,10 +21,28 @@ Scores = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizerConfig:
-    """What every localizer takes."""
+    """How scores become a region; what every localizer takes."""
 
     scope: str = "global"
-    """Rank over the whole model (`global`) or take an equal share of each layer (`layer`)."""
+    """Rank over the whole model (`global`), take an equal share of each layer (`layer`), or shares
+    as in the target region (`matched`; only for localizers that are told it)."""
+    normalise: str = "none"
+    """Before ranking: `none`; divide by the layer's `sum` or `max` of absolute scores; `zscore`
+    within the layer; `norm`: divide by the length of the value vector."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("scope", self.scope, SCOPES),
+            ("normalise", self.normalise, NORMALISATIONS),
+        ):
+            if value not in known:
+                raise UserError(f"localizer: {name}={value!r}: choose one of {', '.join(known)}")
+
+
+def at_least_one(name: str, value: int) -> None:
+    """Raise `UserError` unless a count is 1 or more."""
+    if value < 1:
+        raise UserError(f"{name}={value}: must be at least 1")
 
 
 class Localizer:
@@ -30,26 +50,44 @@ class Localizer:
 
     Config: ClassVar[type[LocalizerConfig]] = LocalizerConfig
     privileges: ClassVar[tuple[str, ...]] = ()
-    """What it is told that a real method could not know: `target region`, `retained model`."""
+    """What it is told that a real method could not know: `TARGET`, `RETAINED`."""
 
     def __init__(self, config: LocalizerConfig) -> None:
+        if config.scope == "matched" and TARGET not in self.privileges:
+            raise UserError(
+                f"{type(self).__name__}: scope=matched would tell it the target region's layers: "
+                f"choose global or layer"
+            )
         self.config = config
 
     def scores(self, evidence: Evidence) -> Scores:
-        """Score every value vector of the injected model."""
+        """Score every value vector of the injected model; higher is likelier to hold facts."""
         raise NotImplementedError
 
 
 LOCALIZERS: Registry[type[Localizer]] = Registry("localizer")
 
 
+class Found(NamedTuple):
+    """What a localizer found: its region, and the normalised scores that it was ranked by."""
+
+    region: Region
+    scores: Scores
+
+
 def localize(
     evidence: Evidence, localizers: Sequence[tuple[str, Localizer]], count: int
-) -> dict[str, Region]:
-    """The `count` best vectors by each localizer; gradient passes are shared between them."""
-    regions = {}
+) -> dict[str, Found]:
+    """The `count` best vectors by each localizer; gradient passes are shared between them.
+
+    A localizer sees only what it declares. Raises `UserError` where it needs what the evidence
+    lacks, or its scores are not finite.
+    """
+    found = {}
     for name, localizer in localizers:
-        scope: Scope = "layer" if localizer.config.scope == "layer" else "global"
-        found = top(evidence.layout, localizer.scores(evidence), count, scope=scope)
-        regions[name] = Region(found.layout, found.columns, {"localizer": name})
-    return regions
+        seen, config = evidence.told(localizer.privileges), localizer.config
+        scores = normalised(localizer.scores(seen), config.normalise, seen.norms)
+        scope = cast(Scope, config.scope)
+        region = top(seen.layout, scores, count, scope=scope, like=seen.target)
+        found[name] = Found(Region(region.layout, region.columns, {"localizer": name}), scores)
+    return found

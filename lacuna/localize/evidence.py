@@ -1,20 +1,23 @@
 """Statistics of the injected model that localizers share; each is computed at most once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import IGNORE, Batch, Encoded, reading_batches
+from lacuna.data.tokens import IGNORE, Batch, Encoded, collate, reading_batches
 from lacuna.model.forward import answers
 from lacuna.model.hidden import inputs
 from lacuna.model.value import Layout, layout, value_modules
 from lacuna.region import Region
 from lacuna.seeds import torch_generator
 
+TARGET, RETAINED = "target region", "retained model"
+"""What only this testbed knows; a localizer sees those that it declares as `privileges`."""
 PerVector = dict[str, Tensor]
 """Module name -> (d_ff,)."""
 PerWeight = dict[str, Tensor]
@@ -33,6 +36,15 @@ class Evidence:
     retained: PreTrainedModel | None = None
     max_tokens: int = 4096
     _gradients: dict[tuple[str, int], PerWeight] = field(default_factory=dict)
+    _fisher: dict[tuple[str, int], PerVector] = field(default_factory=dict)
+
+    def told(self, privileges: Sequence[str]) -> "Evidence":
+        """The same evidence, gradient passes shared, without what is not among `privileges`."""
+        return replace(
+            self,
+            target=self.target if TARGET in privileges else None,
+            retained=self.retained if RETAINED in privileges else None,
+        )
 
     @cached_property
     def layout(self) -> Layout:
@@ -83,29 +95,37 @@ class Evidence:
         tokens = sum(label != IGNORE for row in texts for label in row.labels[1:])
         generator = torch_generator(self.seed, "random labels", split)
         repeats = max(1, random_labels)
-        with _value_gradients(self.model) as modules:
+        modules = value_modules(self.model)
+        with weight_gradients(modules):
             for _ in range(repeats):
                 for batch in reading_batches(texts, self.max_tokens):
                     batch = self._relabelled(batch, generator) if random_labels else batch
                     said = answers(self.model, batch.to(self.model.device))
                     (said.nll_N.sum() / (tokens * repeats)).backward()
-            return {name: _taken(module.weight) for name, module in modules.items()}
+            return {name: taken(module.weight) for name, module in modules.items()}
 
-    def mean_fisher(self, split: str, examples: int) -> float:
-        """Mean squared per-example gradient over value weights: a Fisher estimate of the curvature.
+    def fisher(self, split: str, examples: int) -> PerVector:
+        """Diagonal empirical Fisher, averaged over each value vector.
 
-        Uses `examples` texts spread evenly over the split.
+        The mean, over `examples` texts spread evenly over the split, of the squared gradient of one
+        text's token-mean NLL.
         """
-        texts = self._texts(split)
-        chosen = [texts[i * len(texts) // examples] for i in range(min(examples, len(texts)))]
-        total, weights = 0.0, sum(w.numel() for w in self.weights.values())
-        with _value_gradients(self.model) as modules:
-            for row in chosen:
-                batch = next(reading_batches([row], self.max_tokens))
-                answers(self.model, batch.to(self.model.device)).nll_N.mean().backward()
-                squares = [_taken(m.weight).square().sum().item() for m in modules.values()]
-                total += sum(squares)
-        return total / (weights * len(chosen))
+        texts = evenly(self._texts(split), examples)
+        wanted = (split, len(texts))
+        if wanted not in self._fisher:
+            self._fisher[wanted] = self._fisher_pass(texts)
+        return self._fisher[wanted]
+
+    def _fisher_pass(self, texts: Sequence[Encoded]) -> PerVector:
+        modules = value_modules(self.model)
+        total = {name: torch.zeros(module.in_features) for name, module in modules.items()}
+        with weight_gradients(modules):
+            for text in texts:
+                batch = collate([text], [0]).to(self.model.device)
+                answers(self.model, batch).nll_N.mean().backward()
+                for name, module in modules.items():
+                    total[name] += taken(module.weight).square().mean(0).cpu()
+        return {name: squares / len(texts) for name, squares in total.items()}
 
     def _relabelled(self, batch: Batch, generator: torch.Generator) -> Batch:
         drawn = torch.randint(
@@ -115,24 +135,37 @@ class Evidence:
         return Batch(batch.ids_BT, labels, batch.index_B, batch.lengths_B)
 
 
-class _value_gradients:
-    """Within the block the output matrices, and nothing else, carry gradients."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.modules = value_modules(model)
-
-    def __enter__(self) -> dict[str, torch.nn.Linear]:
-        for module in self.modules.values():
-            module.weight.requires_grad_(True)
-        return self.modules
-
-    def __exit__(self, *error: object) -> None:
-        for module in self.modules.values():
+@contextmanager
+def weight_gradients(modules: Mapping[str, nn.Linear]) -> Iterator[None]:
+    """Within the block the weights of `modules` carry gradients."""
+    for module in modules.values():
+        module.weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for module in modules.values():
             module.weight.requires_grad_(False)
             module.weight.grad = None
 
 
-def _taken(weight: Tensor) -> Tensor:
+@contextmanager
+def replaced(place: Tensor, value: Tensor) -> Iterator[None]:
+    """Within the block `place`, a view of a weight, holds `value`; afterwards its own bits."""
+    before = place.clone()
+    place.copy_(value)
+    try:
+        yield
+    finally:
+        place.copy_(before)
+
+
+def evenly(texts: Sequence[Encoded], count: int) -> Sequence[Encoded]:
+    """`count` texts spread evenly over the list, or all of them where it has no more."""
+    count = min(count, len(texts))
+    return [texts[i * len(texts) // count] for i in range(count)]
+
+
+def taken(weight: Tensor) -> Tensor:
     """The gradient as float32, removed from the weight."""
     assert weight.grad is not None
     gradient = weight.grad.float()

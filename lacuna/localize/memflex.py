@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch.nn import functional as F
 
-from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
+from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
 from lacuna.localize.evidence import Evidence
 
 
@@ -30,6 +30,10 @@ class MemFlex(Localizer):
         """Smallest forget gradient norm."""
         repeats: int = 3
         """Draws of random labels."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            at_least_one("memflex.repeats", self.repeats)
 
     config: Config
 

@@ -1,17 +1,19 @@
 """Controls and upper bounds: what chance gives, and what privileged knowledge gives.
 
-`oracle` is the target region itself; `random` draws from the whole model; `complement` draws from
-outside the target region (Lee et al. 2025, section 4: Random); `drift` ranks vectors by how far
-injection moved them, which needs the retained model.
+`oracle` is the target region itself; `random` draws from the whole model; `random_layers` too, but
+as many from each layer as the target region has there; `complement` draws from outside the target
+region (Lee et al. 2025, section 4: Random); `drift` ranks vectors by how far injection moved them,
+which needs the retained model.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from lacuna.errors import UserError
-from lacuna.localize.base import LOCALIZERS, Localizer, Scores
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
+from lacuna.localize.evidence import RETAINED, TARGET, Evidence
 from lacuna.model.value import value_modules
 from lacuna.region import Region
 from lacuna.seeds import torch_generator
@@ -21,7 +23,7 @@ from lacuna.seeds import torch_generator
 class Oracle(Localizer):
     """Knows the target region."""
 
-    privileges: ClassVar[tuple[str, ...]] = ("target region",)
+    privileges: ClassVar[tuple[str, ...]] = (TARGET,)
 
     def scores(self, evidence: Evidence) -> Scores:
         """1 inside the target region, 0 outside."""
@@ -38,11 +40,30 @@ class Random(Localizer):
         return _split(evidence, _noise(evidence, "random"))
 
 
+@LOCALIZERS.register("random_layers")
+class RandomLayers(Localizer):
+    """Uniform within each layer, with the target region's number of vectors in every layer."""
+
+    privileges: ClassVar[tuple[str, ...]] = (TARGET,)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(LocalizerConfig):
+        """Matches the target region's layers."""
+
+        scope: str = "matched"
+        """Knowing which layers hold the facts, and nothing more."""
+
+    def scores(self, evidence: Evidence) -> Scores:
+        """Uniform noise."""
+        _target(evidence)
+        return _split(evidence, _noise(evidence, "random layers"))
+
+
 @LOCALIZERS.register("complement")
 class Complement(Localizer):
     """Uniform over everything but the target region."""
 
-    privileges: ClassVar[tuple[str, ...]] = ("target region",)
+    privileges: ClassVar[tuple[str, ...]] = (TARGET,)
 
     def scores(self, evidence: Evidence) -> Scores:
         """Uniform noise outside the target region, -1 inside; refuses a region above one half."""
@@ -61,7 +82,7 @@ class Complement(Localizer):
 class Drift(Localizer):
     """Distance of each value vector from the retained model's."""
 
-    privileges: ClassVar[tuple[str, ...]] = ("retained model",)
+    privileges: ClassVar[tuple[str, ...]] = (RETAINED,)
 
     def scores(self, evidence: Evidence) -> Scores:
         """L2 distance per vector."""

@@ -11,8 +11,10 @@ mu and gradients summed over the data; there the second term dominates.
 
 from dataclasses import dataclass
 
+import torch
+
 from lacuna.errors import UserError
-from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
+from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
 from lacuna.localize.evidence import Evidence
 
 
@@ -30,6 +32,8 @@ class Wagle(Localizer):
         """Retain texts that estimate gamma."""
 
         def __post_init__(self) -> None:
+            super().__post_init__()
+            at_least_one("wagle.fisher_examples", self.fisher_examples)
             if self.forget not in ("objective", "nll"):
                 raise UserError(f"wagle: forget={self.forget!r}: choose objective or nll")
 
@@ -39,7 +43,8 @@ class Wagle(Localizer):
         """Mean over each vector of theta g_f - g_r g_f / gamma."""
         sign = -1.0 if self.config.forget == "objective" else 1.0
         forget, retain = evidence.gradients("forget"), evidence.gradients("retain")
-        gamma = evidence.mean_fisher("retain", self.config.fisher_examples)
+        fisher = evidence.fisher("retain", self.config.fisher_examples)
+        gamma = torch.cat(list(fisher.values())).mean().item()
         return {
             name: (sign * forget[name] * (w.float() - retain[name] / gamma)).mean(dim=0).cpu()
             for name, w in evidence.weights.items()

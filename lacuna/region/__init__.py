@@ -3,10 +3,12 @@
 from lacuna.region.base import Region, load_region
 from lacuna.region.draw import Scope, budget, draw, draw_outside, top
 from lacuna.region.overlap import LayerOverlap, Overlap, overlap
+from lacuna.region.ranking import Ranking, ranking
 
 __all__ = [
     "LayerOverlap",
     "Overlap",
+    "Ranking",
     "Region",
     "Scope",
     "budget",
@@ -14,5 +16,6 @@ __all__ = [
     "draw_outside",
     "load_region",
     "overlap",
+    "ranking",
     "top",
 ]

@@ -82,8 +82,8 @@ def top(
     """The `count` highest-scoring vectors.
 
     scores: module name -> (d_ff,). `global` ranks over the whole model, `layer` takes an equal
-    share of each layer, `matched` as many per layer as the region `like` has. Ties fall to the
-    lower index. Raises `UserError` on a non-finite score.
+    share of each layer, `matched` shares in proportion to those of the region `like`. Ties fall to
+    the lower index. Raises `UserError` on a non-finite score.
     """
     for name in layout.shapes:
         if not torch.isfinite(scores[name]).all():
@@ -93,9 +93,15 @@ def top(
         return Region.from_flat(layout, _highest(flat, count))
     if scope == "matched":
         assert like is not None, "scope='matched' needs the region to match"
-        counts = like.by_layer()
+        counts = _shares(like.by_layer(), count)
     else:
-        counts = _equal_shares(layout, count)
+        counts = _shares({name: width for name, (_, width) in layout.shapes.items()}, count)
+    for name, (_, width) in layout.shapes.items():
+        if counts[name] > width:
+            raise UserError(
+                f"a region of {count} vectors would need {counts[name]} of the {width} of {name}: "
+                f"use a smaller region, or scope=global"
+            )
     masks = [_highest(scores[name], counts[name]) for name in layout.shapes]
     return Region.from_flat(layout, torch.cat(masks))
 
@@ -106,6 +112,11 @@ def _highest(scores: Tensor, count: int) -> Tensor:
     return chosen
 
 
-def _equal_shares(layout: Layout, count: int) -> dict[str, int]:
-    share, extra = divmod(count, len(layout.shapes))
-    return {name: share + (i < extra) for i, name in enumerate(layout.shapes)}
+def _shares(weights: Mapping[str, int], count: int) -> dict[str, int]:
+    """`count` split in proportion to `weights`, by largest remainder; ties fall to the first."""
+    total = sum(weights.values())
+    shares = {name: count * weight // total for name, weight in weights.items()}
+    behind = sorted(weights, key=lambda name: -(count * weights[name] % total))
+    for name in behind[: count - sum(shares.values())]:
+        shares[name] += 1
+    return shares

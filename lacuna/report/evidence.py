@@ -17,6 +17,8 @@ from lacuna.report.cells import (
 )
 
 Finding = tuple[Stage, Mapping[str, Any] | None]
+CONTROLS = ("norm", "random", "random_layers")
+"""Localizers that look at no fact; every other one is read beside them."""
 CURVES = ("fs", "rs", "mu", "fq", "forget_em", "forget_prob", "paraphrase_es")
 
 
@@ -55,26 +57,56 @@ def located(stages: Sequence[Stage]) -> Iterator[tuple[dict[str, Value], Cell, l
 
 def localization(stages: Sequence[Stage]) -> Table:
     """Precision and recall against the target region, of localizers and of what trials changed."""
-    rows = []
+    rows, blind = [], controls(stages)
     for place, cell, found in located(stages):
         row: dict[str, Any] = {**place, "status": cell.status, "seeds": cell.seeds}
         for name in ("precision", "recall"):
             spread = cell.spread([number_at(record, name) for _, record in found])
             row |= {"n": spread.n, **spread.columns(f"{name}_")}
-        told = privileges(cell) if place["subject"] == "localizer" else []
-        rows.append(row | {"chance": place["ratio"], "told": told, "keys": cell.keys})
+        if place["subject"] == "localizer":
+            row |= _ranked(cell, found) | blind.get(place["ratio"], {})
+        rows.append(row | {"chance": place["ratio"], "keys": cell.keys})
     columns = (
         "ratio", "subject", "objective", "name", "status", "n", "seeds", "chance", "told",
         "precision_mean", "precision_sd", "precision_lo", "precision_hi",
-        "recall_mean", "recall_sd", "recall_lo", "recall_hi", "keys",
+        "recall_mean", "recall_sd", "recall_lo", "recall_hi",
+        "auc_mean", "auc_sd", "auc_lo", "auc_hi", "average_precision_mean",
+        *(f"{measure}_of_{name}" for name in CONTROLS for measure in ("precision", "auc")), "keys",
     )  # fmt: skip
     note = (
         "Against the target region, where the facts were injected. subject: a localizer's own "
         "region, the region a trial was allowed to touch, or the value vectors it changed most. "
         "chance: precision of a region drawn blindly (the ratio). told: what a localizer is given "
-        "that a real one would not have."
+        "that a real one would not have. auc: chance that a vector of the target scores above "
+        "another one, over the whole model and every budget (0.5: blind). Beside each localizer "
+        "stand those that look at no fact: norm (the length of a vector), random, and "
+        "random_layers (random, with the target's number of vectors in each layer)."
     )
     return Table("localization", "Localization", note, columns, rows)
+
+
+def _ranked(cell: Cell, found: Sequence[Finding]) -> dict[str, Any]:
+    """What only localizers have: a score for every vector, and perhaps privileges."""
+    auc, average = (
+        cell.spread([number_at(record, name) for _, record in found])
+        for name in ("auc", "average_precision")
+    )
+    return {
+        "told": privileges(cell),
+        **auc.columns("auc_"),
+        "average_precision_mean": average.mean,
+    }
+
+
+def controls(stages: Sequence[Stage]) -> dict[Value, dict[str, float | None]]:
+    """By ratio: mean precision and AUC of the localizers that look at no fact."""
+    means: dict[Value, dict[str, float | None]] = {}
+    for (ratio, name), cell in localizer_cells(stages).items():
+        if name in CONTROLS:
+            means.setdefault(ratio, {}).update(
+                {f"{m}_of_{name}": cell.spread(cell.values(m)).mean for m in ("precision", "auc")}
+            )
+    return means
 
 
 def privileges(cell: Cell) -> list[str]:

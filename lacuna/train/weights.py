@@ -34,8 +34,8 @@ class Editable(Protocol):
     def publish(self) -> None:
         """Write the masters into the model."""
 
-    def read(self) -> Values:
-        """A copy of the editable weights as they are in the model."""
+    def read(self, model: PreTrainedModel | None = None) -> Values:
+        """A copy of the editable weights as they are in the model, or in another of its shape."""
 
     def write(self, values: Mapping[str, Tensor]) -> None:
         """Put such a copy into the model, in place. Masters stay: train with a new `Editable`."""
@@ -139,9 +139,10 @@ class RegionWeights:
             weight[:, self.columns[name]] = master.to(weight.dtype)
 
     @torch.no_grad()
-    def read(self) -> Values:
+    def read(self, model: PreTrainedModel | None = None) -> Values:
         """Copies of the columns, (d_model, k) per module."""
-        return {n: self.modules[n].weight[:, c].clone() for n, c in self.columns.items()}
+        modules = self.modules if model is None else value_modules(model)
+        return {n: modules[n].weight[:, c].clone() for n, c in self.columns.items()}
 
     @torch.no_grad()
     def write(self, values: Mapping[str, Tensor]) -> None:
@@ -191,9 +192,10 @@ class AllWeights:
                 self.weights[name].copy_(master)
 
     @torch.no_grad()
-    def read(self) -> Values:
+    def read(self, model: PreTrainedModel | None = None) -> Values:
         """Copies of all weights."""
-        return {name: weight.detach().clone() for name, weight in self.weights.items()}
+        weights = self.weights if model is None else dict(model.named_parameters())
+        return {name: weights[name].detach().clone() for name in self.weights}
 
     @torch.no_grad()
     def write(self, values: Mapping[str, Tensor]) -> None:

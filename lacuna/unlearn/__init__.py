@@ -1,4 +1,4 @@
-"""Unlearning objectives: a file each, and the loop that applies any of them to any region."""
+"""Unlearning: objectives and edits, a file each, and what applies any of them to any region."""
 
 from lacuna.unlearn import (
     ceu,
@@ -11,15 +11,19 @@ from lacuna.unlearn import (
     match_kl,
     npo,
     pdu,
+    restore,
     rmu,
     satimp,
     simnpo,
+    ssd,
+    task_vector,
     tnpo,
     undial,
     wga,
     wtnpo,
 )
-from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step
+from lacuna.unlearn.base import OBJECTIVES, Method, Objective, ObjectiveConfig, Step
+from lacuna.unlearn.edit import Edit
 from lacuna.unlearn.run import (
     UnlearnConfig,
     UnlearnData,
@@ -30,6 +34,8 @@ from lacuna.unlearn.run import (
 
 __all__ = [
     "OBJECTIVES",
+    "Edit",
+    "Method",
     "Objective",
     "ObjectiveConfig",
     "Step",
@@ -47,9 +53,12 @@ __all__ = [
     "match_kl",
     "npo",
     "pdu",
+    "restore",
     "rmu",
     "satimp",
     "simnpo",
+    "ssd",
+    "task_vector",
     "tnpo",
     "undial",
     "unlearn",

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -121,10 +121,12 @@ class Frozen:
     """The model that never saw the forget facts, for objectives that say `needs_retained`."""
 
 
-class Objective:
-    """Base class: subclasses define `Config` and `forget_loss`."""
+class Method:
+    """What unlearns: an `Objective` to minimise, or an `Edit` (`lacuna.unlearn.edit`) to apply."""
 
-    Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
+    Config: ClassVar[type[Any]]
+    rates: ClassVar[tuple[float, ...]] = ()
+    """Learning rates to try where the recipe names none."""
     needs_refusals: ClassVar[bool] = False
     """Wants "I don't know" answers to the forget questions."""
     needs_retained: ClassVar[bool] = False
@@ -132,8 +134,15 @@ class Objective:
     needs_reference: ClassVar[bool] = False
     """Wants the injected model's log-probabilities."""
 
-    def __init__(self, config: ObjectiveConfig) -> None:
+    def __init__(self, config: Any) -> None:
         self.config = config
+
+
+class Objective(Method):
+    """Base class: subclasses define `Config` and `forget_loss`."""
+
+    Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
+    config: ObjectiveConfig
 
     def prepare(self, model: PreTrainedModel, generator: torch.Generator) -> None:
         """Called once before the first step, with the injected model."""
@@ -173,4 +182,4 @@ class Objective:
         return self.config.retain_weight > 0
 
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+OBJECTIVES: Registry[type[Method]] = Registry("objective")

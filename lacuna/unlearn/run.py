@@ -1,4 +1,4 @@
-"""Unlearning: any objective, inside any region or all weights."""
+"""Unlearning: any objective or edit, inside any region or all weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,8 @@ from lacuna.train import (
     swapped,
     train,
 )
-from lacuna.unlearn.base import Frozen, Objective, Reference, Step
+from lacuna.unlearn.base import Frozen, Method, Objective, Reference, Step
+from lacuna.unlearn.edit import Edit, Given, carry_out
 from lacuna.unlearn.retain import AskOriginal, View
 
 
@@ -46,7 +47,7 @@ class UnlearnData:
 def unlearn(
     model: PreTrainedModel,
     weights: Editable,
-    objective: Objective,
+    objective: Method,
     data: UnlearnData,
     config: TrainConfig,
     seed: int,
@@ -54,11 +55,16 @@ def unlearn(
     retained: PreTrainedModel | None = None,
     on_step: OnStep | None = None,
 ) -> History:
-    """Apply `objective` to `weights` of an injected model, in place.
+    """Apply `objective` to `weights` of an injected model, in place; an edit has no history.
 
     Raises `UserError` if the objective needs what was not given, `Diverged` on a non-finite loss.
     """
     _check_needs(model, objective, data, retained)
+    if isinstance(objective, Edit):
+        given = Given(model, weights, data.forget, data.retain, config, seed, retained, on_step)
+        carry_out(objective, given)
+        return History()
+    assert isinstance(objective, Objective)
     objective.prepare(model, torch_generator(seed, "objective"))
     frozen = Frozen(_ask_original(model, weights), retained)
     loss = _loss(model, objective, data, config, seed, _reference(model, objective, data), frozen)
@@ -67,7 +73,7 @@ def unlearn(
 
 def _check_needs(
     model: PreTrainedModel,
-    objective: Objective,
+    objective: Method,
     data: UnlearnData,
     retained: PreTrainedModel | None,
 ) -> None:

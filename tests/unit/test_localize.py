@@ -10,10 +10,11 @@ from torch import Tensor
 
 from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.errors import UserError
-from lacuna.localize import LOCALIZERS, Evidence, localize
-from lacuna.localize.base import Scores
+from lacuna.localize import LOCALIZERS, Evidence, Localizer, Scores, localize
+from lacuna.localize.evidence import RETAINED, TARGET
+from lacuna.localize.select import NORMALISATIONS, normalised
 from lacuna.model import value_modules
-from lacuna.region import overlap
+from lacuna.region import Region, overlap
 from lacuna.seeds import torch_generator
 
 FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
@@ -27,6 +28,11 @@ def evidence(**options: Any) -> Evidence:
 
 def scores(name: str, seen: Evidence, **options: Any) -> Scores:
     return LOCALIZERS[name](LOCALIZERS[name].Config(**options)).scores(seen)
+
+
+def region(name: str, seen: Evidence, count: int, **options: Any) -> Region:
+    method = LOCALIZERS[name](LOCALIZERS[name].Config(**options))
+    return localize(seen, [("mine", method)], count)["mine"].region
 
 
 def autograd(seen: Evidence, texts: list[Encoded], labels_BT: Tensor | None = None) -> Scores:
@@ -73,38 +79,133 @@ def test_a_localizer_scores_every_vector_and_leaves_the_model_alone(name: str) -
 
 @pytest.mark.parametrize("name", LOCALIZERS)
 def test_a_localizer_repeats_itself_and_meets_the_budget(name: str) -> None:
-    method = LOCALIZERS[name](LOCALIZERS[name].Config())
-    first = localize(evidence(), [("mine", method)], 9)["mine"]
-    again = localize(evidence(), [("mine", method)], 9)["mine"]
-    assert len(first) == 9 and first.origin == {"localizer": "mine"}
-    assert torch.equal(first.flat(), again.flat())
+    seen = evidence()
+    for count in (1, 9, 14):
+        first, again = region(name, seen, count), region(name, evidence(), count)
+        assert len(first) == count and first.origin == {"localizer": "mine"}
+        assert torch.equal(first.flat(), again.flat())
 
 
 @pytest.mark.parametrize("name", LOCALIZERS)
 def test_scope_layer_takes_an_equal_share_of_each_layer(name: str) -> None:
-    method = LOCALIZERS[name](LOCALIZERS[name].Config(scope="layer"))
-    assert list(localize(evidence(), [(name, method)], 9)[name].by_layer().values()) == [5, 4]
+    assert list(region(name, evidence(), 9, scope="layer").by_layer().values()) == [5, 4]
+
+
+@pytest.mark.parametrize("name", LOCALIZERS)
+def test_a_localizer_knows_only_what_it_declares(name: str) -> None:
+    """Without its privileges it fails; what it does not declare changes nothing."""
+    method = LOCALIZERS[name](LOCALIZERS[name].Config())
+    full, told = evidence(), set(method.privileges)
+    assert told <= {TARGET, RETAINED}
+    bare = evidence(
+        target=full.target if TARGET in told else None,
+        retained=full.retained if RETAINED in told else None,
+    )
+    close(method.scores(bare), method.scores(full))
+    if told:
+        with pytest.raises((UserError, AssertionError)):
+            method.scores(full.told(()))
+
+
+def test_what_is_not_declared_is_not_shown() -> None:
+    class Cheat(Localizer):
+        def scores(self, evidence: Evidence) -> Scores:
+            assert evidence.target is None and evidence.retained is None
+            return evidence.norms
+
+    full = evidence()
+    assert full.target is not None and full.retained is not None
+    assert len(localize(full, [("cheat", Cheat(Cheat.Config()))], 5)["cheat"].region) == 5
+    with pytest.raises(UserError, match="Cheat: scope=matched would tell it"):
+        Cheat(Cheat.Config(scope="matched"))
+
+
+@pytest.mark.parametrize("option", [{"scope": "layers"}, {"normalise": "mean"}])
+def test_an_unknown_way_to_select_is_refused(option: dict[str, str]) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(UserError, match=f"{name}='{value}': choose one of"):
+        LOCALIZERS["norm"].Config(**option)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("memflex", "repeats"),
+        ("wagle", "fisher_examples"),
+        ("fisher_ratio", "examples"),
+        ("integrated_gradients", "steps"),
+        ("integrated_gradients", "examples"),
+        ("zero_out", "exact"),
+        ("zero_out", "examples"),
+    ],
+)
+def test_a_count_of_zero_is_refused(name: str, option: str) -> None:
+    with pytest.raises(UserError, match=rf"{name}\.{option}=0: must be at least 1"):
+        LOCALIZERS[name].Config(**{option: 0})
+
+
+RAW = {"a": torch.tensor([3.0, -1.0, 0.0]), "b": torch.tensor([10.0, 20.0, 30.0])}
+LENGTHS = {"a": torch.tensor([1.0, 2.0, 4.0]), "b": torch.tensor([100.0, 20.0, 1.0])}
+
+
+@pytest.mark.parametrize(
+    ("how", "a", "b"),
+    [
+        ("none", [3, -1, 0], [10, 20, 30]),
+        ("sum", [3 / 4, -1 / 4, 0], [1 / 6, 1 / 3, 1 / 2]),
+        ("max", [1, -1 / 3, 0], [1 / 3, 2 / 3, 1]),
+        ("zscore", [1.372813, -0.980581, -0.392232], [-1.224745, 0, 1.224745]),
+        ("norm", [3, -0.5, 0], [0.1, 1, 30]),
+    ],
+)
+def test_scores_are_normalised_by_layer_or_by_length(
+    how: str, a: list[float], b: list[float]
+) -> None:
+    found = normalised(RAW, how, LENGTHS)
+    assert found["a"].tolist() == pytest.approx(a)
+    assert found["b"].tolist() == pytest.approx(b)
+
+
+@pytest.mark.parametrize("how", NORMALISATIONS)
+def test_a_silent_layer_stays_at_zero(how: str) -> None:
+    zeros = {"a": torch.zeros(3), "b": torch.ones(3)}
+    assert (
+        normalised(zeros, how, {"a": torch.zeros(3), "b": torch.ones(3)})["a"].tolist() == [0] * 3
+    )
+
+
+def test_normalising_changes_which_layer_wins_and_never_the_order_inside() -> None:
+    found, shares = evidence(), []
+    for how in ("none", "sum", "max", "zscore"):
+        chosen = region("snip", found, 12, normalise=how)
+        shares.append(tuple(chosen.by_layer().values()))
+        for name, score in scores("snip", found).items():
+            count = chosen.by_layer()[name]
+            assert set(score.topk(count).indices.tolist()) == set(
+                chosen.columns.get(name, torch.tensor([])).tolist()
+            )
+    assert len(set(shares)) > 1
 
 
 def test_controls_hit_as_often_as_they_must() -> None:
     seen = evidence()
     assert seen.target is not None
-    names = ("oracle", "complement")
-    methods = [(name, LOCALIZERS[name](LOCALIZERS[name].Config())) for name in names]
-    found = localize(seen, methods, len(seen.target))
-    assert overlap(found["oracle"], seen.target)["precision"] == 1.0
-    assert overlap(found["complement"], seen.target)["precision"] == 0.0
-    hits = []
-    for seed in range(100):
-        guess = LOCALIZERS["random"](LOCALIZERS["random"].Config())
-        region = localize(evidence(model=seen.model, seed=seed), [("r", guess)], 14)["r"]
-        hits.append(overlap(region, seen.target)["precision"])
-    assert sum(h or 0 for h in hits) / 100 == pytest.approx(seen.target.fraction, abs=0.05)
+    size = len(seen.target)
+    assert overlap(region("oracle", seen, size), seen.target)["precision"] == 1.0
+    assert overlap(region("complement", seen, size), seen.target)["precision"] == 0.0
+    for name in ("random", "random_layers"):
+        hits = []
+        for seed in range(100):
+            guess = region(name, evidence(model=seen.model, seed=seed), size)
+            hits.append(overlap(guess, seen.target)["precision"])
+            assert name == "random" or guess.by_layer() == seen.target.by_layer()
+        assert sum(h or 0 for h in hits) / 100 == pytest.approx(seen.target.fraction, abs=0.05)
 
 
 def test_controls_that_need_a_target_or_room_say_so() -> None:
-    with pytest.raises(UserError, match="needs a target region"):
-        scores("oracle", evidence(target=None))
+    for name in ("oracle", "complement", "random_layers"):
+        with pytest.raises(UserError, match="needs a target region"):
+            scores(name, evidence(target=None))
     model = tiny_model()
     with pytest.raises(UserError, match="use at most 0.5"):
         scores("complement", evidence(model=model, target=tiny_region(model, 0.6)))
@@ -142,7 +243,11 @@ def test_activations_are_mean_contributions_as_shares_of_their_layer() -> None:
                     count += 1
         handle.remove()
         raw = total / count * module.weight.norm(dim=0)
-        close({name: scores("activations", seen)[name]}, {name: raw / raw.sum()})
+        close({name: scores("activations", seen)[name]}, {name: raw})
+        ranked = localize(
+            seen, [("a", LOCALIZERS["activations"](LOCALIZERS["activations"].Config()))], 5
+        )["a"].scores
+        close({name: ranked[name]}, {name: raw / raw.sum()})
         assert seen.activations[name][5] == pytest.approx(float(total[5]) / count, rel=1e-5)
 
 
@@ -198,7 +303,8 @@ def test_wagle_is_its_formula_with_the_fisher_for_gamma() -> None:
         for gradient in autograd(seen, [text]).values()
     ]
     gamma = float(torch.stack(squares).mean())  # matrices are of one size
-    assert seen.mean_fisher("retain", 2) == pytest.approx(gamma, rel=1e-5)
+    fisher = torch.cat(list(seen.fisher("retain", 2).values()))
+    assert float(fisher.mean()) == pytest.approx(gamma, rel=1e-5)
     published = scores("wagle", seen, fisher_examples=2)
     close(published, wagle_by_hand(seen, gamma, sign=-1))
     flipped = scores("wagle", seen, fisher_examples=2, forget="nll")
@@ -233,7 +339,8 @@ def backward_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_gradient_passes_are_shared_between_localizers(backward_passes: list[int]) -> None:
     seen, spent = evidence(), []
-    for name in ("activations", "wagle_code", "wagle", "memflex", "drift", "norm", "memflex"):
+    again = ("memflex", "gradient", "snip", "zero_out", "fisher_ratio")
+    for name in ("activations", "wagle_code", "wagle", "memflex", "drift", "norm", *again):
         start = len(backward_passes)
         scores(name, seen)
         spent.append((name, len(backward_passes) - start))
@@ -245,4 +352,186 @@ def test_gradient_passes_are_shared_between_localizers(backward_passes: list[int
         ("drift", 0),
         ("norm", 0),
         ("memflex", 0),
+        ("gradient", 0),
+        ("snip", 0),
+        ("zero_out", 0),
+        ("fisher_ratio", 4),  # 4 forget texts; wagle read the retain texts
     ]
+
+
+def test_localizers_of_one_survey_share_their_passes(backward_passes: list[int]) -> None:
+    names = ("gradient", "snip", "zero_out", "wagle_code", "gradient")
+    methods = [(name, LOCALIZERS[name](LOCALIZERS[name].Config())) for name in names]
+    localize(evidence(), methods, 5)
+    assert len(backward_passes) == 2  # forget and retain
+
+
+def test_gradient_norm_and_snip_are_their_formulas() -> None:
+    seen = evidence()
+    forget = autograd(seen, FORGET)
+    close(scores("gradient", seen), {n: g.square().sum(0).sqrt() for n, g in forget.items()})
+    snip = {n: (w * forget[n]).abs().mean(0) for n, w in seen.weights.items()}
+    close(scores("snip", seen), snip)
+
+
+def fisher_by_hand(seen: Evidence, texts: list[Encoded]) -> Scores:
+    each = [autograd(seen, [text]) for text in texts]
+    return {n: torch.stack([g[n].square().mean(0) for g in each]).mean(0) for n in each[0]}
+
+
+@pytest.mark.parametrize("max_tokens", [1, 4096])
+def test_the_fisher_ratio_is_forgets_share_of_squared_gradients_per_text(max_tokens: int) -> None:
+    seen = evidence(max_tokens=max_tokens)
+    forget, retain = fisher_by_hand(seen, FORGET), fisher_by_hand(seen, RETAIN)
+    expected = {n: forget[n] / (forget[n] + retain[n]) for n in forget}
+    found = scores("fisher_ratio", seen)
+    close(found, expected)
+    ratio = torch.cat([forget[n] / retain[n] for n in forget])
+    assert torch.equal(torch.cat(list(found.values())).argsort(), ratio.argsort())
+    two, few = [RETAIN[0], RETAIN[3]], [FORGET[0], FORGET[2]]
+    forget, retain = fisher_by_hand(seen, few), fisher_by_hand(seen, two)
+    close(
+        scores("fisher_ratio", seen, examples=2),
+        {n: forget[n] / (forget[n] + retain[n]) for n in forget},
+    )
+
+
+def test_the_same_texts_on_both_sides_are_worth_one_half() -> None:
+    model = tiny_model()
+    seen = Evidence(model=model, forget=FORGET, retain=FORGET, seed=0)
+    found = torch.cat(list(scores("fisher_ratio", seen).values()))
+    assert found.tolist() == pytest.approx([0.5] * 48)
+
+
+def probability(seen: Evidence) -> float:
+    batch = whole_batch(FORGET)
+    with torch.no_grad():
+        p_BTV = seen.model(input_ids=batch.ids_BT).logits[:, :-1].softmax(-1)
+    asked_BT = batch.labels_BT[:, 1:] != IGNORE
+    labels_BT = batch.labels_BT[:, 1:].clamp_min(0)
+    return float(p_BTV.gather(2, labels_BT[..., None])[..., 0][asked_BT].mean())
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
+def test_integrated_gradients_add_up_to_what_the_layer_is_worth(architecture: str) -> None:
+    """Completeness; the path is smooth where no norm follows the MLP."""
+    model = tiny_model(architecture, dtype=torch.float64)
+    seen = evidence(model=model)
+    found = scores("integrated_gradients", seen, steps=200)
+    whole = probability(seen)
+    for name, module in value_modules(model).items():
+        kept = module.weight.detach().clone()
+        module.weight.detach().zero_()
+        worth = whole - probability(seen)
+        module.weight.detach().copy_(kept)
+        assert abs(worth) > 1e-4
+        assert float(found[name].sum()) == pytest.approx(worth, rel=1e-3)
+
+
+def test_one_step_of_integrated_gradients_is_taken_at_half_the_layer() -> None:
+    seen = evidence(model=tiny_model("gpt_neox", dtype=torch.float64))
+    name, module = list(value_modules(seen.model).items())[1]
+    kept = module.weight.detach().clone()
+    numeric = []
+    for i in (0, 11):
+        ends = []
+        for scale in (0.5 + 1e-4, 0.5 - 1e-4):
+            module.weight.detach().copy_(kept * 0.5)
+            module.weight.detach()[:, i] = kept[:, i] * scale
+            ends.append(probability(seen))
+        numeric.append((ends[0] - ends[1]) / 2e-4)
+    module.weight.detach().copy_(kept)
+    found = scores("integrated_gradients", seen, steps=1)[name]
+    assert found[[0, 11]].tolist() == pytest.approx(numeric, rel=1e-3, abs=1e-8)
+
+
+def loss_on(seen: Evidence, texts: list[Encoded]) -> float:
+    batch = whole_batch(texts)
+    with torch.no_grad():
+        logits_BTV = seen.model(input_ids=batch.ids_BT).logits[:, :-1]
+    return float(
+        torch.nn.functional.cross_entropy(
+            logits_BTV.transpose(1, 2), batch.labels_BT[:, 1:], ignore_index=IGNORE
+        )
+    )
+
+
+@pytest.mark.parametrize("max_tokens", [1, 4096])
+def test_zero_out_is_the_loss_without_the_vector(max_tokens: int) -> None:
+    seen = evidence(max_tokens=max_tokens)
+    for texts, examples in ((FORGET, 32), ([FORGET[0], FORGET[2]], 2)):
+        found, whole = scores("zero_out", seen, examples=examples), loss_on(seen, texts)
+        for name, module in value_modules(seen.model).items():
+            kept = module.weight.detach().clone()
+            for i in (0, 13):
+                module.weight.detach()[:, i] = 0
+                assert float(found[name][i]) == pytest.approx(
+                    loss_on(seen, texts) - whole, rel=1e-4, abs=1e-9
+                )
+                module.weight.detach().copy_(kept)
+
+
+def test_zero_out_estimates_what_it_does_not_do() -> None:
+    seen = evidence()
+    exact, mixed = scores("zero_out", seen), scores("zero_out", seen, exact=6)
+    gradients = autograd(seen, FORGET)
+    for name, weight in seen.weights.items():
+        estimate = -(weight * gradients[name]).sum(0)
+        best = set(estimate.topk(3).indices.tolist())  # an equal share of each layer
+        for i in range(24):
+            expected = exact[name][i] if i in best else estimate[i]
+            assert float(mixed[name][i]) == pytest.approx(float(expected), rel=1e-4, abs=1e-8)
+
+
+PLANTED = 17
+
+
+def planted() -> tuple[Evidence, str]:
+    """A model in which one vector alone tells the answer to the forget texts.
+
+    Neuron 17 of the last layer writes the direction that the head reads as token 5, the only answer
+    of the forget texts; every other vector there is nearly silent.
+    """
+    model = tiny_model("llama", dtype=torch.float64)
+    name, module = list(value_modules(model).items())[1]
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        module.weight *= 0.01
+        module.weight[:, PLANTED] = 3 * head.weight[5] / head.weight[5].norm()
+    told = [Encoded([7, t, 9, 5], [IGNORE] * 3 + [5]) for t in range(10, 16)]
+    inputs: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    model(input_ids=torch.tensor([text.ids for text in told]))
+    handle.remove()
+    sign = inputs[0][:, 2, PLANTED].mean().sign()
+    with torch.no_grad():
+        module.weight[:, PLANTED] *= sign
+    return Evidence(model=model, forget=told, retain=RETAIN, seed=0), name
+
+
+@pytest.mark.parametrize(
+    "name", ["norm", "activations", "snip", "integrated_gradients", "zero_out"]
+)
+def test_the_vector_that_tells_the_fact_is_ranked_first_in_its_layer(name: str) -> None:
+    seen, module = planted()
+    assert int(scores(name, seen)[module].argmax()) == PLANTED
+
+
+def test_a_vector_that_only_forget_texts_use_has_the_largest_fisher_ratio() -> None:
+    """Its input weights are made orthogonal to all that the retain text puts in."""
+    model = tiny_model("llama", dtype=torch.float64)
+    forget, retain = FORGET[:1], RETAIN[:1]
+    up = model.model.layers[1].mlp.up_proj
+    seen: list[Tensor] = []
+    handle = up.register_forward_pre_hook(lambda _, args: seen.append(args[0][0].detach()))
+    for text in (*forget, *retain):
+        model(input_ids=torch.tensor([text.ids]))
+    handle.remove()
+    basis, _ = torch.linalg.qr(seen[1].T)
+    row = seen[0].mean(0)
+    up.weight.detach()[PLANTED] = row - basis @ (basis.T @ row)
+    found = scores("fisher_ratio", Evidence(model=model, forget=forget, retain=retain, seed=0))
+    flat = torch.cat(list(found.values()))
+    assert int(flat.argmax()) == 24 + PLANTED
+    assert float(flat.max()) == pytest.approx(1.0)
+    assert float(flat.sort().values[-2]) < 0.999

@@ -31,6 +31,13 @@ def rates(planner: Planner) -> dict[Cell, float]:
     return {cell: planner.candidates(cell)[0] for cell in planner.cells()}
 
 
+def test_an_edit_needs_no_rates_in_the_recipe_and_no_search() -> None:
+    planner = planned("objectives=[ssd,restore]")
+    assert set(rates(planner).values()) == {1.0} and planner.searched() == []
+    tried = planned("objectives=[ssd]", "+unlearn.lrs.region.ssd=[0.5,2]")
+    assert tried.candidates("ssd", "oracle") == [0.5, 2.0]
+
+
 def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
     planner = planned()
     # two test seeds and one tuning seed share one retained model; regions for random, activations

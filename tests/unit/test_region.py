@@ -9,7 +9,7 @@ import torch
 from lacuna.artifacts import save_tensors
 from lacuna.errors import UserError
 from lacuna.model import Layout
-from lacuna.region import Region, budget, draw, draw_outside, load_region, overlap, top
+from lacuna.region import Region, budget, draw, draw_outside, load_region, overlap, ranking, top
 
 WIDE = Layout("Toy", {"a": (4, 60), "b": (4, 60), "c": (4, 80)})
 SMALL = Layout("Toy", {"a": (2, 4), "b": (2, 3)})
@@ -153,6 +153,22 @@ def test_each_layer_gives_its_share() -> None:
     assert chosen(matched) == {"a": [0], "b": [0, 1, 2]}
 
 
+@pytest.mark.parametrize("count", range(1, 8))
+def test_equal_shares_follow_the_width_and_meet_any_budget(count: int) -> None:
+    found = top(SMALL, SCORES, count, scope="layer").by_layer()
+    assert sum(found.values()) == count
+    assert abs(found["a"] - count * 4 / 7) < 1
+
+
+def test_matched_shares_scale_with_the_budget_until_a_layer_is_full() -> None:
+    like = region({"a": [3], "b": [0, 1, 2]})
+    for count, expected in ((1, (0, 1)), (2, (1, 1)), (3, (1, 2)), (4, (1, 3))):
+        found = top(SMALL, SCORES, count, scope="matched", like=like)
+        assert tuple(found.by_layer().values()) == expected
+    with pytest.raises(UserError, match="5 vectors would need 4 of the 3 of b"):
+        top(SMALL, SCORES, 5, scope="matched", like=like)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_scores_of_a_diverged_model_select_nothing(bad: float) -> None:
     scores = {"a": torch.zeros(4), "b": torch.tensor([0.0, bad, 0.0])}
@@ -171,3 +187,39 @@ def test_overlap_counts_hits_against_found_and_against_truth() -> None:
         ],
     }
     assert overlap(truth, truth)["precision"] == overlap(truth, truth)["recall"] == 1.0
+
+
+def test_ranking_by_hand_with_ties() -> None:
+    """Best first: {true}, {true, false, false}, {false, false, false}."""
+    scores = {"a": torch.tensor([9.0, 5.0, 5.0, 1.0]), "b": torch.tensor([5.0, 1.0, 1.0])}
+    found = ranking(scores, region({"a": [0, 1]}))
+    # pairs won: 5 of 5 and 3 + 2/2 of 5; precision 1 at recall 1/2, 2/4 at recall 1
+    assert found == {"auc": pytest.approx(9 / 10), "average_precision": pytest.approx(3 / 4)}
+
+
+@pytest.mark.parametrize(
+    ("sign", "auc", "average"),
+    [(1, 1.0, 1.0), (0, 0.5, 3 / 7), (-1, 0.0, (1 / 5 + 2 / 6 + 3 / 7) / 3)],
+)
+def test_ranking_at_its_limits(sign: int, auc: float, average: float) -> None:
+    truth = region({"a": [1, 3], "b": [2]})
+    noise = torch.arange(7.0) / 10
+    inside = (truth.flat().double() + noise.double() * 0.1) * sign
+    found = ranking(dict(zip("ab", inside.split([4, 3]), strict=True)), truth)
+    assert found["auc"] == auc
+    assert found["average_precision"] == pytest.approx(average)  # worst: ranks 5, 6 and 7
+
+
+def test_ranking_is_blind_to_any_increasing_change_of_the_scores() -> None:
+    truth = draw(WIDE, 0.2, seed=1)
+    noise = torch.rand(200, generator=torch.Generator().manual_seed(0)) + 0.3 * truth.flat()
+    scores = dict(zip("abc", noise.split([60, 60, 80]), strict=True))
+    found = ranking(scores, truth)
+    assert 0.6 < (found["auc"] or 0) < 1
+    assert ranking({n: s.exp() * 5 - 2 for n, s in scores.items()}, truth) == found
+
+
+def test_ranking_against_nothing_or_everything_is_undefined() -> None:
+    nothing = region({})
+    for truth in (nothing, nothing.complement()):
+        assert ranking(SCORES, truth) == {"auc": None, "average_precision": None}

@@ -88,6 +88,7 @@ def injected(seed: int) -> Record:
 def localized(name: str, seed: int, precision: float) -> Record:
     found = {"localizer": name, "seed": seed, "ratio": 0.1, "precision": precision}
     found |= {"recall": precision, "by_layer": [{"layer": 0, "precision": 0.3, "recall": 0.1}]}
+    found |= {"auc": (1 + precision) / 2, "average_precision": precision / 2, "privileges": []}
     return stage("localized", {"localizer": name, "seed": seed, "ratio": 0.1}, found)
 
 
@@ -215,6 +216,23 @@ def test_localization_has_localizers_and_the_actual_change() -> None:
     assert found["precision_sd"] == pytest.approx(0.02 / 2**0.5)
     change = next(r for r in rows if (r["subject"], r["name"]) == ("change", "oracle"))
     assert change["precision_mean"] == pytest.approx(0.14)
+
+
+def test_a_localizer_is_shown_beside_those_that_look_at_no_fact() -> None:
+    blind = [localized("norm", seed, 0.5 + 0.1 * seed) for seed in (1, 2)]
+    blind += [localized("random_layers", 1, 0.12)]
+    failed = stage("localized", {"localizer": "random", "seed": 1, "ratio": 0.1}, None)
+    rows = localization([*study().stages, *blind, failed]).rows
+    found = next(r for r in rows if r["name"] == "activations")
+    assert found["auc_mean"] == pytest.approx(0.915)
+    assert found["auc_lo"] < 0.9 < 0.93 < found["auc_hi"]
+    assert found["average_precision_mean"] == pytest.approx(0.415)
+    assert found["precision_of_norm"] == pytest.approx(0.65)
+    assert found["auc_of_norm"] == pytest.approx(0.825)
+    assert found["precision_of_random_layers"] == pytest.approx(0.12)
+    assert found["precision_of_random"] is None  # its stage failed
+    change = next(r for r in rows if r["subject"] == "change")
+    assert "auc_mean" not in change and "precision_of_norm" not in change
 
 
 def test_search_marks_the_chosen_rate_and_the_rates_inside_the_window() -> None:
