@@ -456,7 +456,7 @@ def _save_items(out: Path, exam: Exam, measured: Measured) -> None:
 
 def _write_items(file: Path, exam: Exam, scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Per-item scores, keyed by person and field."""
-    questions = {"forget": exam.forget, "retain": exam.retain, "holdout": exam.holdout}
+    questions = {"forget": exam.forget, "retain": exam.retain, "holdout": exam.corpus.holdout}
     table = {
         name: {
             "id": [item.id for item in questions[name]],

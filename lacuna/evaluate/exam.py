@@ -96,8 +96,8 @@ class Exam:
                 f"evaluate.membership=true needs people who were never injected, and data "
                 f"{corpus.name!r} has no holdout: use data that has, or evaluate.membership=false"
             )
-        self.loaded, self.config = loaded, config
-        self.forget, self.holdout = list(corpus.forget), list(corpus.holdout)
+        self.loaded, self.corpus, self.config = loaded, corpus, config
+        self.forget = list(corpus.forget)
         self.retain = spread(corpus.retain, config.retain_items)
         self.sets = {
             name: spread(items, config.utility_items)

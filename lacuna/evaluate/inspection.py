@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import membership, metrics
 from lacuna.evaluate.cka import linear_cka
-from lacuna.evaluate.exam import Exam
+from lacuna.evaluate.exam import Exam, spread
 from lacuna.evaluate.lens import lens_gap, read_layers
 from lacuna.evaluate.probe import knn_probe, linear_probe
 from lacuna.evaluate.read import read
@@ -27,6 +27,10 @@ T = TypeVar("T")
 Floats = NDArray[np.float64]
 Scores = dict[str, dict[str, Floats]]
 """Split -> score -> (I,)."""
+
+
+STUDIED = 512
+"""Retain questions that probes learn from, at most: probes need many more than RS does."""
 
 
 class Inspected(NamedTuple):
@@ -88,7 +92,7 @@ class Membership:
 
     def __init__(self, exam: Exam) -> None:
         self.model, self.config = exam.loaded, exam.config
-        self.items = {"forget": exam.forget, "holdout": exam.holdout}
+        self.items = {"forget": exam.corpus.forget, "holdout": exam.corpus.holdout}
         self.texts = {name: exam.encode(items) for name, items in self.items.items()}
 
     def look(self, model: PreTrainedModel) -> Scores:
@@ -149,7 +153,11 @@ class Representations:
 
     def __init__(self, exam: Exam) -> None:
         self.model, self.config = exam.loaded, exam.config
-        self.texts = {name: self._starts(exam.texts[name]) for name in ("forget", "retain")}
+        known = exam.encode(spread(exam.corpus.retain, STUDIED))
+        self.texts = {
+            "forget": self._starts(exam.texts["forget"]),
+            "retain": self._starts(known),
+        }
 
     def _starts(self, encoded: list[Encoded]) -> _Texts:
         starts = [answer_start(self.model.tokenizer, text) for text in encoded]
