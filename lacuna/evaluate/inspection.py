@@ -91,7 +91,7 @@ class Membership:
     name: ClassVar[str] = "membership"
 
     def __init__(self, exam: Exam) -> None:
-        self.model, self.config = exam.loaded, exam.config
+        self.loaded, self.config = exam.loaded, exam.config
         self.items = {"forget": exam.corpus.forget, "holdout": exam.corpus.holdout}
         self.texts = {name: exam.encode(items) for name, items in self.items.items()}
 
@@ -101,7 +101,7 @@ class Membership:
         table = read(
             model,
             [*forget, *holdout],
-            end_token=self.model.tokenizer.eos_token_id,
+            end_token=self.loaded.tokenizer.eos_token_id,
             max_tokens=self.config.max_tokens,
         )
         cut = len(forget)
@@ -119,7 +119,7 @@ class Membership:
         for name, found in scores.items():
             found["reference"] = found["loss"] - retained[name]["loss"]
             found["gradnorm"] = membership.gradient_norms(
-                model, self.texts[name], end_token=self.model.tokenizer.eos_token_id
+                model, self.texts[name], end_token=self.loaded.tokenizer.eos_token_id
             )
         areas, floor = _areas(scores), _areas(retained)
         summary = {
@@ -152,7 +152,7 @@ class Representations:
     name: ClassVar[str] = "representations"
 
     def __init__(self, exam: Exam) -> None:
-        self.model, self.config = exam.loaded, exam.config
+        self.loaded, self.config = exam.loaded, exam.config
         known = exam.encode(spread(exam.corpus.retain, STUDIED))
         self.texts = {
             "forget": self._starts(exam.texts["forget"]),
@@ -160,7 +160,7 @@ class Representations:
         }
 
     def _starts(self, encoded: list[Encoded]) -> _Texts:
-        starts = [answer_start(self.model.tokenizer, text) for text in encoded]
+        starts = [answer_start(self.loaded.tokenizer, text) for text in encoded]
         places, labels = zip(*starts, strict=True)
         return _Texts(encoded, list(places), np.array(labels))
 
@@ -211,7 +211,7 @@ class Representations:
         tables = read_layers(
             model,
             self.texts["forget"].encoded,
-            end_token=self.model.tokenizer.eos_token_id,
+            end_token=self.loaded.tokenizer.eos_token_id,
             max_tokens=self.config.max_tokens,
         )
         return {

@@ -1,4 +1,4 @@
-"""Activations inside the model, stopping as soon as the last wanted one is there."""
+"""Activations inside the model, up to the last wanted one, and what its head makes of them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -27,7 +27,7 @@ def inspections(stages: Sequence[Stage]) -> Table:
         "questions begin, to those of the retained or injected model. knn, linear: share of "
         "forgotten answers whose first token a probe reads off the state, having learned on "
         "retain. lens: strength and probability of the answer if the layer were the last; "
-        "lens_gap: the best layer's probability minus the last one's. Read all beside the "
+        "lens_gap: the best earlier layer's probability minus the last one's. Read all beside the "
         "controls: `retained` is the floor, `injected` the ceiling."
     )
     return Table("inspections", "Membership and representations", note, columns, rows)
@@ -37,12 +37,8 @@ def membership_paths(cell: Cell) -> list[tuple[str, tuple[str, ...]]]:
     """Measure and its place in the summary, of every attack any finished stage has."""
     found = [s["summary"]["membership"] for s in cell.done if "membership" in s["summary"]]
     attacks = sorted({attack for record in found for attack in record["auc"]})
-    if not found:
-        return []
-    return [
-        *((f"auc {attack}", ("auc", attack)) for attack in attacks),
-        ("privleak", ("privleak",)),
-    ]
+    areas: list[tuple[str, tuple[str, ...]]] = [(f"auc {name}", ("auc", name)) for name in attacks]
+    return [*areas, ("privleak", ("privleak",))] if found else []
 
 
 def layer_names(cell: Cell) -> list[tuple[str, int | None]]:
