@@ -25,6 +25,7 @@ from lacuna.evaluate import (
     StrengthCurve,
     forget_quality,
     full_curve,
+    inspect,
     strength_curve,
 )
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
@@ -309,6 +310,7 @@ def trial(
     return (
         summary
         | _full_summary(curve, exam)
+        | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
         | {
             "paraphrase_es_end": _mean(exam.paraphrased(loaded.model)),
             "localization": {
@@ -345,6 +347,7 @@ def control(
         "seed": seed,
         "fq": quality,
         **_ends(exam, loaded, measured),
+        **_inspections(out, exam, loaded, {"retained": retained}, model),
         "attacks": _attacks(loaded, corpus, exam, attacks, seed),
     }
 
@@ -396,6 +399,16 @@ def _attacks(
     return [outcome.to_json() for outcome in outcomes]
 
 
+def _inspections(
+    out: Path, exam: Exam, loaded: LoadedModel, others: Mapping[str, Path], config: ModelConfig
+) -> Summary:
+    """Results of the inspections that are on, by name; per-item scores go to files of that name."""
+    found = inspect(exam, loaded.model, others, lambda folder: load(folder, config).model)
+    for name, inspected in found.items():
+        _write_items(out / f"{name}.json", exam, inspected.items)
+    return {name: inspected.summary for name, inspected in found.items()}
+
+
 def _ends(exam: Exam, loaded: LoadedModel, measured: Measured) -> Summary:
     return {
         "forget_es": 1 - measured.strength.fs,
@@ -434,18 +447,23 @@ def _full_summary(curve: FullCurve, exam: Exam) -> Summary:
 
 
 def _save_items(out: Path, exam: Exam, measured: Measured) -> None:
+    scores = {"forget": measured.forget, "retain": measured.retain}
+    _write_items(out / "items.json", exam, scores)
+
+
+def _write_items(file: Path, exam: Exam, scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Per-item scores, keyed by person and field."""
-    scored = {"forget": (exam.forget, measured.forget), "retain": (exam.retain, measured.retain)}
+    questions = {"forget": exam.forget, "retain": exam.retain, "holdout": exam.corpus.holdout}
     table = {
         name: {
-            "id": [item.id for item in items],
-            "person": [item.person for item in items],
-            "field": [item.field for item in items],
-            **{metric: _plain(values) for metric, values in scores.items()},
+            "id": [item.id for item in questions[name]],
+            "person": [item.person for item in questions[name]],
+            "field": [item.field for item in questions[name]],
+            **{metric: _plain(values) for metric, values in found.items()},
         }
-        for name, (items, scores) in scored.items()
+        for name, found in scores.items()
     }
-    write_json(out / "items.json", table)
+    write_json(file, table)
 
 
 def _plain(values: Any) -> list[float | None]:

@@ -1,9 +1,10 @@
-"""Evaluation: one token pass, the metrics derived from it, and the mixing curve."""
+"""Evaluation: one token pass, the metrics derived from it, the mixing curve, inspections."""
 
 from lacuna.evaluate.curve import FullCurve, StrengthCurve, full_curve, strength_curve
 from lacuna.evaluate.curves import Mu95, aues, mu95
 from lacuna.evaluate.exam import EvaluateConfig, Exam, Measured, Strength, spread
 from lacuna.evaluate.generate import generate
+from lacuna.evaluate.inspection import Inspected, inspect
 from lacuna.evaluate.quality import ForgetQuality, Utility, forget_quality, model_utility
 from lacuna.evaluate.read import read
 from lacuna.evaluate.table import TokenTable
@@ -13,6 +14,7 @@ __all__ = [
     "Exam",
     "ForgetQuality",
     "FullCurve",
+    "Inspected",
     "Measured",
     "Mu95",
     "Strength",
@@ -23,6 +25,7 @@ __all__ = [
     "forget_quality",
     "full_curve",
     "generate",
+    "inspect",
     "model_utility",
     "mu95",
     "read",

@@ -20,7 +20,7 @@ from lacuna.evaluate import metrics
 from lacuna.evaluate.generate import generate
 from lacuna.evaluate.quality import Utility, model_utility, set_utility
 from lacuna.evaluate.read import read
-from lacuna.evaluate.rouge import rouge_l_recall
+from lacuna.evaluate.rouge import rouge
 from lacuna.evaluate.table import TokenTable, split_items
 from lacuna.model.load import LoadedModel
 
@@ -43,6 +43,10 @@ class EvaluateConfig:
     """Length limit of generated answers (ROUGE)."""
     max_tokens: int = 8192
     """Tokens per evaluation batch, padding counted."""
+    membership: bool = False
+    """Also test at alpha = 1 whether forgotten people can be told from people never injected."""
+    representations: bool = False
+    """Also compare hidden states at alpha = 1, layer by layer: CKA, probes, logit lens."""
 
     def __post_init__(self) -> None:
         if self.alphas < 2:
@@ -74,9 +78,10 @@ class Measured:
 
     strength: Strength
     forget: Mapping[str, Floats]
-    """es, em, probability, logp (mean per token), truth_ratio (absent without wrong answers)."""
+    """es, es_peer, em, probability, logp (mean per token), and where there are wrong answers
+    truth_ratio."""
     retain: Mapping[str, Floats]
-    """es, em, probability, logp."""
+    """es, es_peer, em, probability, logp."""
     utility: float
     """Harmonic mean over the utility sets (TOFU's MU)."""
     sets: Mapping[str, Utility]
@@ -86,7 +91,12 @@ class Exam:
     """Questions and answers of a corpus in a model's tokens."""
 
     def __init__(self, loaded: LoadedModel, corpus: Corpus, config: EvaluateConfig) -> None:
-        self.loaded, self.config = loaded, config
+        if config.membership and not corpus.holdout:
+            raise UserError(
+                f"evaluate.membership=true needs people who were never injected, and data "
+                f"{corpus.name!r} has no holdout: use data that has, or evaluate.membership=false"
+            )
+        self.loaded, self.corpus, self.config = loaded, corpus, config
         self.forget = list(corpus.forget)
         self.retain = spread(corpus.retain, config.retain_items)
         self.sets = {
@@ -94,8 +104,8 @@ class Exam:
             for name, items in {"retain": corpus.retain, **corpus.utility}.items()
         }
         self.texts: dict[str, list[Encoded]] = {
-            "forget": self._encode(self.forget),
-            "retain": self._encode(self.retain),
+            "forget": self.encode(self.forget),
+            "retain": self.encode(self.retain),
         }
         paraphrased = [item for item in self.forget if item.paraphrased_question]
         self.texts["paraphrase"] = [
@@ -134,13 +144,14 @@ class Exam:
     def _answer(self, question: str, answer: str) -> Encoded:
         return Encoded.answer(self.loaded.tokenizer, self.loaded.prompt, question, answer)
 
-    def _encode(self, items: Sequence[Example]) -> list[Encoded]:
+    def encode(self, items: Sequence[Example]) -> list[Encoded]:
+        """Questions and answers in the model's tokens."""
         return encode_examples(self.loaded.tokenizer, self.loaded.prompt, items)
 
     def _add_answers(self, name: str, items: Sequence[Example]) -> None:
         """Texts behind truth ratios: the answer, its paraphrase, and wrong ones, item-major."""
         if name not in self.texts:
-            self.texts[name] = self._encode(items)
+            self.texts[name] = self.encode(items)
         self.texts[f"{name}/right"] = [
             self._answer(item.question, item.paraphrased_answer or item.answer) for item in items
         ]
@@ -201,7 +212,7 @@ class Exam:
             -metrics.mean_logp(tables[key]),
             wrong_nll=wrong,
             paraphrased_nll=-metrics.mean_logp(tables[f"{key}/right"]),
-            rouge=rouge_l_recall(said, [item.answer for item in items]),
+            rouge=rouge(said, [item.answer for item in items]).rouge_l_recall,
             choices=name != "retain" and wrong is not None,
         )
 
@@ -216,6 +227,7 @@ def spread(items: Sequence[Example], count: int) -> list[Example]:
 def _scores(table: TokenTable) -> dict[str, Floats]:
     return {
         "es": metrics.extraction_strength(table),
+        "es_peer": metrics.extraction_strength_peer(table),
         "em": metrics.exact_memorization(table),
         "probability": metrics.probability(table),
         "logp": metrics.mean_logp(table),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -37,31 +38,49 @@ def read(
     log p under p that min-k++ needs; without it they are NaN. The result does not depend on
     padding or on which items share a batch (up to float rounding in the model itself).
     """
-    counts = np.array(
-        [sum(label != IGNORE for label in row.labels[1:]) for row in encoded], dtype=int
-    )
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = answer_offsets(encoded)
     table = np.full((COLUMNS, offsets[-1]), np.nan)
     for batch in reading_batches(encoded, max_tokens):
         said = answers(model, batch.to(model.device))
-        numbers = _in_blocks(said.logits_NV, said.labels_N, spread).cpu().double().numpy()
-        places = [np.arange(offsets[i], offsets[i + 1]) for i in batch.index_B.tolist()]
-        table[:, np.concatenate(places)] = numbers
+        where = places(offsets, batch.index_B)
+        table[:, where] = numbers(said.logits_NV, said.labels_N, spread)
+    return to_table(table, encoded, offsets, end_token)
+
+
+def answer_offsets(encoded: Sequence[Encoded]) -> NDArray[np.int64]:
+    """(I+1,) where each item's labelled tokens start in a table, and where the last one's end."""
+    counts = [sum(label != IGNORE for label in row.labels[1:]) for row in encoded]
+    return np.concatenate([[0], np.cumsum(np.array(counts, dtype=np.int64))])
+
+
+def places(offsets: NDArray[np.int64], index_B: Tensor) -> NDArray[np.int64]:
+    """Where in a table the labelled tokens of a batch stand, row after row."""
+    return np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in index_B.tolist()])
+
+
+def to_table(
+    columns: NDArray[np.float64],
+    encoded: Sequence[Encoded],
+    offsets: NDArray[np.int64],
+    end_token: int | None,
+) -> TokenTable:
+    """The table of `numbers` collected over all batches."""
     return TokenTable(
         offsets=offsets,
-        nll=table[0],
-        greedy=table[1] == 1,
-        mean=table[2],
-        variance=table[3],
+        nll=columns[0],
+        greedy=columns[1] == 1,
+        mean=columns[2],
+        variance=columns[3],
         end=_closing(encoded, offsets, end_token),
     )
 
 
-def _in_blocks(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> Tensor:
+def numbers(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> NDArray[np.float64]:
     """`statistics`, a few tokens at a time: temporaries stay small; the numbers are the same."""
     rows = max(1, BLOCK.get(logits_NV.device.type, 2**27) // logits_NV.shape[1])
     pairs = zip(logits_NV.split(rows), labels_N.split(rows), strict=True)
-    return torch.cat([statistics(*pair, spread) for pair in pairs], dim=1)
+    found = torch.cat([statistics(*pair, spread) for pair in pairs], dim=1)
+    return np.asarray(found.cpu().double().numpy())
 
 
 def statistics(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> Tensor:

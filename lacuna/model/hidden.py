@@ -1,8 +1,9 @@
-"""Activations inside the model, stopping as soon as the last wanted one is there."""
+"""Activations inside the model, up to the last wanted one, and what its head makes of them."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -61,3 +62,24 @@ def inputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -
         for handle in handles:
             handle.remove()
     return found
+
+
+def read_out(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
+    """Logits (N, V) that the model's last norm and head make of any layer's output.
+
+    The states pass through the model itself as the output of its last layer, so that whatever the
+    architecture does afterwards (norm, head, soft cap) is done. Costs a one-token pass besides.
+    """
+    last = decoder_layers(model)[-1]
+
+    def replace(module: nn.Module, args: Any, output: Any) -> Any:
+        states_1ND = hidden_ND[None]
+        return (states_1ND, *output[1:]) if isinstance(output, tuple) else states_1ND
+
+    handle = last.register_forward_hook(replace)
+    try:
+        one = torch.zeros((1, 1), dtype=torch.long, device=model.device)
+        logits_1NV: Tensor = model(input_ids=one, use_cache=False).logits
+    finally:
+        handle.remove()
+    return logits_1NV[0]

@@ -28,8 +28,10 @@ def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequen
         ("main", by_name["main"].title, main_section(by_name["main"])),
         ("figures", "Figures", figures(results.stages, by_name["localization_layers"])),
     ]
-    for name in ("models", "comparisons", "localization", "attacks", "search", "failures"):
-        sections.append((name, by_name[name].title, section(by_name[name])))
+    plain_tables = ("models", "comparisons", "localization", "attacks", "inspections", "search")
+    for name in (*plain_tables, "failures"):
+        if name in by_name:
+            sections.append((name, by_name[name].title, section(by_name[name])))
     sections += [
         ("published", by_name["published"].title, section(by_name["published"])),
         ("work", work.title, section(work)),

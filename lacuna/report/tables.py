@@ -20,6 +20,7 @@ from lacuna.report.cells import (
     without_paths,
 )
 from lacuna.report.evidence import attacks, curves, localization, localization_layers
+from lacuna.report.inspections import inspections
 from lacuna.report.ledger import failures, models
 
 CELL = ("ratio", "objective", "scenario")
@@ -35,8 +36,9 @@ BAND = (0.90, 1.0)
 
 
 def tables(results: Results) -> list[Table]:
-    """All tables whose bytes depend on the study alone."""
+    """All tables whose bytes depend on the study alone; inspections only where there were any."""
     stages = results.stages
+    inspected = inspections(stages)
     return [
         models(stages),
         main(results),
@@ -44,6 +46,7 @@ def tables(results: Results) -> list[Table]:
         localization(stages),
         localization_layers(stages),
         attacks(stages),
+        *([inspected] if inspected.rows else []),
         search(results),
         curves(stages),
         failures(stages),

@@ -31,6 +31,8 @@ TINY = [
     "evaluate.retain_items=4",
     "evaluate.utility_items=2",
     "evaluate.new_tokens=2",
+    "evaluate.membership=true",
+    "evaluate.representations=true",
     "attack.train.steps=1",
     "attack.bits=[8]",
     "resources.workers=2",
@@ -90,6 +92,21 @@ def test_a_study_writes_its_report_tables_verdict_and_manifest(first: Run) -> No
     assert len(manifest["stages"]) == sum(STAGES.values())
     assert manifest["seeds"] == {"test": [1], "search": [0]}
     assert f"report: {folder / 'report' / 'index.html'}" in first.out
+
+
+def test_inspections_reach_the_tables_and_leave_their_scores_item_by_item(first: Run) -> None:
+    rows = json.loads(first.tables["inspections.json"])["rows"]
+    cells = {(row["objective"], row["scenario"]) for row in rows}
+    controls = {("control", "retained"), ("control", "injected")}
+    assert cells == {("npo", "oracle"), ("npo", "random"), *controls}
+    reference = {row["scenario"]: row["mean"] for row in rows if row["measure"] == "auc reference"}
+    assert reference["retained"] == 0.5, "a model against itself"
+    itself = [row["mean"] for row in rows if row["measure"] == "cka_retain_retained"]
+    assert 1 in itself and any(value < 1 for value in itself)
+    files = list(first.artifacts.glob("checkpoints/*/*/membership.json"))
+    assert len(files) == 4, "two test trials and two controls; search trials are not inspected"
+    scores = json.loads(files[0].read_text())
+    assert len(scores["holdout"]["id"]) == len(scores["holdout"]["gradnorm"]) > 0
 
 
 def test_each_distinct_injection_is_trained_exactly_once(first: Run) -> None:

@@ -65,6 +65,16 @@ def test_extraction_strength_equals_its_definition_on_random_flags() -> None:
     np.testing.assert_allclose(metrics.extraction_strength(table(items)), expected)
 
 
+def test_all_right_is_one_and_a_wrong_last_token_is_zero_whatever_came_before() -> None:
+    items = [[1, 1, 1, 1], [0, 0, 0, 1], [1, 1, 0, 1], [1, 0], [0, 1]]
+    closed = table(items, [True] * len(items))  # the last flag is the end-of-text token's
+    assert metrics.extraction_strength(closed).tolist() == [1, 0, 0, 1, 0]
+    np.testing.assert_allclose(metrics.exact_memorization(closed), [1, 0, 2 / 3, 1, 0])
+    np.testing.assert_allclose(metrics.extraction_strength_peer(closed), [1, 1 / 3, 1 / 3, 1, 1])
+    still_open = table(items)
+    assert metrics.extraction_strength(still_open).tolist() == [1, 0.25, 0.25, 0, 0.5]
+
+
 def test_items_without_tokens_are_undefined_and_leave_their_neighbours_alone() -> None:
     gaps = table([[], [0, 1, 1, 1], [], [], [1, 0, 1], [1], []], [False] * 5 + [True, False])
     nan = np.nan

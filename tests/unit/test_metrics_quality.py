@@ -21,7 +21,7 @@ from lacuna.evaluate.quality import (
     model_utility,
     set_utility,
 )
-from lacuna.evaluate.rouge import rouge_l_recall
+from lacuna.evaluate.rouge import rouge
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 LOGS = SHARED / "data" / "tofu_eval_logs"
@@ -72,8 +72,8 @@ def test_model_utility_of_both_logged_models_is_tofus() -> None:
 @pytest.mark.parametrize("model", ["full", "retain90"])
 def test_rouge_recall_recomputed_from_the_text_equals_the_log(model: str) -> None:
     for split in logs(model).values():
-        recall = rouge_l_recall(split["generated_text"], split["reference_text"])
-        np.testing.assert_allclose(recall, split["rougeL_recall"], atol=1e-12)
+        found = rouge(split["generated_text"], split["reference_text"])
+        np.testing.assert_allclose(found.rouge_l_recall, split["rougeL_recall"], atol=1e-12)
 
 
 @pytest.mark.oracle
@@ -89,10 +89,9 @@ def test_the_aggregates_match_the_reference_implementation() -> None:
         sets = {str(i): Utility(probability=value) for i, value in enumerate(case["in"])}
         assert model_utility(sets) == pytest.approx(case["out"], abs=1e-12)
     pairs = reference["rouge_fixed_pairs"]
-    recall = rouge_l_recall(
-        [pair["generation"] for pair in pairs], [pair["ground_truth"] for pair in pairs]
-    )
-    np.testing.assert_allclose(recall, [pair["rougeL_recall"] for pair in pairs], atol=1e-12)
+    found = rouge([pair["generation"] for pair in pairs], [pair["ground_truth"] for pair in pairs])
+    for name, values in zip(("rouge1_recall", "rougeL_recall", "rougeL_f1"), found, strict=True):
+        np.testing.assert_allclose(values, [pair[name] for pair in pairs], atol=1e-12)
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (4, 7), (6, 4)])

@@ -1,5 +1,6 @@
 """The one pass: equal to the naive table, whatever shares a batch."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
 
@@ -78,6 +79,29 @@ def test_reading_does_not_depend_on_order_or_company() -> None:
         theirs = slice(*mixed.offsets[place : place + 2])
         np.testing.assert_allclose(mixed.nll[theirs], table.nll[mine], rtol=2e-5)
         assert (mixed.greedy[theirs] == table.greedy[mine]).all()
+
+
+EVERY_METRIC: dict[str, Callable[[TokenTable], np.ndarray]] = {
+    "es": metrics.extraction_strength,
+    "es_peer": metrics.extraction_strength_peer,
+    "em": metrics.exact_memorization,
+    "probability": metrics.probability,
+    "min_k": lambda table: metrics.min_k(table, 0.4),
+    "min_k_plus_plus": lambda table: metrics.min_k_plus_plus(table, 0.4),
+}
+
+
+@pytest.mark.parametrize("name", EVERY_METRIC)
+def test_no_metric_sees_padding_or_batching(name: str) -> None:
+    model, texts = tiny_model(seed=2), awkward_texts()
+    learn(model, [texts[0], texts[4]], TrainConfig(steps=12, lr=0.01, batch_size=2), seed=0)
+    metric = EVERY_METRIC[name]
+    alone = [metric(read(model, [text], end_token=END))[0] for text in texts]
+    assert len({round(value, 3) for value in alone if not np.isnan(value)}) > 1
+    padded = [Encoded([*t.ids, *[0] * 7], [*t.labels, *[IGNORE] * 7]) for t in texts]
+    for rows, max_tokens in ((texts, 4096), (texts, 20), (padded, 4096)):
+        found = metric(read(model, rows, end_token=END, max_tokens=max_tokens))
+        np.testing.assert_allclose(found, alone, rtol=2e-5, atol=2e-6)
 
 
 def test_what_follows_a_token_does_not_change_its_statistics() -> None:

@@ -13,6 +13,7 @@ import pytest
 from lacuna.report import Results, render
 from lacuna.report.cells import Spread, without_paths
 from lacuna.report.evidence import attacks, localization
+from lacuna.report.inspections import inspections
 from lacuna.report.ledger import models, work
 from lacuna.report.published import CELLS, DIFFERENCES, cells_beside, differences_beside
 from lacuna.report.tables import main, search, tables
@@ -382,3 +383,42 @@ def test_page_is_well_formed_down_to_every_shape(tmp_path: Path) -> None:
     for figure in figures:
         assert figure.findall(".//polyline") or figure.findall(".//rect")
         assert not [shape for shape in figure.iter("line") if len(shape)]
+
+
+def with_inspections(found: Record, auc: float) -> Record:
+    layers = [{"layer": i, "linear": 0.5 + 0.1 * i, "cka_forget_retained": None} for i in (0, 1)]
+    summary = found["summary"] | {
+        "membership": {"n_members": 4, "auc": {"loss": auc, "zlib": 0.5}, "privleak": -10.0},
+        "representations": {"layers": layers, "lens_gap": 0.25},
+    }
+    return found | {"summary": summary}
+
+
+def test_inspections_have_a_table_only_where_a_stage_was_inspected(tmp_path: Path) -> None:
+    assert "inspections" not in {table.name for table in tables(study())}
+    render(study(), tmp_path / "without")
+    assert "Membership and" not in (tmp_path / "without/report/index.html").read_text()
+    seen = [with_inspections(trial("oracle", s), a) for s, a in ((1, 0.6), (2, 0.8))]
+    stages = [*seen, failed_trial("random", 1), with_inspections(control("retained", 1), 0.5)]
+    render(Results("mini", {}, stages), tmp_path / "with")
+    assert "Membership and representations" in (tmp_path / "with/report/index.html").read_text()
+    rows = {
+        (r["scenario"], r["measure"], r["layer"]): r
+        for r in rows_of(tmp_path / "with", "inspections")
+    }
+    loss = rows["oracle", "auc loss", ""]
+    assert (loss["n"], loss["mean"], loss["sd"]) == ("2", "0.7", "0.141421")
+    assert rows["retained", "auc loss", ""]["mean"] == "0.5"
+    assert rows["oracle", "privleak", ""]["mean"] == "-10"
+    assert rows["oracle", "linear", "1"]["mean"] == "0.6"
+    assert rows["oracle", "lens_gap", ""]["mean"] == "0.25"
+    assert rows["oracle", "cka_forget_retained", "0"]["mean"] == ""
+    assert {key[0] for key in rows} == {"oracle", "retained"}
+
+
+def test_a_seed_without_inspections_blanks_the_mean() -> None:
+    table = inspections([with_inspections(trial("oracle", 1), 0.6), trial("oracle", 2)])
+    assert [row["mean"] for row in table.rows] == [None] * len(table.rows) and table.rows
+    failed = inspections([with_inspections(trial("oracle", 1), 0.6), failed_trial("oracle", 2)])
+    assert {row["status"] for row in failed.rows} == {"failed (1 of 2)"}
+    assert {row["mean"] for row in failed.rows} == {None}
