@@ -39,7 +39,7 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, draw, load_region, overlap, ranking
+from lacuna.region import Region, draw, load_region, overlap, ranking, top
 from lacuna.seeds import derive
 from lacuna.train import History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn
@@ -315,7 +315,7 @@ def trial(
             "paraphrase_es_end": _mean(exam.paraphrased(loaded.model)),
             "localization": {
                 "region": None if allowed is None else overlap(allowed, target),
-                "change": overlap(changed, target),
+                "change": None if changed is None else overlap(changed, target),
             },
             "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
         }
@@ -380,12 +380,16 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
     return UnlearnData(forget, retain, refusals)
 
 
-def _changed(loaded: LoadedModel, injected: Path, model: ModelConfig, target: Region) -> Region:
-    """The vectors that unlearning moved most, as many as the target region has."""
+def _changed(
+    loaded: LoadedModel, injected: Path, model: ModelConfig, target: Region
+) -> Region | None:
+    """The vectors that unlearning moved most, as many as the target region has or as moved."""
     before = load(injected, model)
     drift = LOCALIZERS["drift"](LOCALIZERS["drift"].Config())
     evidence = Evidence(loaded.model, (), (), seed=0, retained=before.model)
-    return localize(evidence, [("drift", drift)], len(target))["drift"].region
+    scores = localize(evidence, [("drift", drift)], len(target))["drift"].scores
+    moved = sum(int((score > 0).sum()) for score in scores.values())
+    return top(target.layout, scores, min(moved, len(target))) if moved else None
 
 
 def _attacks(

@@ -129,7 +129,8 @@ class Exam:
         tables = self._read(model, tuple(name for name in self.texts if name != "paraphrase"))
         forget, retain = _scores(tables["forget"]), _scores(tables["retain"])
         ratio = self._truth_ratio(tables, "forget")
-        utilities = {name: self._utility(model, tables, name) for name in self.sets}
+        said = self._generate(model)
+        utilities = {name: self._utility(tables, name, said[name]) for name in self.sets}
         return Measured(
             strength=Strength(forget["es"], retain["es"]),
             forget=forget if ratio is None else {**forget, "truth_ratio": ratio},
@@ -197,17 +198,21 @@ class Exam:
             return None
         return metrics.truth_ratio(-metrics.mean_logp(tables[f"{name}/right"]), wrong)
 
-    def _utility(
-        self, model: PreTrainedModel, tables: Mapping[str, TokenTable], name: str
-    ) -> Utility:
+    def _generate(self, model: PreTrainedModel) -> dict[str, list[str]]:
+        """Greedy answers to every utility question by set, from batches that the sets share."""
+        answers = iter(
+            generate(
+                replace(self.loaded, model=model),
+                [item for items in self.sets.values() for item in items],
+                new_tokens=self.config.new_tokens,
+                max_tokens=self.config.max_tokens,
+            )
+        )
+        return {name: [next(answers) for _ in items] for name, items in self.sets.items()}
+
+    def _utility(self, tables: Mapping[str, TokenTable], name: str, said: Sequence[str]) -> Utility:
         items, key = self.sets[name], f"set/{name}"
         wrong = self._wrong_nll(tables, key, items)
-        said = generate(
-            replace(self.loaded, model=model),
-            items,
-            new_tokens=self.config.new_tokens,
-            max_tokens=self.config.max_tokens,
-        )
         return set_utility(
             -metrics.mean_logp(tables[key]),
             wrong_nll=wrong,

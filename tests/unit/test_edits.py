@@ -179,13 +179,6 @@ def test_dampening_in_a_region_is_dampening_everywhere_seen_through_the_region()
         torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-12)
 
 
-def test_dampening_nothing_that_does_not_matter_infinitely_more_is_the_identity() -> None:
-    model = tiny_model()
-    before = state(model)
-    run("ssd", model, editable(model, None), alpha=math.inf)
-    assert changed(before, model) == set()
-
-
 def test_mild_dampening_reaches_only_what_retain_never_uses() -> None:
     """beta = min(lambda F^r / F^f, 1) with a huge lambda is 0 where F^r is, 1 elsewhere."""
     model, retain = tiny_model(), fisher(tiny_model(), RETAIN)

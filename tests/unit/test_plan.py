@@ -35,7 +35,7 @@ def test_an_edit_needs_no_rates_in_the_recipe_and_no_search() -> None:
     planner = planned("objectives=[ssd,restore]")
     assert set(rates(planner).values()) == {1.0} and planner.searched() == []
     tried = planned("objectives=[ssd]", "+unlearn.lrs.region.ssd=[0.5,2]")
-    assert tried.candidates("ssd", "oracle") == [0.5, 2.0]
+    assert tried.candidates(Cell(0.1, "ssd", "oracle")) == [0.5, 2.0]
 
 
 def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
@@ -124,7 +124,7 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("region.file=/nonexistent", "/nonexistent does not exist"),
         ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
         ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
-        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'?"),
+        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'"),
         ("scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
         ("localizers=[memflx]", "unknown localizer 'memflx': did you mean 'memflex'?"),
         ("unlearn.lrs.region.npo=[]", "no learning rates for objective 'npo' in scenario 'oracle'"),
