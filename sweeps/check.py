@@ -26,6 +26,11 @@ def check(planner: "Planner") -> None:
     _places(planner)
     for cell in planner.cells():
         planner.candidates(cell)
+    if planner.plain["evaluate"]["membership"] and not planner.corpus.holdout:
+        raise UserError(
+            f"evaluate.membership=true needs people who were never injected, and data "
+            f"{planner.corpus.name!r} has no holdout: use data that has, or leave it out"
+        )
     rates = planner.plain["attack"]["relearn_lrs"]
     people = {item.person for item in planner.corpus.forget}
     if rates and len(people) < 2:

@@ -2,7 +2,7 @@
 
 FLOPs per token are 6 N where all N parameters train, 4 N where a region trains (no weight gradients
 outside it), 2 N where a model only reads. Texts are counted in characters: the numbers are good to
-a factor of two, not more.
+a factor of two, not more. Edits are counted as trainings; inspections are not counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +24,12 @@ BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers of weights: all of them, those of all value vectors, those of one region."""
+    """Numbers of weights: all of them, those of all value vectors, those of one region; layers."""
 
     model: int
     values: int
     region: int
+    layers: int
 
 
 class Costs:
@@ -100,7 +101,16 @@ class Costs:
         return 4 * pairs + 2 * (self._everything + 2 * self._strength)
 
     def _localized(self, stage: Stage) -> float:
-        return 4 * SURVEY_PASSES * (self._forget + sum(self._lengths(self.corpus.retain)))
+        asked = stage.params["localizers"]
+        work = 4 * SURVEY_PASSES * (self._forget + sum(self._lengths(self.corpus.retain)))
+        if exact := asked.get("zero_out"):
+            work += 2 * exact["exact"] * self._some_forget(exact["examples"])
+        if path := asked.get("integrated_gradients"):
+            work += 4 * self.size.layers * path["steps"] * self._some_forget(path["examples"])
+        return work
+
+    def _some_forget(self, examples: int) -> float:
+        return self._forget * min(1.0, examples / len(self.corpus.forget))
 
     def _trial(self, stage: Stage) -> float:
         objective = OBJECTIVES[stage.params["objective"]]

@@ -77,7 +77,7 @@ def _size(planner: Planner) -> Size:
     if region["file"] is not None:
         vectors = len(load_region(Path(region["file"]), planner.layout))
     values = sum(height * width for height, width in shapes)
-    return Size(made.num_parameters(), values, vectors * shapes[0][0])
+    return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
 
 
 def _rate(planner: Planner) -> tuple[float, str]:

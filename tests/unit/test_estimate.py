@@ -77,7 +77,7 @@ def stage(planner: Planner, scenario: str, purpose: str) -> Stage:
 
 
 def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
-    size = Size(model=1000, values=300, region=30)
+    size = Size(model=1000, values=300, region=30, layers=3)
     planner = planned(tmp_path)
     costs = Costs(planner.plain, planner.corpus, size)
     assert costs.memory(planner.retained(1)) == 16 * 1000
@@ -98,7 +98,7 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
 def test_training_work_is_proportional_to_steps_and_weights(tmp_path: Path) -> None:
     def work(scenario: str, steps: int, weights: int = 1000) -> float:
         planner = planned(tmp_path, f"unlearn.train.steps={steps}")
-        costs = Costs(planner.plain, planner.corpus, Size(weights, 300, 30))
+        costs = Costs(planner.plain, planner.corpus, Size(weights, 300, 30, 3))
         return costs.flop(stage(planner, scenario, "search"))
 
     rest = work("oracle", 0)
@@ -123,3 +123,15 @@ def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
     assert table["base"][:3] == ["1", "1", "0.0e+00"]
     assert table["retained"][:2] == ["1", "0"] and table["total"][1] == "1"
     assert {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")} == before
+
+
+def test_localizers_that_try_vectors_or_paths_are_counted(tmp_path: Path) -> None:
+    def work(*localizers: str) -> float:
+        planner = planned(tmp_path, f"localizers=[{','.join(localizers)}]")
+        costs = Costs(planner.plain, planner.corpus, Size(1000, 300, 30, 3))
+        return costs.flop(planner.survey(1, 0.1))
+
+    plain, forward = work("norm"), work("norm", "zero_out") - work("norm")
+    path = work("norm", "integrated_gradients") - plain
+    assert forward / path == pytest.approx(2 * 256 / (4 * 3 * 20))
+    assert plain > 0

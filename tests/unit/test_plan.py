@@ -136,6 +136,7 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
         ("significance.permutations=0", "significance.permutations=0: at least 1"),
         ("resources.cpus=0", "resources.cpus=0: must be above 0"),
+        ("evaluate.membership=true data.num_holdout=0", "data 'synthetic' has no holdout"),
         ("data.num_forget=1", "relearning needs at least 2 people to forget, the data has 1"),
         ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),
     ],
