@@ -101,7 +101,7 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("region.file=/nonexistent", "/nonexistent does not exist"),
         ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
         ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
-        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'?"),
+        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo' or"),
         ("scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
         ("localizers=[memflx]", "unknown localizer 'memflx': did you mean 'memflex'?"),
         ("unlearn.lrs.region.npo=[]", "no learning rates for objective 'npo' in scenario 'oracle'"),
