@@ -48,7 +48,7 @@ BAD = [
     ("study=smoke model.source=FILES/gpt2", "GPT2LMHeadModel: no MLP output matrix found"),
     ("study=smoke model.source=FILES/none", "cannot load model 'FILES/none'"),
     ("study=smoke seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
-    ("study=smoke objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'?"),
+    ("study=smoke objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo' or"),
     ("study=smoke scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
     ("study=smoke localizers=[nrom]", "unknown localizer 'nrom': did you mean 'norm'"),
     ("study=smoke tracking_uri=here plan=true", "tracking_uri=here is not a database or a server"),
