@@ -7,7 +7,7 @@ Shapes: B sequences, T tokens, N labelled tokens, V vocabulary, D width.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from lacuna.data.tokens import Batch
 from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
+from lacuna.model.value import layout
 from lacuna.registry import Registry
 from lacuna.train import Loss, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
@@ -43,6 +44,22 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """Raise `UserError` unless an option is in range; infinity never is."""
     if not holds or value in (math.inf, -math.inf):
         raise UserError(f"option {name}={value}: must be {allowed}")
+
+
+def require_same_shape(model: PreTrainedModel, retained: PreTrainedModel) -> None:
+    """Raise `UserError` unless the two models have the same layers, of the same size."""
+    ours, theirs = (layout(m).shapes for m in (model, retained))
+    if ours != theirs:
+        raise UserError(
+            f"the retained model has {_size(theirs)}, the injected one {_size(ours)}: "
+            f"give a retained model of the same shape"
+        )
+
+
+def _size(shapes: Mapping[str, tuple[int, int]]) -> str:
+    width = next(iter(shapes.values()))[0]
+    vectors = sum(count for _, count in shapes.values())
+    return f"{len(shapes)} layers of width {width} with {vectors} value vectors"
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,24 @@ def test_a_retained_model_of_another_vocabulary_is_refused(name: str) -> None:
     assert changed(before, model) == set()
 
 
+@pytest.mark.parametrize("name", ["match", "restore"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_retained_model_of_another_depth_is_refused(name: str, layers: int) -> None:
+    model = tiny_model()
+    before = state(model)
+    expected = (
+        rf"has {layers} layers of width 16 with {24 * layers} value vectors, "
+        r"the injected one 2 layers of width 16 with 48 value vectors: give [^\n]+$"
+    )
+    with pytest.raises(UserError, match=expected):
+        run(name, model, retained=tiny_model(layers=layers))
+    assert changed(before, model) == set()
+
+
+def test_matching_distributions_does_not_ask_for_the_same_depth() -> None:
+    assert len(run("match_kl", tiny_model(), retained=tiny_model(layers=3))) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "option", "value"),
     [
