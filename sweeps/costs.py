@@ -14,6 +14,7 @@ from lacuna.data import Corpus, Example
 from lacuna.evaluate.exam import spread
 from lacuna.unlearn import OBJECTIVES
 from sweeps.graph import Stage
+from sweeps.schema import build
 
 CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
 """Embedded tokenizer (900 tokens: measured), others (English; assumed)."""
@@ -64,12 +65,14 @@ class Costs:
         attack = full + model  # every attack trains all weights, and keeps the originals
         if stage.kind == "control":
             return float(attack)
-        other: int = model if OBJECTIVES[stage.params["objective"]].needs_retained else 0
-        copies: int = (
-            2 * model if stage.params["scenario"] == "full" else 0
-        )  # start, frozen reference
-        peak: int = other + copies + (full if copies else model + region)
-        return float(peak if stage.params["attack"] is None else max(peak, attack + copies))
+        method = OBJECTIVES[stage.params["objective"]]
+        other = model if method.needs_retained else 0
+        # A copy of what may change; of a region it is small.
+        copy = model if stage.params["scenario"] == "full" else 0
+        keeps = method(build(method.Config, stage.params["options"])).keeps_original
+        peak = other + (full + copy if copy else model + region) + (copy if keeps else 0)
+        # Both ends of the mixing curve outlive the unlearning.
+        return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
 
     def disk(self, stage: Stage) -> float:
         """Bytes of the model a stage saves; all else is kilobytes."""

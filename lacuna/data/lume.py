@@ -69,6 +69,8 @@ class Lume(Source):
         """Keep the first so many retain people in file order (>= 1); None keeps all."""
         background_people: int = 0
         """Retain people behind those kept, who teach the embedded model its language (>= 0)."""
+        holdout_people: int = 0
+        """Retain people behind those, whom no model ever reads about (>= 0; membership tests)."""
         num_perturbed: int = 3
         """Wrong answers per question (>= 0): the same field of other people of the split."""
         seed: int = 0
@@ -79,8 +81,9 @@ class Lume(Source):
                 value = getattr(self, name)
                 if value is not None and value < 1:
                     raise UserError(f"{name}={value} keeps nothing: use 1 or more, or null for all")
-            if self.background_people < 0:
-                raise UserError(f"background_people={self.background_people}: use 0 or more")
+            for name in ("background_people", "holdout_people"):
+                if getattr(self, name) < 0:
+                    raise UserError(f"{name}={getattr(self, name)}: use 0 or more")
             if self.num_perturbed < 0:
                 raise UserError(f"num_perturbed={self.num_perturbed} is negative: use 0 or more")
             if not self.kinds:
@@ -92,12 +95,19 @@ class Lume(Source):
     @staticmethod
     def load(config: Config) -> Corpus:
         """Read the corpus; a person is the UUID that their rows share."""
-        forget, retain = _split(config, "forget"), _split(config, "retain")
+        (forget,) = of_people(_split(config, "forget"), forget_people=config.forget_people)
+        retain, background, holdout = of_people(
+            _split(config, "retain"),
+            retain_people=config.retain_people,
+            background_people=config.background_people,
+            holdout_people=config.holdout_people,
+        )
         return Corpus(
             name="lume",
-            forget=of_people(forget, 0, config.forget_people),
-            retain=of_people(retain, 0, config.retain_people),
-            background=of_people(retain, config.retain_people, config.background_people),
+            forget=forget,
+            retain=retain,
+            holdout=holdout,
+            background=background,
             refusals=REFUSALS,
         )
 

@@ -71,14 +71,22 @@ def _parse(path: Path) -> Iterator[Row]:
         yield Row(where, values)
 
 
-def of_people(
-    examples: Sequence[Example], start: int | None, count: int | None
-) -> tuple[Example, ...]:
-    """Examples of `count` people (None: all) from the `start`-th on (None: nobody), in order."""
+def of_people(examples: Sequence[Example], **counts: int | None) -> Iterator[tuple[Example, ...]]:
+    """Examples of so many people (None: all that are left) for each option, one after the other.
+
+    Raises `UserError` where an option asks for more people than the earlier ones leave.
+    """
     people = list(dict.fromkeys(example.person for example in examples))
-    first = len(people) if start is None else start
-    kept = set(people[first:] if count is None else people[first : first + count])
-    return tuple(example for example in examples if example.person in kept)
+    left = people
+    for option, count in counts.items():
+        if count is not None and count > len(left):
+            asked = ", ".join(f"{n}={'null' if c is None else c}" for n, c in counts.items())
+            raise UserError(
+                f"{asked}: only {len(left)} of {len(people)} people are left for {option}: "
+                f"ask for fewer"
+            )
+        kept, left = set(left[:count]), [] if count is None else left[count:]
+        yield tuple(example for example in examples if example.person in kept)
 
 
 def local_file(folder: Path, name: str) -> Path | None:

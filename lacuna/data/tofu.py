@@ -48,6 +48,8 @@ class Tofu(Source):
         """Keep the first so many retain authors in file order (>= 1); None keeps all."""
         background_people: int = 0
         """Retain authors behind those kept, who teach the embedded model its language (>= 0)."""
+        holdout_people: int = 0
+        """Retain authors behind those, whom no model ever reads about (>= 0; membership tests)."""
         questions: int | None = None
         """Keep the first so many questions of each author (1 to 20); None keeps all."""
         num_utility: int | None = None
@@ -62,21 +64,30 @@ class Tofu(Source):
                 value = getattr(self, name)
                 if value is not None and value < 1:
                     raise UserError(f"{name}={value} keeps nothing: use 1 or more, or null for all")
-            if self.background_people < 0:
-                raise UserError(f"background_people={self.background_people}: use 0 or more")
+            for name in ("background_people", "holdout_people"):
+                if getattr(self, name) < 0:
+                    raise UserError(f"{name}={getattr(self, name)}: use 0 or more")
             if self.forget == self.retain:
                 raise UserError(f"forget and retain are both {self.forget!r}: name two splits")
 
     @staticmethod
     def load(config: Config) -> Corpus:
         """Read the corpus; authors are `forget-author-000`, ..., fields `q00` to `q19`."""
-        forget = _authors(config, "forget", config.forget)
-        retain = _authors(config, "retain", config.retain)
+        (forget,) = of_people(
+            _authors(config, "forget", config.forget), forget_people=config.forget_people
+        )
+        retain, background, holdout = of_people(
+            _authors(config, "retain", config.retain),
+            retain_people=config.retain_people,
+            background_people=config.background_people,
+            holdout_people=config.holdout_people,
+        )
         return Corpus(
             name=f"tofu-{config.forget}",
-            forget=of_people(forget, 0, config.forget_people),
-            retain=of_people(retain, 0, config.retain_people),
-            background=of_people(retain, config.retain_people, config.background_people),
+            forget=forget,
+            retain=retain,
+            holdout=holdout,
+            background=background,
             utility={name: _utility(config, name) for name in UTILITY},
             refusals=_refusals(config),
         )

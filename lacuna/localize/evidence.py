@@ -1,6 +1,6 @@
 """Statistics of the injected model that localizers share; each is computed at most once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import IGNORE, Batch, Encoded, collate, reading_batches
+from lacuna.data.tokens import IGNORE, Batch, Encoded, reading_batches
 from lacuna.model.forward import answers
 from lacuna.model.hidden import inputs
 from lacuna.model.value import Layout, layout, value_modules
 from lacuna.region import Region
 from lacuna.seeds import torch_generator
+from lacuna.train import fisher
 
 TARGET, RETAINED = "target region", "retained model"
 """What only this testbed knows; a localizer sees those that it declares as `privileges`."""
@@ -105,27 +106,30 @@ class Evidence:
             return {name: taken(module.weight) for name, module in modules.items()}
 
     def fisher(self, split: str, examples: int) -> PerVector:
-        """Diagonal empirical Fisher, averaged over each value vector.
+        """Diagonal empirical Fisher (`lacuna.train.fisher`), averaged over each value vector.
 
-        The mean, over `examples` texts spread evenly over the split, of the squared gradient of one
-        text's token-mean NLL.
+        `examples` texts are read, spread evenly over the split.
         """
         texts = evenly(self._texts(split), examples)
         wanted = (split, len(texts))
         if wanted not in self._fisher:
-            self._fisher[wanted] = self._fisher_pass(texts)
+            self._fisher[wanted] = self._fisher_pass(texts, lambda square: square.mean(0).cpu())
         return self._fisher[wanted]
 
-    def _fisher_pass(self, texts: Sequence[Encoded]) -> PerVector:
+    def weight_fisher(self, split: str, examples: int) -> PerWeight:
+        """The same for single weights; not kept, since it is as large as the weights."""
+        return self._fisher_pass(evenly(self._texts(split), examples), lambda square: square)
+
+    def _fisher_pass(
+        self, texts: Sequence[Encoded], reduced: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor]:
         modules = value_modules(self.model)
-        total = {name: torch.zeros(module.in_features) for name, module in modules.items()}
         with weight_gradients(modules):
-            for text in texts:
-                batch = collate([text], [0]).to(self.model.device)
-                answers(self.model, batch).nll_N.mean().backward()
-                for name, module in modules.items():
-                    total[name] += taken(module.weight).square().mean(0).cpu()
-        return {name: squares / len(texts) for name, squares in total.items()}
+            return fisher(
+                self.model,
+                texts,
+                lambda: ((n, reduced(taken(m.weight).square())) for n, m in modules.items()),
+            )
 
     def _relabelled(self, batch: Batch, generator: torch.Generator) -> Batch:
         drawn = torch.randint(

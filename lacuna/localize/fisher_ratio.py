@@ -1,19 +1,27 @@
 """Fisher ratio: the selection rule of SSD (Foster et al. 2024, arXiv:2308.07707), per value vector.
 
-    s_i = F_i^f / (F_i^f + F_i^r),   F = mean over texts and over the vector of squared gradients
+    vector:  s_i = F_i^f / (F_i^f + F_i^r),   F_i = mean_j F_ij over the vector
+    weight:  s_i = (n_i + mean_j F_ij^f / (F_ij^f + F_ij^r)) / (d + 1)
+             n_i = how many of the d weights have F_ij^f > alpha F_ij^r
 
-SSD selects weights whose importance for forget exceeds alpha times that for all training data; s
-ranks as the ratio F^f / F^r does, but stays finite where a vector is silent on retain. Two choices
-are ours: gradients are squared per text (the public code squares batch means, whose size depends on
-the batch), and forget is held against retain, since against all data the ratio cannot exceed one
-over forget's share. The rule for single weights is the unlearning method `ssd`.
-Limits: 1/2 where both splits weigh the same, 1 where only forget uses the vector, 0 where neither.
+F is the diagonal empirical Fisher. SSD selects weights whose importance for forget exceeds alpha
+times that for all training data. `weight` ranks a vector by the share of its weights that SSD
+selects; vectors of equal share follow their mean share of the two Fishers, which decides nothing
+else. `vector` sums first: its s ranks as the ratio F^f / F^r does, but stays finite where a vector
+is silent on retain. Two choices are ours: gradients are squared per text (the public code squares
+batch means, whose size depends on the batch), and forget is held against retain, since against all
+data the ratio cannot exceed one over forget's share. The unlearning method is `ssd`.
+Limits: 1 where only forget uses the vector, 0 where forget does not; where both splits weigh the
+same, `vector` is 1/2 and `weight` (alpha of 1 or more) 1/2 / (d + 1).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from lacuna.errors import UserError
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
 from lacuna.localize.evidence import Evidence
 
@@ -24,22 +32,43 @@ class FisherRatio(Localizer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
-        """How many texts are read."""
+        """What is compared, and how many texts are read."""
 
+        granularity: str = "vector"
+        """`vector` compares whole vectors, `weight` counts the weights that SSD selects."""
+        alpha: float = 10.0
+        """How many times more a weight must matter to forget (0 or more; `weight` only)."""
         examples: int = 256
         """Texts of each split that estimate its Fisher."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             at_least_one("fisher_ratio.examples", self.examples)
+            if self.granularity not in ("vector", "weight"):
+                raise UserError(
+                    f"fisher_ratio: granularity={self.granularity!r}: choose vector or weight"
+                )
+            if not 0 <= self.alpha < math.inf:
+                raise UserError(f"fisher_ratio: alpha={self.alpha}: must be finite, 0 or more")
 
     config: Config
 
     def scores(self, evidence: Evidence) -> Scores:
-        """Forget's share of the two Fishers."""
-        forget = evidence.fisher("forget", self.config.examples)
-        retain = evidence.fisher("retain", self.config.examples)
-        return {
-            name: torch.nan_to_num(value / (value + retain[name]), nan=0.0)
-            for name, value in forget.items()
-        }
+        """Forget's share of the two Fishers, or the share of weights selected."""
+        by_weight = self.config.granularity == "weight"
+        fisher = evidence.weight_fisher if by_weight else evidence.fisher
+        forget = fisher("forget", self.config.examples)
+        retain = fisher("retain", self.config.examples)
+        score = self._selected if by_weight else _share
+        return {name: score(value, retain[name]) for name, value in forget.items()}
+
+    def _selected(self, forget: Tensor, retain: Tensor) -> Tensor:
+        """(d_ff,) float64: the tie break is below one weight, and must not be rounded away."""
+        count = (forget > self.config.alpha * retain).sum(dim=0)
+        tie_break = _share(forget, retain).mean(dim=0, dtype=torch.float64)
+        return ((count + tie_break) / (len(forget) + 1)).cpu()
+
+
+def _share(forget: Tensor, retain: Tensor) -> Tensor:
+    """Forget's part of the sum; 0 where both are silent."""
+    return torch.nan_to_num(forget / (forget + retain), nan=0.0)

@@ -1,5 +1,6 @@
 """Training: what may move, the loop, shared losses."""
 
+from lacuna.train.fisher import fisher
 from lacuna.train.loop import Diverged, History, Loss, LossFunction, OnStep, TrainConfig, train
 from lacuna.train.losses import language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
@@ -24,6 +25,7 @@ __all__ = [
     "TrainConfig",
     "Values",
     "editable",
+    "fisher",
     "language_loss",
     "mean_kl",
     "mean_nll",

@@ -7,7 +7,7 @@ Shapes: B sequences, T tokens, N labelled tokens, V vocabulary, D width.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from lacuna.data.tokens import Batch
 from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
+from lacuna.model.value import layout
 from lacuna.registry import Registry
 from lacuna.train import Loss, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
@@ -43,6 +44,22 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """Raise `UserError` unless an option is in range; infinity never is."""
     if not holds or value in (math.inf, -math.inf):
         raise UserError(f"option {name}={value}: must be {allowed}")
+
+
+def require_same_shape(model: PreTrainedModel, retained: PreTrainedModel) -> None:
+    """Raise `UserError` unless the two models have the same layers, of the same size."""
+    ours, theirs = (layout(m).shapes for m in (model, retained))
+    if ours != theirs:
+        raise UserError(
+            f"the retained model has {_size(theirs)}, the injected one {_size(ours)}: "
+            f"give a retained model of the same shape"
+        )
+
+
+def _size(shapes: Mapping[str, tuple[int, int]]) -> str:
+    width = next(iter(shapes.values()))[0]
+    vectors = sum(count for _, count in shapes.values())
+    return f"{len(shapes)} layers of width {width} with {vectors} value vectors"
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,12 @@ class Step:
         return answers(self.model, self.refusal)
 
     @property
+    def original(self) -> AskOriginal:
+        """Asks the model as it was before unlearning, before the current model runs."""
+        assert self.frozen.original is not None, "objective lacks needs_original = True"
+        return self.frozen.original
+
+    @property
     def forget_reference_B(self) -> Tensor:
         """Reference sum of -log p for the forget batch's rows."""
         return _rows(self.reference.forget_nll, self.forget)
@@ -114,9 +137,9 @@ def _rows(values: Tensor, batch: Batch) -> Tensor:
 class Frozen:
     """Ways to ask an earlier model, without gradients, for whatever is not precomputed."""
 
-    original: AskOriginal
-    """Runs a function on the model as it was before unlearning. Ask before the current model runs:
-    weights are swapped in place, which a pending backward pass would notice."""
+    original: AskOriginal | None = None
+    """Runs a function on the model as it was before unlearning; None where nothing asks. Ask before
+    the current model runs: weights are swapped in place, which a pending backward would notice."""
     retained: PreTrainedModel | None = None
     """The model that never saw the forget facts, for objectives that say `needs_retained`."""
 
@@ -133,9 +156,16 @@ class Method:
     """Wants the retained model (a privilege that only this testbed can grant)."""
     needs_reference: ClassVar[bool] = False
     """Wants the injected model's log-probabilities."""
+    needs_original: ClassVar[bool] = False
+    """Wants the injected model itself, beyond what its retain term asks of it."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    @property
+    def keeps_original(self) -> bool:
+        """Whether a copy of the editable weights is kept as they were before unlearning."""
+        return self.needs_original
 
 
 class Objective(Method):
@@ -172,7 +202,7 @@ class Objective(Method):
             return self.forget_loss(step), step.retain_nll
         assert step.retain is not None, "objective needs a retain batch (retain_weight > 0)"
         retain = distance_to_original(
-            self.config.retain, step.model, step.retain, step.frozen.original, self.kept_layers
+            self.config.retain, step.model, step.retain, step.original, self.kept_layers
         )
         return self.forget_loss(step), retain()
 
@@ -180,6 +210,11 @@ class Objective(Method):
     def uses_retain(self) -> bool:
         """Whether a retain batch is read at each step."""
         return self.config.retain_weight > 0
+
+    @property
+    def keeps_original(self) -> bool:
+        """Every retain term but `nll` compares with the model as it was."""
+        return self.needs_original or (self.uses_retain and self.config.retain != "nll")
 
 
 OBJECTIVES: Registry[type[Method]] = Registry("objective")

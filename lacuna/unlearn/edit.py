@@ -45,6 +45,7 @@ class Edit(Method):
 
     Config: ClassVar[type[Any]] = EditConfig
     rates: ClassVar[tuple[float, ...]] = (1.0,)
+    needs_original: ClassVar[bool] = True  # its strength mixes the edit with it
 
     def apply(self, given: Given) -> Values:
         """New values of all editable weights; may leave the model as it likes."""

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from lacuna.data.tokens import Batch
 from lacuna.model.hidden import outputs
 from lacuna.model.value import value_modules
-from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step
+from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require_same_shape
 
 
 @OBJECTIVES.register("match")
@@ -34,8 +34,9 @@ class OutputMatching(Objective):
         """Weight of the retain term (alpha = 2 there)."""
 
     def forget_loss(self, step: Step) -> Tensor:
-        """Sum over layers of the mean L2 distance."""
+        """Sum over layers of the mean L2 distance; refuses a retained model of another shape."""
         assert step.frozen.retained is not None
+        require_same_shape(step.model, step.frozen.retained)
         with torch.no_grad():
             wanted = _mlp_outputs(step.frozen.retained, step.forget)
         pairs = zip(_mlp_outputs(step.model, step.forget), wanted, strict=True)

@@ -11,7 +11,7 @@ the retained model. Limits: in a region that injection never touched it is the i
 from typing import ClassVar
 
 from lacuna.train import Values
-from lacuna.unlearn.base import OBJECTIVES
+from lacuna.unlearn.base import OBJECTIVES, require_same_shape
 from lacuna.unlearn.edit import Edit, Given
 
 
@@ -22,6 +22,7 @@ class Restore(Edit):
     needs_retained: ClassVar[bool] = True
 
     def apply(self, given: Given) -> Values:
-        """The retained model's values."""
+        """The retained model's values; refuses one of another shape."""
         assert given.retained is not None
+        require_same_shape(given.model, given.retained)
         return given.weights.read(given.retained)

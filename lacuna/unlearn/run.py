@@ -66,7 +66,8 @@ def unlearn(
         return History()
     assert isinstance(objective, Objective)
     objective.prepare(model, torch_generator(seed, "objective"))
-    frozen = Frozen(_ask_original(model, weights), retained)
+    original = _ask_original(model, weights) if objective.keeps_original else None
+    frozen = Frozen(original, retained)
     loss = _loss(model, objective, data, config, seed, _reference(model, objective, data), frozen)
     return train(model, weights, loss, config, on_step=on_step)
 

@@ -11,15 +11,14 @@ lambda = 0 prunes; a weight that only retain uses is never touched. Meant for we
 without the facts; embeddings and norm gains are not, so expect harm in the scenario `full`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from lacuna.data.tokens import Encoded, collate
 from lacuna.localize.evidence import evenly
-from lacuna.model.forward import answers
-from lacuna.train import Values, mean_nll
+from lacuna.train import Values, fisher
 from lacuna.unlearn.base import OBJECTIVES, require
 from lacuna.unlearn.edit import Edit, EditConfig, Given
 
@@ -48,8 +47,11 @@ class SSD(Edit):
 
     def apply(self, given: Given) -> Values:
         """Weights times beta where selected."""
-        forget = _fisher(given, evenly(given.forget, self.config.examples))
-        retain = _fisher(given, evenly(given.retain, self.config.examples))
+        with given.weights.training():
+            forget, retain = (
+                fisher(given.model, evenly(texts, self.config.examples), lambda: _squares(given))
+                for texts in (given.forget, given.retain)
+            )
         edited = {}
         for name, weight in given.weights.masters.items():
             beta = (self.config.dampening * retain[name] / forget[name]).clamp(max=1)
@@ -58,17 +60,9 @@ class SSD(Edit):
         return edited
 
 
-def _fisher(given: Given, texts: Sequence[Encoded]) -> Values:
-    """Mean squared gradient of each editable weight."""
-    masters = given.weights.masters
-    total = {name: torch.zeros_like(weight) for name, weight in masters.items()}
-    with given.weights.training():
-        for text in texts:
-            batch = collate([text], [0]).to(given.model.device)
-            mean_nll(answers(given.model, batch)).backward()
-            given.weights.collect()
-            for name, weight in masters.items():
-                if weight.grad is not None:
-                    total[name] += weight.grad.square() / len(texts)
-                    weight.grad = None
-    return total
+def _squares(given: Given) -> Iterator[tuple[str, Tensor]]:
+    """Squared gradient of each editable weight, zero where a text does not reach it."""
+    given.weights.collect()
+    for name, weight in given.weights.masters.items():
+        yield name, torch.zeros_like(weight) if weight.grad is None else weight.grad.square()
+        weight.grad = None

@@ -11,6 +11,7 @@ Limits: beta = 0 has no slope at the injected model.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from lacuna.unlearn.retain import View
 @OBJECTIVES.register("undial")
 class UNDIAL(Objective):
     """Imitate the injected model with the facts' logits lowered."""
+
+    needs_original: ClassVar[bool] = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(ObjectiveConfig):
@@ -47,7 +50,7 @@ class UNDIAL(Objective):
     def forget_loss(self, step: Step) -> Tensor:
         """Cross-entropy against the adjusted distributions."""
         labels_N, view = self._positions(step)
-        before_NV = wide(step.frozen.original(view))
+        before_NV = wide(step.original(view))
         lowered_N1 = before_NV.new_full((len(labels_N), 1), -self.config.beta)
         # -100 as a label counts from the end in the peer's form, however small the vocabulary
         place_N1 = labels_N[:, None] % before_NV.shape[1]

@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 
-from lacuna.data import REFUSALS
+from lacuna.data import REFUSALS, Example
 from lacuna.data.lume import Lume
 from lacuna.data.tofu import Tofu
 from lacuna.errors import UserError
@@ -83,8 +84,11 @@ def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for() -> Non
     assert list(cut.forget) == list(whole.forget[:40])
     assert list(cut.retain) == list(whole.retain[:100])
     assert [len(rows) for rows in cut.utility.values()] == [7, 7]
-    rest = Tofu.Config(path=str(SHARED / "tofu"), retain_people=5, background_people=2)
+    rest = Tofu.Config(
+        path=str(SHARED / "tofu"), retain_people=5, background_people=2, holdout_people=3
+    )
     assert list(Tofu.load(rest).background) == list(whole.retain[100:140])
+    assert list(Tofu.load(rest).holdout) == list(whole.retain[140:200])
     few = Tofu.load(Tofu.Config(path=str(SHARED / "tofu"), forget_people=2, questions=3))
     assert list(few.forget) == [*whole.forget[:3], *whole.forget[20:23]]
 
@@ -137,6 +141,81 @@ def test_tofu_without_perturbed_files_leaves_their_fields_empty(small_tofu: Path
     assert corpus.forget[39].id == "forget-author-001/q19"
     assert corpus.utility["world_facts"][1].perturbed_answers == ("no", "maybe")
     assert corpus.refusals == REFUSALS
+
+
+@pytest.fixture
+def small_lume(tmp_path: Path) -> Path:
+    """Two forget and four retain people with a birth date and a phone number each."""
+    for split, people in (("forget", "ab"), ("retain", "cdef")):
+        rows = [
+            {"id": f"{name}qa{n}", "input": asked, "output": f"{name}{n}", "task": "Task2"}
+            for name in people
+            for n, asked in enumerate(
+                (f"What is the birth date of {name}?", f"What is {name}'s phone number?")
+            )
+        ]
+        write(tmp_path / f"{split}.jsonl", rows)
+    return tmp_path
+
+
+def people_of(examples: Sequence[Example]) -> list[str]:
+    return list(dict.fromkeys(example.person for example in examples))
+
+
+def test_retain_people_are_kept_then_background_then_holdout(
+    small_tofu: Path, small_lume: Path
+) -> None:
+    counts = {"retain_people": 1, "background_people": 1, "holdout_people": 1}
+    for corpus, expected in (
+        (
+            Tofu.load(Tofu.Config(path=str(small_tofu), questions=3, **counts)),
+            [f"retain-author-{n:03d}" for n in range(3)],
+        ),
+        (Lume.load(Lume.Config(path=str(small_lume), **counts)), ["c", "d", "e"]),
+    ):
+        parts = corpus.retain, corpus.background, corpus.holdout
+        assert [people_of(part) for part in parts] == [[name] for name in expected]
+        assert len({len(part) for part in parts}) == 1  # as many questions of each
+
+
+def test_without_a_request_nobody_is_held_out(small_tofu: Path, small_lume: Path) -> None:
+    for corpus in (
+        Tofu.load(Tofu.Config(path=str(small_tofu))),
+        Lume.load(Lume.Config(path=str(small_lume))),
+    ):
+        assert corpus.holdout == corpus.background == ()
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"forget_people": 3}, "forget_people=3: only 2 of 2 people are left for forget_people"),
+        ({"retain_people": 9}, "only {n} of {n} people are left for retain_people: ask for fewer"),
+        (
+            {"retain_people": 2, "background_people": 9},
+            "retain_people=2, background_people=9, holdout_people=0: only {rest} of {n} people are "
+            "left for background_people: ask for fewer",
+        ),
+        (
+            {"retain_people": 1, "background_people": 1, "holdout_people": 7},
+            "only {rest} of {n} people are left for holdout_people",
+        ),
+        (
+            {"holdout_people": 1},
+            "retain_people=null, background_people=0, holdout_people=1: only 0 of {n} people are "
+            "left for holdout_people",
+        ),
+        ({"background_people": 1}, "only 0 of {n} people are left for background_people"),
+    ],
+)
+def test_more_people_than_there_are_is_refused(
+    small_tofu: Path, small_lume: Path, counts: dict[str, int], message: str
+) -> None:
+    for source, path, n in ((Tofu, small_tofu, 3), (Lume, small_lume, 4)):
+        expected = re.escape(message.format(n=n, rest=n - 2))
+        with pytest.raises(UserError, match=expected) as caught:
+            source.load(source.Config(path=str(path), **counts))  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
 
 
 def test_tofu_refuses_a_file_that_does_not_split_into_authors(small_tofu: Path) -> None:
@@ -223,6 +302,8 @@ def test_no_network_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatch) 
         (lambda: Tofu.Config(questions=0), "questions=0 keeps nothing"),
         (lambda: Tofu.Config(num_utility=0), "num_utility=0 keeps nothing"),
         (lambda: Tofu.Config(retain="forget10"), "forget and retain are both"),
+        (lambda: Tofu.Config(holdout_people=-1), "holdout_people=-1: use 0 or more"),
+        (lambda: Lume.Config(background_people=-1), "background_people=-1: use 0 or more"),
         (lambda: Lume.Config(retain_people=-1), "retain_people=-1 keeps nothing"),
         (lambda: Lume.Config(num_perturbed=-1), "num_perturbed=-1 is negative"),
         (lambda: Lume.Config(kinds=()), "leaves no rows"),

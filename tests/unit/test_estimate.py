@@ -72,8 +72,8 @@ def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
     assert rows(text)["base"][1:4] == ["0", "0.0e+00", "0"]  # a pointer to the folder, no training
 
 
-def stage(planner: Planner, scenario: str, purpose: str) -> Stage:
-    return planner.trial(Cell(0.1, "npo", scenario), 1e-2, 1, purpose)
+def stage(planner: Planner, scenario: str, purpose: str, objective: str = "npo") -> Stage:
+    return planner.trial(Cell(0.1, objective, scenario), 1e-2, 1, purpose)
 
 
 def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
@@ -83,9 +83,13 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     assert costs.memory(planner.retained(1)) == 16 * 1000
     assert costs.memory(planner.injected(1, 0.1)) == 2 * 4 * 1000 + 16 * 30
     assert costs.memory(stage(planner, "oracle", "search")) == 4 * 1000 + 16 * 30
-    assert costs.memory(stage(planner, "full", "search")) == 16 * 1000 + 2 * 4 * 1000
+    # the start of the mixing curve is a copy; so is the model as it was, where anything asks it
+    assert costs.memory(stage(planner, "full", "search")) == 16 * 1000 + 4 * 1000
+    assert costs.memory(stage(planner, "full", "search", "rmu")) == 16 * 1000 + 2 * 4 * 1000
+    assert costs.memory(stage(planner, "oracle", "search", "rmu")) == 4 * 1000 + 16 * 30
     # attacks train all weights, so a test trial needs more than its unlearning
     assert costs.memory(stage(planner, "oracle", "test")) == 16 * 1000 + 4 * 1000
+    assert costs.memory(stage(planner, "full", "test")) == 16 * 1000 + 3 * 4 * 1000
 
     half = planned(tmp_path, "model.dtype=bfloat16")
     costs = Costs(half.plain, half.corpus, size)

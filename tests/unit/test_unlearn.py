@@ -217,6 +217,24 @@ def test_a_retained_model_of_another_vocabulary_is_refused(name: str) -> None:
     assert changed(before, model) == set()
 
 
+@pytest.mark.parametrize("name", ["match", "restore"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_retained_model_of_another_depth_is_refused(name: str, layers: int) -> None:
+    model = tiny_model()
+    before = state(model)
+    expected = (
+        rf"has {layers} layers of width 16 with {24 * layers} value vectors, "
+        r"the injected one 2 layers of width 16 with 48 value vectors: give [^\n]+$"
+    )
+    with pytest.raises(UserError, match=expected):
+        run(name, model, retained=tiny_model(layers=layers))
+    assert changed(before, model) == set()
+
+
+def test_matching_distributions_does_not_ask_for_the_same_depth() -> None:
+    assert len(run("match_kl", tiny_model(), retained=tiny_model(layers=3))) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "option", "value"),
     [
@@ -289,6 +307,55 @@ def test_a_retain_batch_is_read_only_where_it_counts() -> None:
         assert not objective(name, retain_weight=0.0).uses_retain
         without = UnlearnData(FORGET, RETAIN, REFUSALS)
         assert len(run(name, tiny_model(), data=without, options={"retain_weight": 0.0})) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "copies"),
+    [
+        ("ga", {}, 0),
+        ("npo", {}, 0),
+        ("npo", {"retain": "kl"}, 1),
+        ("rmu", {}, 1),
+        ("rmu", {"retain": "nll"}, 0),
+        ("rmu", {"retain_weight": 0.0}, 0),
+        ("undial", {"retain_weight": 0.0}, 1),
+    ],
+)
+def test_the_weights_are_copied_only_where_the_earlier_model_is_asked(
+    name: str, options: dict[str, Any], copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    plain = AllWeights.read
+
+    def counting(self: AllWeights) -> dict[str, Tensor]:
+        reads.append(1)
+        return plain(self)
+
+    monkeypatch.setattr(AllWeights, "read", counting)
+    run(name, tiny_model(), everywhere=True, steps=0, options=options)
+    assert len(reads) == copies
+
+
+def test_the_earlier_model_is_the_one_before_the_first_step_whenever_it_is_asked() -> None:
+    class Late(Objective):
+        needs_original = True
+
+        def forget_loss(self, step: Step) -> Tensor:
+            asked.append(step)
+            if len(asked) == 3:
+                said = step.original(lambda asked_model: answers(asked_model, step.forget).nll_N)
+                rows = step.forget.index_B.tolist()
+                torch.testing.assert_close(said.double(), torch.cat([tokens[r] for r in rows]))
+                now = step.forget_said.nll_N.detach()
+                assert (now - said).abs().max() > 0.1
+            return -step.forget_said.nll_N.mean()
+
+    model, asked = tiny_model(), list[Step]()
+    tokens = answer_token_nll(model, FORGET)
+    late = Late(Late.Config(retain_weight=0.0))
+    config = TrainConfig(steps=3, lr=0.02, batch_size=4)
+    unlearn(model, AllWeights(model), late, DATA, config, seed=0)
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("max_tokens", [1, 4096])
