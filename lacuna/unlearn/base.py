@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import Batch
+from lacuna.data.tokens import Batch, Encoded
 from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
@@ -43,6 +43,17 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """Raise `UserError` unless an option is in range; infinity never is."""
     if not holds or value in (math.inf, -math.inf):
         raise UserError(f"option {name}={value}: must be {allowed}")
+
+
+@dataclass(frozen=True)
+class UnlearnData:
+    """Tokenised texts. `refusals` answer the forget questions, one each, with "I don't know"."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    refusals: Sequence[Encoded] = ()
+    draws: Sequence[float] = ()
+    """How often each forget text is read in an epoch, on average; empty: once."""
 
 
 @dataclass(frozen=True)

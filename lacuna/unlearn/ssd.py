@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import torch
 
-from lacuna.data.tokens import Encoded, collate
+from lacuna.data.tokens import Encoded
 from lacuna.localize.evidence import evenly
-from lacuna.model.forward import answers
-from lacuna.train import Values, mean_nll
+from lacuna.train import Values
 from lacuna.unlearn.base import OBJECTIVES, require
 from lacuna.unlearn.edit import Edit, EditConfig, Given
+from lacuna.unlearn.gradients import text_gradients
 
 
 @OBJECTIVES.register("ssd")
@@ -62,13 +62,7 @@ def _fisher(given: Given, texts: Sequence[Encoded]) -> Values:
     """Mean squared gradient of each editable weight."""
     masters = given.weights.masters
     total = {name: torch.zeros_like(weight) for name, weight in masters.items()}
-    with given.weights.training():
-        for text in texts:
-            batch = collate([text], [0]).to(given.model.device)
-            mean_nll(answers(given.model, batch)).backward()
-            given.weights.collect()
-            for name, weight in masters.items():
-                if weight.grad is not None:
-                    total[name] += weight.grad.square() / len(texts)
-                    weight.grad = None
+    for found in text_gradients(given.model, given.weights, texts):
+        for name, gradient in found.items():
+            total[name] += gradient.square() / len(texts)
     return total
