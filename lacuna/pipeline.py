@@ -42,7 +42,7 @@ from lacuna.model import (
 from lacuna.region import Region, draw, load_region, overlap, ranking, top
 from lacuna.seeds import derive
 from lacuna.train import History, OnStep, TrainConfig, editable, swapped
-from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn
+from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
 
 Summary = dict[str, Any]
 
@@ -246,12 +246,15 @@ class TrialConfig:
     """One point of the grid: an objective inside a scenario's region."""
 
     objective: str
+    """Its name, wrappers included: `npo`, `npo+sam`."""
     scenario: str
     train: TrainConfig
     seed: int
     ratio: float
     options: Any
     """The objective's own `Config`."""
+    wrappers: Mapping[str, Any] = field(default_factory=dict)
+    """Wrapper -> its own `Config`."""
 
 
 def trial(
@@ -276,7 +279,8 @@ def trial(
     target = load_region(injected / "region.safetensors", layout(loaded.model))
     allowed = None if region is None else load_region(region, target.layout)
     weights = editable(loaded.model, allowed)
-    objective = OBJECTIVES[config.objective](config.options)
+    name, around = parse(config.objective)
+    objective = OBJECTIVES[name](config.options)
     before = load(retained, model) if objective.needs_retained else None
     start = weights.read()
     unlearn(
@@ -286,6 +290,7 @@ def trial(
         _unlearn_data(loaded, corpus, config.seed),
         config.train,
         config.seed,
+        wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
         retained=before.model if before else None,
         on_step=on_step,
     )

@@ -8,7 +8,7 @@ from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
 from lacuna.region import budget, load_region
 from lacuna.registry import suggest
-from lacuna.unlearn import OBJECTIVES
+from lacuna.unlearn import parse
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
@@ -42,8 +42,9 @@ def check(planner: "Planner") -> None:
 
 def _names(planner: "Planner") -> None:
     config = planner.config
+    for name in config.objectives:
+        parse(name)
     for kind, given, known in (
-        ("objective", config.objectives, list(OBJECTIVES)),
         ("scenario", config.scenarios, ["full", *LOCALIZERS]),
         ("localizer", config.localizers, list(LOCALIZERS)),
     ):

@@ -2,9 +2,11 @@
 
 FLOPs per token are 6 N where all N parameters train, 4 N where a region trains (no weight gradients
 outside it), 2 N where a model only reads. Texts are counted in characters: the numbers are good to
-a factor of two, not more. Edits are counted as trainings; inspections are not counted.
+a factor of two, not more. Edits are counted as trainings; inspections, and the texts that wrappers
+score before the first step, are not counted.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +14,7 @@ from typing import Any
 
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.exam import spread
-from lacuna.unlearn import OBJECTIVES
+from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
 from sweeps.graph import Stage
 from sweeps.schema import build
 
@@ -65,14 +67,24 @@ class Costs:
         attack = full + model  # every attack trains all weights, and keeps the originals
         if stage.kind == "control":
             return float(attack)
-        method = OBJECTIVES[stage.params["objective"]]
+        method = _objective(stage)
         other = model if method.needs_retained else 0
         # A copy of what may change; of a region it is small.
         copy = model if stage.params["scenario"] == "full" else 0
         keeps = method(build(method.Config, stage.params["options"])).keeps_original
         peak = other + (full + copy if copy else model + region) + (copy if keeps else 0)
+        peak += self._held(stage)
         # Both ends of the mixing curve outlive the unlearning.
         return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
+
+    def _held(self, stage: Stage) -> int:
+        """Bytes of the float32 copies that wrappers keep beside the weights."""
+        held = 0
+        for wrapper in _wrappers(stage):
+            reach = getattr(wrapper.config, "reach", "editable")
+            everywhere = stage.params["scenario"] == "full" or reach == "all"
+            held += 4 * wrapper.copies * (self.size.model if everywhere else self.size.region)
+        return held
 
     def disk(self, stage: Stage) -> float:
         """Bytes of the model a stage saves; all else is kilobytes."""
@@ -116,11 +128,14 @@ class Costs:
         return self._forget * min(1.0, examples / len(self.corpus.forget))
 
     def _trial(self, stage: Stage) -> float:
-        objective = OBJECTIVES[stage.params["objective"]]
+        objective = _objective(stage)
         train = stage.params["train"]
         tokens = self._pairs(train)
         if objective.needs_refusals:
             tokens += self._trained(train, self._lengths(self.corpus.forget))
+        passes = math.prod(wrapper.passes for wrapper in _wrappers(stage))
+        if passes > 1:
+            tokens += passes * self._trained(train, self._lengths(self.corpus.forget))
         work = (6 if stage.params["scenario"] == "full" else 4) * tokens
         if objective.needs_reference or objective.needs_retained:
             work += 2 * tokens
@@ -192,3 +207,12 @@ class Costs:
 
     def _tokens(self, *texts: str) -> float:
         return 1 + (self.template + sum(map(len, texts))) / self.characters
+
+
+def _objective(stage: Stage) -> type[Method]:
+    return OBJECTIVES[parse(stage.params["objective"]).objective]
+
+
+def _wrappers(stage: Stage) -> list[Wrapper]:
+    given = stage.params.get("wrappers", {})
+    return [WRAPPERS[name](build(WRAPPERS[name].Config, given[name])) for name in given]

@@ -14,7 +14,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
 from lacuna.region import load_region
-from lacuna.unlearn import OBJECTIVES
+from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.check import check
 from sweeps.graph import Stage
 from sweeps.schema import build
@@ -117,8 +117,13 @@ class Planner:
             return [_rate(self.config.unlearn.lr)]
         table = self.plain["unlearn"]["lrs"]
         kind = "full" if scenario == "full" else "region"
-        rates = table.get(scenario, {}).get(objective) or table.get(kind, {}).get(objective)
-        rates = rates or OBJECTIVES[objective].rates
+        base = parse(objective).objective
+        listed = [
+            table.get(place, {}).get(name)
+            for name in dict.fromkeys((objective, base))
+            for place in (scenario, kind)
+        ]
+        rates = next(filter(None, listed), OBJECTIVES[base].rates)
         if not rates:
             raise UserError(
                 f"no learning rates for objective {objective!r} in scenario {scenario!r}: set "
@@ -181,6 +186,7 @@ class Planner:
     def trial(self, cell: Cell, lr: float, seed: int, purpose: str) -> Stage:
         """theta_u and what is measured of it."""
         ratio, objective, scenario = cell
+        base, wrappers = parse(objective)
         localizer = SCENARIO_LOCALIZER.get(scenario, scenario)
         inputs = {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key}
         if scenario not in ("oracle", "full"):
@@ -190,12 +196,14 @@ class Planner:
             "scenario": scenario,
             "localizer": localizer,
             "train": {**self.plain["unlearn"]["train"], "lr": lr},
-            "options": self.plain["unlearn"]["options"][objective],
+            "options": self.plain["unlearn"]["options"][base],
             "evaluate": self.plain["evaluate"],
             "attack": self.plain["attack"] if purpose == "test" else None,
             "ratio": ratio,
             "seed": seed,
         }
+        if wrappers:
+            params["wrappers"] = {name: self.plain["unlearn"]["wrap"][name] for name in wrappers}
         tags = {
             **cell._asdict(),
             "localizer": localizer,

@@ -22,7 +22,7 @@ from lacuna.pipeline import ModelConfig, RetainConfig
 from lacuna.registry import Registry
 from lacuna.report import Margins
 from lacuna.train import TrainConfig
-from lacuna.unlearn import OBJECTIVES
+from lacuna.unlearn import OBJECTIVES, WRAPPERS
 
 T = TypeVar("T")
 
@@ -59,6 +59,7 @@ def _options(registry: Registry[Any]) -> type:
 
 ObjectiveOptions: Any = _options(OBJECTIVES)
 LocalizerOptions: Any = _options(LOCALIZERS)
+WrapperOptions: Any = _options(WRAPPERS)
 
 
 @dataclass
@@ -69,11 +70,14 @@ class UnlearnSettings:
     """Fixes the rate of every trial and skips the search."""
     lrs: dict[str, Any] = field(default_factory=dict)
     """Candidate rates: scenario -> objective -> list; `region` stands for all scenarios but `full`.
+    A wrapped objective that is not listed by its full name takes the objective's.
     A single candidate is used as it is, without a search (published rates)."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Steps, batch size, schedule."""
     options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     """Options of each objective."""
+    wrap: WrapperOptions = field(default_factory=WrapperOptions)
+    """Options of each wrapper; `objectives=[npo+sam]` puts one around an objective."""
 
 
 @dataclass

@@ -16,7 +16,7 @@ from lacuna.inject import InjectConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, RetainConfig, TrialConfig
 from lacuna.train import TrainConfig
-from lacuna.unlearn import OBJECTIVES
+from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.graph import Stage
 from sweeps.schema import build
 
@@ -118,7 +118,8 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
 
 def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     params = stage.params
-    attacks = params["attack"]
+    attacks, objective = params["attack"], OBJECTIVES[parse(params["objective"]).objective]
+    wrappers = params.get("wrappers", {})
     return pipeline.trial(
         out,
         injected=inputs["injected"],
@@ -132,7 +133,8 @@ def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
             train=build(TrainConfig, params["train"]),
             seed=params["seed"],
             ratio=params["ratio"],
-            options=build(OBJECTIVES[params["objective"]].Config, params["options"]),
+            options=build(objective.Config, params["options"]),
+            wrappers={n: build(WRAPPERS[n].Config, wrappers[n]) for n in wrappers},
         ),
         evaluate=build(EvaluateConfig, params["evaluate"]),
         attacks=None if attacks is None else build(AttackConfig, attacks),

@@ -1,7 +1,16 @@
 """Training: what may move, the loop, shared losses."""
 
 from lacuna.train.fisher import fisher
-from lacuna.train.loop import Diverged, History, Loss, LossFunction, OnStep, TrainConfig, train
+from lacuna.train.loop import (
+    Diverged,
+    History,
+    Loss,
+    LossFunction,
+    OnStep,
+    Strategy,
+    TrainConfig,
+    train,
+)
 from lacuna.train.losses import language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
     AllWeights,
@@ -22,6 +31,7 @@ __all__ = [
     "LossFunction",
     "OnStep",
     "RegionWeights",
+    "Strategy",
     "TrainConfig",
     "Values",
     "editable",

@@ -85,6 +85,23 @@ class History:
     losses: list[float] = field(default_factory=list)
 
 
+class Strategy:
+    """What else happens while weights train; by default nothing."""
+
+    def after_backward(self, weights: Editable, batch: int, share: float) -> None:
+        """May change the masters' gradients, to which a batch just added its `share` of a step."""
+
+    def after_step(self, weights: Editable, done: int, steps: int) -> None:
+        """Sees the weights once `done` of `steps` steps are done."""
+
+    def after_training(self, weights: Editable) -> None:
+        """May write the weights, masters included."""
+
+
+PLAIN = Strategy()
+"""Nothing else."""
+
+
 def train(
     model: PreTrainedModel,
     weights: Editable,
@@ -93,13 +110,15 @@ def train(
     *,
     on_step: OnStep | None = None,
     resume: Path | None = None,
+    strategy: Strategy = PLAIN,
 ) -> History:
     """Minimise `loss` over `weights` for `config.steps` steps with AdamW.
 
     `resume` names a folder for step checkpoints: an existing one is continued exactly, and new
     ones are written every `config.save_every` steps. Raises `Diverged` at a non-finite loss,
-    before the optimizer moves.
+    before the optimizer moves. What a `strategy` remembers is not resumed.
     """
+    assert resume is None or strategy is PLAIN
     masters = list(weights.masters.values())
     optimizer = torch.optim.AdamW(
         masters, lr=config.lr, weight_decay=config.weight_decay, fused=True
@@ -109,32 +128,36 @@ def train(
         _load(resume, weights, optimizer, history)
     with weights.training(), _checkpointing(model, config.checkpointing):
         for step in range(len(history.losses), config.steps):
-            metrics = _backward(weights, loss, config, step)
+            metrics = _backward(weights, loss, config, step, strategy)
             _clip(masters, config.clip)
             for group in optimizer.param_groups:
                 group["lr"] = config.lr_at(step)
             optimizer.step()
             optimizer.zero_grad()
             weights.publish()
+            strategy.after_step(weights, step + 1, config.steps)
             history.losses.append(metrics["loss"])
             if on_step is not None:
                 on_step(step, metrics)
             if resume is not None and config.save_every and (step + 1) % config.save_every == 0:
                 _save(resume, weights, optimizer, history)
+        strategy.after_training(weights)
     return history
 
 
 def _backward(
-    weights: Editable, loss: LossFunction, config: TrainConfig, step: int
+    weights: Editable, loss: LossFunction, config: TrainConfig, step: int, strategy: Strategy
 ) -> dict[str, float]:
     total: dict[str, float] = {}
     for part in range(config.accumulation):
-        value, extra = loss(step * config.accumulation + part)
+        batch = step * config.accumulation + part
+        value, extra = loss(batch)
         if not torch.isfinite(value):
             raise Diverged(f"loss is {value.item()} at step {step}: lower the learning rate")
         if value.requires_grad:  # not where the region lies above all that the loss reads
             (value / config.accumulation).backward()
         weights.collect()
+        strategy.after_backward(weights, batch, 1 / config.accumulation)
         for name, number in {"loss": value, **extra}.items():
             total[name] = total.get(name, 0.0) + number.item() / config.accumulation
     return total

@@ -22,18 +22,22 @@ from lacuna.unlearn import (
     wga,
     wtnpo,
 )
-from lacuna.unlearn.base import OBJECTIVES, Method, Objective, ObjectiveConfig, Step
-from lacuna.unlearn.edit import Edit
-from lacuna.unlearn.run import (
-    UnlearnConfig,
+from lacuna.unlearn.base import (
+    OBJECTIVES,
+    Method,
+    Objective,
+    ObjectiveConfig,
+    Step,
     UnlearnData,
-    answer_nll,
-    answer_token_nll,
-    unlearn,
 )
+from lacuna.unlearn.edit import Edit
+from lacuna.unlearn.reference import answer_nll, answer_token_nll
+from lacuna.unlearn.run import UnlearnConfig, unlearn
+from lacuna.unlearn.wrap import WRAPPERS, Wrapper, parse
 
 __all__ = [
     "OBJECTIVES",
+    "WRAPPERS",
     "Edit",
     "Method",
     "Objective",
@@ -41,6 +45,7 @@ __all__ = [
     "Step",
     "UnlearnConfig",
     "UnlearnData",
+    "Wrapper",
     "answer_nll",
     "answer_token_nll",
     "ceu",
@@ -52,6 +57,7 @@ __all__ = [
     "match",
     "match_kl",
     "npo",
+    "parse",
     "pdu",
     "restore",
     "rmu",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import Batch
+from lacuna.data.tokens import Batch, Encoded
 from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
@@ -60,6 +60,17 @@ def _size(shapes: Mapping[str, tuple[int, int]]) -> str:
     width = next(iter(shapes.values()))[0]
     vectors = sum(count for _, count in shapes.values())
     return f"{len(shapes)} layers of width {width} with {vectors} value vectors"
+
+
+@dataclass(frozen=True)
+class UnlearnData:
+    """Tokenised texts. `refusals` answer the forget questions, one each, with "I don't know"."""
+
+    forget: Sequence[Encoded]
+    retain: Sequence[Encoded]
+    refusals: Sequence[Encoded] = ()
+    draws: Sequence[float] = ()
+    """How often each forget text is read in an epoch, on average; empty: once."""
 
 
 @dataclass(frozen=True)

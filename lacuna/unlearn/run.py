@@ -1,30 +1,24 @@
 """Unlearning: any objective or edit, inside any region or all weights."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import Encoded, TrainingBatches, collate, reading_batches
+from lacuna.data.tokens import TrainingBatches, collate
 from lacuna.errors import UserError
-from lacuna.model.forward import answers
 from lacuna.seeds import derive, torch_generator
-from lacuna.train import (
-    Editable,
-    History,
-    Loss,
-    LossFunction,
-    OnStep,
-    TrainConfig,
-    Values,
-    swapped,
-    train,
-)
-from lacuna.unlearn.base import Frozen, Method, Objective, Reference, Step
+from lacuna.train import Editable, History, OnStep, TrainConfig, Values, swapped, train
+from lacuna.unlearn.base import Frozen, Method, Objective, Reference, Step, UnlearnData
 from lacuna.unlearn.edit import Edit, Given, carry_out
+from lacuna.unlearn.reference import reference
 from lacuna.unlearn.retain import AskOriginal, View
+from lacuna.unlearn.wrap import DrawnBatches, Wrapped, Wrapper
+from lacuna.unlearn.wrap.base import Start
+from lacuna.unlearn.wrap.strategy import ForgetTerm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +29,6 @@ class UnlearnConfig:
     """Steps, rate and batch size (sequences of each split per step)."""
 
 
-@dataclass(frozen=True)
-class UnlearnData:
-    """Tokenised texts. `refusals` answer the forget questions, one each, with "I don't know"."""
-
-    forget: Sequence[Encoded]
-    retain: Sequence[Encoded]
-    refusals: Sequence[Encoded] = ()
-
-
 def unlearn(
     model: PreTrainedModel,
     weights: Editable,
@@ -52,24 +37,39 @@ def unlearn(
     config: TrainConfig,
     seed: int,
     *,
+    wrappers: Sequence[Wrapper] = (),
     retained: PreTrainedModel | None = None,
     on_step: OnStep | None = None,
 ) -> History:
     """Apply `objective` to `weights` of an injected model, in place; an edit has no history.
 
-    Raises `UserError` if the objective needs what was not given, `Diverged` on a non-finite loss.
+    `wrappers` are put around the objective in their order, the last one outermost. Raises
+    `UserError` if the objective needs what was not given or is a wrapped edit, `Diverged` on a
+    non-finite loss.
     """
     _check_needs(model, objective, data, retained)
     if isinstance(objective, Edit):
+        if wrappers:
+            raise UserError("an edit takes no wrapper: drop it")
         given = Given(model, weights, data.forget, data.retain, config, seed, retained, on_step)
         carry_out(objective, given)
         return History()
     assert isinstance(objective, Objective)
+    for wrapper in wrappers:
+        data = wrapper.data(Start(model, weights, data, derive(seed, "data")))
     objective.prepare(model, torch_generator(seed, "objective"))
     original = _ask_original(model, weights) if objective.keeps_original else None
     frozen = Frozen(original, retained)
-    loss = _loss(model, objective, data, config, seed, _reference(model, objective, data), frozen)
-    return train(model, weights, loss, config, on_step=on_step)
+    step = _steps(model, objective, data, config, seed, reference(model, objective, data), frozen)
+    strategy = Wrapped(model, wrappers, _forget_term(objective, step), derive(seed, "wrappers"))
+    return train(
+        model,
+        weights,
+        lambda i: objective.loss(step(i)),
+        config,
+        on_step=on_step,
+        strategy=strategy,
+    )
 
 
 def _check_needs(
@@ -94,7 +94,7 @@ def _check_needs(
         )
 
 
-def _loss(
+def _steps(
     model: PreTrainedModel,
     objective: Objective,
     data: UnlearnData,
@@ -102,61 +102,71 @@ def _loss(
     seed: int,
     reference: Reference,
     frozen: Frozen,
-) -> LossFunction:
-    forget = TrainingBatches(data.forget, config.batch_size, derive(seed, "unlearn", "forget"))
+) -> Callable[[int], Step]:
+    forget = _forget_batches(data, config.batch_size, derive(seed, "unlearn", "forget"))
     retain = TrainingBatches(data.retain, config.batch_size, derive(seed, "unlearn", "retain"))
 
-    def loss(i: int) -> Loss:
+    def step(i: int) -> Step:
         batch = forget[i]
         refusal = None
         if objective.needs_refusals:
             refusal = collate(data.refusals, batch.index_B.tolist()).to(model.device)
-        return objective.loss(
-            Step(
-                model=model,
-                forget=batch.to(model.device),
-                retain=retain[i].to(model.device) if objective.uses_retain else None,
-                refusal=refusal,
-                reference=reference,
-                frozen=frozen,
-            )
+        return Step(
+            model=model,
+            forget=batch.to(model.device),
+            retain=retain[i].to(model.device) if objective.uses_retain else None,
+            refusal=refusal,
+            reference=reference,
+            frozen=frozen,
         )
 
-    return loss
+    return step
 
 
-def _reference(model: PreTrainedModel, objective: Objective, data: UnlearnData) -> Reference:
-    """The injected model's log-probabilities, computed once and only if asked for."""
-    if not objective.needs_reference:
-        return Reference(torch.zeros(0))
-    tokens = answer_token_nll(model, data.forget)
-    refusals = answer_nll(model, data.refusals) if objective.needs_refusals else None
-    return Reference(_sums(tokens), refusals, tokens)
+def _forget_batches(data: UnlearnData, batch_size: int, seed: int) -> TrainingBatches:
+    if data.draws:
+        return DrawnBatches(data.forget, batch_size, seed, data.draws)
+    return TrainingBatches(data.forget, batch_size, seed)
 
 
-def answer_nll(
-    model: PreTrainedModel, encoded: Sequence[Encoded], max_tokens: int = 4096
-) -> Tensor:
-    """(examples,) sums of -log p over the answers, float64."""
-    return _sums(answer_token_nll(model, encoded, max_tokens))
+def _forget_term(objective: Objective, steps: Callable[[int], Step]) -> ForgetTerm:
+    """The forget term of a batch, computed anew at each call; the earlier model answers once."""
+
+    def forget(i: int) -> Callable[[], Tensor]:
+        step = steps(i)
+        once = _Remembered(step.frozen.original)
+
+        def term() -> Tensor:
+            frozen = replace(step.frozen, original=once.again())
+            return objective.forget_loss(replace(step, frozen=frozen))
+
+        return term
+
+    return forget
 
 
-def _sums(tokens: Sequence[Tensor]) -> Tensor:
-    return torch.stack([nll_N.sum() for nll_N in tokens])
+class _Remembered:
+    """What the original model answered, so that nobody asks it while weights are shifted.
 
+    An objective asks the same views in the same order whenever it looks at the same batch.
+    """
 
-@torch.no_grad()
-def answer_token_nll(
-    model: PreTrainedModel, encoded: Sequence[Encoded], max_tokens: int = 4096
-) -> list[Tensor]:
-    """-log p of each answer's tokens, in the order of the examples, float64 on the CPU."""
-    found = [torch.zeros(0)] * len(encoded)
-    for batch in reading_batches(encoded, max_tokens):
-        said = answers(model, batch.to(model.device))
-        rows = said.nll_N.double().cpu().split(said.count_B.tolist())
-        for index, nll_N in zip(batch.index_B.tolist(), rows, strict=True):
-            found[index] = nll_N
-    return found
+    def __init__(self, ask: AskOriginal | None) -> None:
+        self.ask = ask
+        self.answers: list[Tensor] = []
+
+    def again(self) -> AskOriginal:
+        """Asks from the first view on; views that were answered before are not asked."""
+        turns = count()
+
+        def ask(view: View) -> Tensor:
+            turn = next(turns)
+            if turn == len(self.answers):
+                assert self.ask is not None, "objective lacks keeps_original"
+                self.answers.append(self.ask(view))
+            return self.answers[turn]
+
+        return ask
 
 
 def _ask_original(model: PreTrainedModel, weights: Editable) -> AskOriginal:

@@ -74,6 +74,8 @@ def test_paths_become_absolute_and_absent_ones_stay_absent(
         ("localize.snip.scope=x", "scope='x': choose one of global, layer, matched"),
         ("localize.zero_out.exact=0", "zero_out.exact=0: must be at least 1"),
         ("unlearn.options.ssd.alpha=-1", "option alpha=-1.0: must be 0 or more"),
+        ("unlearn.wrap.sam.rho=-1", "option rho=-1.0: must be 0 or more"),
+        ("unlearn.wrap.sma.rho=1", "unknown key 'unlearn.wrap.sma.rho': did you mean"),
         ("model.prompt.template=x", "prompt template 'x' lacks {question}"),
         ("data.num_forget=0", "num_forget=0 is out of range"),
     ],

@@ -103,6 +103,23 @@ def test_search_and_test_trials_never_share_a_key() -> None:
     assert search.key != planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
 
 
+def test_a_wrapped_objective_has_rows_rates_and_keys_of_its_own() -> None:
+    planner = planned("objectives=[npo,npo+sam,npo+sam+smoothing,npo+smoothing+sam]")
+    names = list(planner.config.objectives)
+    plain, *wrapped = (planner.trial(Cell(0.1, n, "oracle"), 1e-2, 1, "test") for n in names)
+    assert len({plain.key, *(stage.key for stage in wrapped)}) == 4
+    assert plain.key == planned().trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
+    assert plain.key == planned("unlearn.wrap.sam.rho=2").tests(rates(planner))[0].key
+    assert "wrappers" not in plain.params
+    assert wrapped[0].params["wrappers"] == {"sam": {"reach": "editable", "rho": 0.01}}
+    assert wrapped[0].tags["objective"] == "npo+sam"
+    candidates = [planner.candidates(Cell(0.1, name, "oracle")) for name in names]
+    assert candidates[0] == candidates[1] == candidates[2]
+    own = planned("objectives=[npo+sam]", '+unlearn.lrs.full={"npo+sam":[7e-3]}')
+    assert own.candidates(Cell(0.1, "npo+sam", "full")) == [7e-3]
+    assert own.candidates(Cell(0.1, "npo+sam", "oracle")) == candidates[0]
+
+
 def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Path) -> None:
     layout = planned().layout
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -125,6 +142,10 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
         ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
         ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'"),
+        ("objectives=[npo+sma]", "unknown wrapper 'sma': did you mean 'sam'"),
+        ("objectives=[npoo+sam]", "unknown objective 'npoo': did you mean 'npo'"),
+        ("objectives=[npo+sam+sam]", "objective 'npo+sam+sam': name each wrapper once"),
+        ("objectives=[ssd+sam]", "objective 'ssd+sam': ssd is an edit, which takes no wrapper"),
         ("scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
         ("localizers=[memflx]", "unknown localizer 'memflx': did you mean 'memflex'?"),
         ("unlearn.lrs.region.npo=[]", "no learning rates for objective 'npo' in scenario 'oracle'"),
