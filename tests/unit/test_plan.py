@@ -115,7 +115,7 @@ def test_a_wrapped_objective_has_rows_rates_and_keys_of_its_own() -> None:
     assert wrapped[0].tags["objective"] == "npo+sam"
     candidates = [planner.candidates(Cell(0.1, name, "oracle")) for name in names]
     assert candidates[0] == candidates[1] == candidates[2]
-    own = planned("objectives=[npo+sam]", '+unlearn.lrs.full={"npo+sam":[7e-3]}')
+    own = planned("objectives=[npo+sam]", "+unlearn.lrs.full={npo+sam:[7e-3]}")
     assert own.candidates(Cell(0.1, "npo+sam", "full")) == [7e-3]
     assert own.candidates(Cell(0.1, "npo+sam", "oracle")) == candidates[0]
 

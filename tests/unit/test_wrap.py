@@ -217,7 +217,7 @@ def test_averaging_ends_at_the_mean_of_the_steps_counted_back_from_the_last() ->
         weights.masters["w"].data.fill_(done**2)
         average.after_step(path, done, 10)
     average.after_training(path)
-    assert float(weights.masters["w"]) == pytest.approx((36 + 64 + 100) / 3)
+    assert weights.masters["w"].item() == pytest.approx((36 + 64 + 100) / 3)
 
 
 def start(data: UnlearnData = DATA) -> Start:

@@ -89,7 +89,7 @@ def _moderate(start: Start) -> Tensor:
         batch = collate([text], [0]).to(start.model.device)
         means.append(hidden_states(start.model, batch, last)[0].mean(dim=0).cpu())
     h_ID = torch.stack(means)
-    distance_I = torch.linalg.vector_norm(h_ID - h_ID.mean(dim=0), dim=1)
+    distance_I: Tensor = torch.linalg.vector_norm(h_ID - h_ID.mean(dim=0), dim=1)
     return -(distance_I - distance_I.quantile(0.5)).abs()
 
 
