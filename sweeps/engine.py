@@ -183,7 +183,7 @@ class Engine:
 
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures come back as results
         trainable = tune.with_parameters(_trial, runtime=self.runtime)
-        tune.Tuner(
+        grid = tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space={"stage": tune.grid_search(list(trials))},
             tune_config=tune.TuneConfig(
@@ -197,9 +197,12 @@ class Engine:
                 verbose=0,
             ),
         ).fit()
-        for key in list(batch.running):
-            stage = batch.stages[key]
-            batch.close(stage, failure(stage, "the trial ended without a result"), "failed")
+        for n in range(len(grid)):  # an error is sure to have reached Tune's storage only now
+            result = grid[n]
+            assert result.config is not None
+            stage = trials[result.config["stage"]]
+            if stage.key in batch.running:
+                batch.close(stage, failure(stage, _reason(result.error)), "failed")
 
     def _listener(self, stages: dict[str, Stage], batch: Batch, progress: Progress) -> Any:
         """Hears of trials as they end, in the driver."""
@@ -215,12 +218,6 @@ class Engine:
                 self, iteration: int, trials: list[Any], trial: Any, **_: Any
             ) -> None:
                 take(batch, stages[trial.config["stage"]], trial.last_result)
-
-            def on_trial_error(
-                self, iteration: int, trials: list[Any], trial: Any, **_: Any
-            ) -> None:
-                reason = _reason(trial.get_pickled_error())
-                take(batch, stages[trial.config["stage"]], {"how": "failed", "reason": reason})
 
         return Listener()
 
