@@ -111,7 +111,9 @@ def test_inspections_reach_the_tables_and_leave_their_scores_item_by_item(first:
 
 def test_each_distinct_injection_is_trained_exactly_once(first: Run) -> None:
     assert "trained 15 stages (2 injections for 2 distinct injection keys), reused 0" in first.out
-    manifests = [json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/manifest.json")]
+    manifests = [
+        json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/manifest.json")
+    ]
     assert Counter(manifest["kind"] for manifest in manifests) == STAGES
     assert len({manifest["key"] for manifest in manifests}) == len(manifests)
     injected = [json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/sum*")]
