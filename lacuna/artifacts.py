@@ -4,14 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from lacuna.errors import UserError
 
@@ -89,38 +85,3 @@ def sync_tree(folder: Path) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what safetensors says of a full disk into the `OSError` that it is."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-
-
-def save_tensors(
-    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors as safetensors with string metadata."""
-    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    with writing(path):
-        save_file(plain, path, metadata=dict(metadata or {}))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read a safetensors file: its tensors on the CPU, and its metadata.
-
-    Raises `UserError` where there is no such file or it is damaged.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    try:
-        with safe_open(path, framework="pt") as stream:
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            return tensors, stream.metadata() or {}
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} is not a whole safetensors file ({error}): write it anew"
-        ) from error

@@ -157,10 +157,24 @@ class Study:
 def register() -> None:
     """Make the schema and the data sources known to Hydra."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=_writable(OmegaConf.structured(Study)))
+    store.store(name="schema", node=_structured(Study))
     for name, source in DATA.items():
-        node = _writable(OmegaConf.structured(_named(source.Config, name)))
-        store.store(group="data", name=name, node=node)
+        store.store(group="data", name=name, node=_structured(_named(source.Config, name)))
+
+
+def _structured(config: type) -> DictConfig:
+    """Frozen dataclasses become read-only nodes; composing needs to write them.
+
+    Made once, as it is the slow part of composing: merging and composing copy it.
+    """
+    if config not in _made:
+        _made[config] = OmegaConf.structured(config)
+        for node in _nodes(_made[config]):
+            OmegaConf.set_readonly(node, None)
+    return _made[config]
+
+
+_made: dict[type, DictConfig] = {}
 
 
 def _named(config: type, name: str) -> type:
@@ -178,13 +192,6 @@ def _default(column: Any) -> Any:
     return field(default=column.default)
 
 
-def _writable(config: DictConfig) -> DictConfig:
-    """Frozen dataclasses become read-only nodes; composing needs to write them."""
-    for node in _nodes(config):
-        OmegaConf.set_readonly(node, None)
-    return config
-
-
 def _nodes(config: DictConfig) -> Iterator[DictConfig]:
     yield config
     for name in config:
@@ -194,7 +201,7 @@ def _nodes(config: DictConfig) -> Iterator[DictConfig]:
 
 def build(config: type[T], values: Mapping[str, Any]) -> T:
     """A `Config` from plain values; unknown keys and wrong types are refused."""
-    merged = OmegaConf.merge(_writable(OmegaConf.structured(config)), dict(values))
+    merged = OmegaConf.merge(_structured(config), dict(values))
     built = OmegaConf.to_object(merged)
     assert isinstance(built, config)
     return built

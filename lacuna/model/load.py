@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from lacuna.artifacts import writing
 from lacuna.data.tokens import Prompt, Tokenizer
 from lacuna.errors import UserError
 from lacuna.model.value import Layout, layout
+from lacuna.tensors import writing
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 

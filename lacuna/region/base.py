@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lacuna.artifacts import load_tensors, save_tensors
 from lacuna.errors import UserError
 from lacuna.model.value import Layout
+from lacuna.tensors import load_tensors, save_tensors
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lacuna.artifacts import load_tensors, save_tensors, whole_folder
+from lacuna.artifacts import whole_folder
 from lacuna.errors import UserError
+from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train.weights import Editable
 
 Schedule = Literal["cosine", "constant"]

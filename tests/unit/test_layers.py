@@ -20,7 +20,7 @@ STAGES = [
     "significance",
     "report",
 ]
-FLOOR = {"errors", "registry", "seeds", "artifacts", "__version__"}
+FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "__version__"}
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 
 

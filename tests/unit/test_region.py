@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lacuna.artifacts import save_tensors
 from lacuna.errors import UserError
 from lacuna.model import Layout
 from lacuna.region import Region, budget, draw, draw_outside, load_region, overlap, ranking, top
+from lacuna.tensors import save_tensors
 
 WIDE = Layout("Toy", {"a": (4, 60), "b": (4, 60), "c": (4, 80)})
 SMALL = Layout("Toy", {"a": (2, 4), "b": (2, 3)})
