@@ -58,8 +58,10 @@ class Engine:
         `address` (HOST:PORT) joins a cluster, else `cpus` (default: all) start here. `ttl` and
         `beat` (seconds) are the store's; progress goes to `stream` (default: stderr).
         """
-        self.store = Store(root, KeyArbiter(tracker.client), ttl, beat)
-        self.runtime = Runtime(tracker.place, str(self.store.root), work, ttl, beat)
+        arbiter = KeyArbiter(tracker.client)
+        self.store = Store(root, arbiter, ttl, beat)
+        place, folder = tracker.place, str(self.store.root)
+        self.runtime = Runtime(place, folder, work, ttl, beat, arbiter.session)
         self.storage, self.address, self.cpus, self.stream = storage, address, cpus, stream
         self.results: dict[str, Result] = {}
         self.counts: dict[str, dict[str, int]] = {
@@ -101,11 +103,11 @@ class Engine:
             if not batch.waiting:
                 return batch.outcome()
             ray = self._connect(batch.waiting.values())
-            task = ray.remote(attempt)
+            task = ray.remote(max_retries=self.store.attempts)(attempt)
             running: dict[Any, Stage] = {}
             while batch.waiting or running:
                 for stage in batch.ready():
-                    needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus, "max_retries": 1}
+                    needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus}
                     running[task.options(**needs).remote(self.runtime, pack(stage))] = stage
                 done = ray.wait(list(running), timeout=0.5)[0] if running else []
                 for ref in done:
@@ -118,7 +120,7 @@ class Engine:
     ) -> dict[str, Result]:
         """The same for stages that need nothing of each other, as the trials of one Ray Tune run.
 
-        Workers are reused from trial to trial; a trial whose worker dies is tried once more.
+        Workers are reused from trial to trial; a trial whose worker dies is tried again.
         """
         stages = list(stages)
         with Progress(phase, len({s.key for s in stages}), self.stream) as progress:
@@ -192,7 +194,7 @@ class Engine:
             run_config=tune.RunConfig(
                 name=f"{self.runtime.place.study}-{time.time_ns():x}",
                 storage_path=str(self.storage.resolve()),
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=self.store.attempts),
                 callbacks=[self._listener(trials, batch, progress)],
                 verbose=0,
             ),

@@ -21,7 +21,16 @@ from typing import Any, Generic, TypeVar
 from lacuna.artifacts import file_digest, read_json, whole_folder, write_json
 from lacuna.errors import UserError
 from sweeps.graph import Stage
-from sweeps.lease import Arbiter, ArbiterError, Commit, Lease, Watch, beating, is_gone
+from sweeps.lease import (
+    Arbiter,
+    ArbiterError,
+    Commit,
+    Lease,
+    Watch,
+    beating,
+    failed_in_a_row,
+    is_gone,
+)
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", bound=Arbiter)
@@ -41,9 +50,16 @@ class StageFailed(RuntimeError):
 class Store(Generic[A]):
     """Looks results up by key, and has each missing one computed once."""
 
-    def __init__(self, root: Path, arbiter: A, ttl: float = 60.0, beat: float = 10.0) -> None:
-        """`ttl` and `beat` in seconds: patience with a silent holder, and our own heartbeat."""
+    def __init__(
+        self, root: Path, arbiter: A, ttl: float = 60.0, beat: float = 10.0, attempts: int = 3
+    ) -> None:
+        """`ttl` and `beat` in seconds: patience with a silent holder, and our own heartbeat.
+
+        A key that fails, or loses its holder, `attempts` times in a row is given up until the next
+        session (`sweeps.arbiter`), that is until somebody starts the study again.
+        """
         self.root, self.arbiter, self.ttl, self.beat = root.resolve(), arbiter, ttl, beat
+        self.attempts = attempts
         self._verified: set[tuple[str, int]] = set()
 
     def get(self, key: str, commit: Commit | None = None) -> Path | None:
@@ -91,12 +107,12 @@ class Store(Generic[A]):
 
         Raises:
             StageFailed: another process failed at it while we waited.
-            UserError: an input has no result.
+            UserError: an input has no result, or the stage is given up.
         """
         while True:
             if folder := self.get(stage.key):
                 return folder
-            epoch = self._claim(stage.key)
+            epoch = self._claim(stage)
             if epoch is not None and (folder := self._compute(stage, epoch, work, run_id)):
                 return folder
 
@@ -111,14 +127,16 @@ class Store(Generic[A]):
         folder = self.get(key)
         return None if folder is None else dict(read_json(folder / name))
 
-    def _claim(self, key: str) -> int | None:
+    def _claim(self, stage: Stage) -> int | None:
         """Waits for a claim: its epoch, or None once there is a result to look at."""
-        watch, waited_for = Watch(self.ttl), 0
+        key, watch, waited_for = stage.key, Watch(self.ttl), 0
         while True:
-            lease = self.arbiter.lease(key)
+            leases = self.arbiter.leases(key)
+            lease = leases[-1] if leases else None
             if lease and lease.state == "failed" and lease.epoch == waited_for:
                 raise StageFailed(lease.reason)
             if lease is None or lease.state != "held" or watch.is_dead(lease):
+                self._give_up(stage, failed_in_a_row(leases, self.arbiter.session))
                 newest = max(lease.epoch if lease else 0, self._newest_on_disk(key))
                 epoch = self.arbiter.claim(key, after=newest)
                 if epoch is not None:
@@ -130,6 +148,15 @@ class Store(Generic[A]):
                 time.sleep(min(1.0, self.ttl / 10))
             if self.arbiter.committed(key):
                 return None
+
+    def _give_up(self, stage: Stage, failed: list[Lease]) -> None:
+        if len(failed) < self.attempts or self.arbiter.committed(stage.key):
+            return
+        died = "its process died or fell silent (killed, out of memory?)"
+        raise UserError(
+            f"{stage.label} ({stage.key[:12]}) is given up after {len(failed)} attempts in a row, "
+            f"the last: {failed[-1].reason or died}; mend the cause and run the study again"
+        )
 
     def _compute(
         self, stage: Stage, epoch: int, work: Work, run_id: Callable[[], str]

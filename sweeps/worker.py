@@ -37,6 +37,8 @@ class Runtime:
     """Dotted name of `execute(stage, inputs, out, on_step) -> summary`."""
     ttl: float = 60.0
     beat: float = 10.0
+    session: str = ""
+    """Names this start of the study: it has its own count of failed attempts."""
 
 
 def pack(stage: Stage) -> str:
@@ -52,7 +54,7 @@ def unpack(text: str) -> Stage:
 @cache
 def open_store(runtime: Runtime) -> Store[KeyArbiter]:
     """One store, and one connection, per process."""
-    arbiter = KeyArbiter(connect(runtime.place.uri))
+    arbiter = KeyArbiter(connect(runtime.place.uri), runtime.session)
     return Store(Path(runtime.root), arbiter, runtime.ttl, runtime.beat)
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ import pytest
 from lacuna.errors import UserError
 from sweeps.arbiter import KeyArbiter
 from sweeps.graph import Stage
-from sweeps.lease import Arbiter, ArbiterError, Commit, Lease, Watch, holder, is_gone
+from sweeps.lease import (
+    Arbiter,
+    ArbiterError,
+    Commit,
+    Lease,
+    Watch,
+    failed_in_a_row,
+    holder,
+    is_gone,
+)
 from sweeps.store import StageFailed, Store
 from sweeps.tracking import absolute_uri, connect, prepare
 
@@ -30,25 +40,26 @@ class MemoryArbiter:
     """The arbiter's promises in a dictionary: same rules as the MLflow one, no server."""
 
     def __init__(self, who: str = "") -> None:
-        self.leases: dict[tuple[str, int], Lease] = {}
+        self.claims: dict[tuple[str, int], Lease] = {}
         self.commits: dict[tuple[str, int], Commit] = {}
         self.withdrawn: dict[tuple[str, int], str] = {}
         self.lock, self.who = threading.Lock(), who or holder()
-        self.away = False
+        self.away, self.session = False, "first"
 
-    def lease(self, key: str) -> Lease | None:
-        epochs = [epoch for name, epoch in self.leases if name == key]
-        return self.leases[key, max(epochs)] if epochs else None
+    def leases(self, key: str) -> list[Lease]:
+        return [lease for (name, _), lease in sorted(self.claims.items()) if name == key]
 
     def claim(self, key: str, after: int = 0) -> int | None:
         with self.lock:
-            if (key, after + 1) in self.leases:
+            if (key, after + 1) in self.claims:
                 return None
-            self.leases[key, after + 1] = Lease(after + 1, "held", "0", self.who)
+            claim = Lease(after + 1, "held", "0", self.who, session=self.session)
+            self.claims[key, after + 1] = claim
             return after + 1
 
     def change(self, key: str, epoch: int, state: str, beat: str, reason: str = "") -> None:
-        self.leases[key, epoch] = Lease(epoch, state, beat, self.who, reason)
+        old = self.claims[key, epoch]
+        self.claims[key, epoch] = replace(old, state=state, beat=beat, reason=reason)
 
     def heartbeat(self, key: str, epoch: int) -> None:
         if self.away:
@@ -68,9 +79,9 @@ class MemoryArbiter:
     def commit(self, key: str, epoch: int, sha256: str, details: Mapping[str, str]) -> bool:
         if self.away:
             raise ArbiterError("the server is away")
-        newest = self.lease(key)
+        leases = self.leases(key)
         with self.lock:
-            if newest is None or newest.epoch > epoch or self.committed(key):
+            if not leases or leases[-1].epoch > epoch or self.committed(key):
                 return False
             generation = 1 + sum(name == key for name, _ in self.commits)
             self.commits[key, generation] = Commit(epoch, sha256, generation, details)
@@ -224,8 +235,8 @@ def test_a_failure_leaves_no_file_passes_on_and_may_be_tried_again(
         store.produce(STAGE, work)
     assert caught.value is error
     assert files_below(tmp_path) == [] and store.get(KEY) is None
-    lease = arbiter.lease(KEY)
-    assert lease is not None and (lease.epoch, lease.state) == (1, "failed")
+    (lease,) = arbiter.leases(KEY)
+    assert (lease.epoch, lease.state) == (1, "failed")
     assert lease.reason.startswith(reason)
     assert store.produce(STAGE, writing("x")).name == f"{KEY}.2"
 
@@ -234,7 +245,7 @@ def test_a_summary_that_is_not_json_is_a_failure_too(tmp_path: Path) -> None:
     arbiter = MemoryArbiter()
     with pytest.raises(ValueError, match="not JSON compliant"):
         Store(tmp_path, arbiter).produce(STAGE, lambda inputs, out: {"loss": float("nan")})
-    assert files_below(tmp_path) == [] and arbiter.leases[KEY, 1].state == "failed"
+    assert files_below(tmp_path) == [] and arbiter.leases(KEY)[0].state == "failed"
 
 
 def test_an_arbiter_that_goes_away_does_not_hide_the_works_own_error(
@@ -291,6 +302,52 @@ def test_a_waiter_learns_that_the_holder_failed(tmp_path: Path) -> None:
     timer.join()
 
 
+def failing(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    raise RuntimeError("out of memory")
+
+
+def test_a_stage_that_failed_three_times_is_given_up_until_the_study_starts_again(
+    tmp_path: Path, arbiter: Arbiter
+) -> None:
+    store, ran = Store(tmp_path, arbiter), list[str]()
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="^out of memory$"):
+            store.produce(STAGE, failing)
+    with pytest.raises(UserError) as caught:
+        store.produce(STAGE, writing("x", ran))
+    assert str(caught.value) == (
+        f"toy seed=1 ({KEY[:12]}) is given up after 3 attempts in a row, the last: RuntimeError: "
+        "out of memory; mend the cause and run the study again"
+    )
+    assert ran == [] and len(arbiter.leases(KEY)) == 3  # nothing was tried, nor claimed
+    arbiter.session = "second"
+    assert store.produce(STAGE, writing("x", ran)).name == f"{KEY}.4" and ran == ["x"]
+
+
+def test_a_stage_whose_holders_died_is_given_up_with_what_is_known(tmp_path: Path) -> None:
+    arbiter = MemoryArbiter(who=ended_process())
+    for epoch in range(3):
+        assert arbiter.claim(KEY, after=epoch)
+    with pytest.raises(UserError, match="after 3 attempts in a row, the last: its process died"):
+        Store(tmp_path, arbiter).produce(STAGE, writing("x"))
+    assert Store(tmp_path, arbiter, attempts=4).produce(STAGE, writing("x")).name == f"{KEY}.4"
+
+
+def test_only_failures_since_the_last_success_and_our_first_attempt_count() -> None:
+    def row(*leases: str) -> list[int]:
+        """Epochs that count for session b; `a!`: a's attempt failed, `b`: b's ended well."""
+        states = {True: "failed", False: "released"}
+        named = [
+            Lease(n, states["!" in text], "", "", "", text[0]) for n, text in enumerate(leases, 1)
+        ]
+        return [lease.epoch for lease in failed_in_a_row(named, "b")]
+
+    assert row() == [] and row("a!", "a!", "a!") == []
+    assert row("a!", "b!", "a!", "b!") == [2, 3, 4]  # two studies at once: their attempts add up
+    assert row("b!", "b!", "b", "b!") == [4]
+    assert row("b!", "b!", "a") == []
+
+
 def test_a_stalled_holder_is_taken_over_and_loses(tmp_path: Path, arbiter: Arbiter) -> None:
     entered, resume, ran = threading.Event(), threading.Event(), list[str]()
 
@@ -334,10 +391,14 @@ def test_a_holder_is_dead_when_its_beat_stands_still_on_the_watchers_clock() -> 
     assert watch.is_dead(Lease(1, "held", "1999-01-01", "elsewhere 1 1"))
 
 
-def test_a_holder_that_ended_on_this_machine_is_known_at_once() -> None:
+def ended_process() -> str:
     code = "from sweeps.lease import holder; print(holder())"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert is_gone(ended.stdout.strip())
+    return ended.stdout.strip()
+
+
+def test_a_holder_that_ended_on_this_machine_is_known_at_once() -> None:
+    assert is_gone(ended_process())
     assert not is_gone(holder()) and not is_gone("elsewhere 1 1") and not is_gone("")
 
 
