@@ -80,13 +80,12 @@ class KeyArbiter:
         """The published result of `key`."""
         return _newest_commit(self._named(f"{COMMIT}.{key}."))
 
-    def committed_many(self, keys: list[str]) -> dict[str, Commit]:
-        """The published results among `keys`: one search, a page per 1,000 records."""
-        wanted, found = set(keys), dict[str, dict[int, dict[str, str]]]()
+    def all_committed(self) -> dict[str, Commit]:
+        """All published results by key: one search, a page per 1,000 records."""
+        found: dict[str, dict[int, dict[str, str]]] = {}
         for name, tags in self._search(f"{COMMIT}.").items():
             key, _, generation = name.rpartition(".")
-            if key in wanted:
-                found.setdefault(key, {})[int(generation)] = tags
+            found.setdefault(key, {})[int(generation)] = tags
         commits = {key: _newest_commit(generations) for key, generations in found.items()}
         return {key: commit for key, commit in commits.items() if commit is not None}
 

@@ -60,7 +60,7 @@ class Engine:
         """
         arbiter = KeyArbiter(tracker.client)
         self.store = Store(root, arbiter, ttl, beat)
-        place, folder = tracker.place, str(self.store.root)
+        place, folder = tracker.place, self.store.shelf.root
         self.runtime = Runtime(place, folder, work, ttl, beat, arbiter.session)
         self.storage, self.address, self.cpus, self.stream = storage, address, cpus, stream
         self.results: dict[str, Result] = {}
@@ -162,7 +162,7 @@ class Engine:
         how = outcome["how"]
         summary = None if how == "failed" else self.store.summary(stage.key)
         if summary is None:
-            reason = outcome["reason"] or f"this host has no result under {self.store.root}"
+            reason = outcome["reason"] or f"this host has no result under {self.store.shelf.root}"
             summary, how = failure(stage, reason), "failed"
         batch.close(stage, summary, how)
 

@@ -72,8 +72,8 @@ class Arbiter(Protocol):
     def committed(self, key: str) -> Commit | None:
         """The published result of `key`."""
 
-    def committed_many(self, keys: list[str]) -> dict[str, Commit]:
-        """The published results among `keys`, in one look-up."""
+    def all_committed(self) -> dict[str, Commit]:
+        """All published results by key, in one look-up."""
 
     def withdraw(self, key: str, generation: int, reason: str) -> None:
         """Take a damaged result out of use; a later commit takes its place."""
@@ -120,6 +120,11 @@ def is_gone(name: str) -> bool:
     if len(parts) != 3 or parts[0] != machine() or parts[2] == "":
         return False
     return birth(int(parts[1])) != parts[2]
+
+
+def is_killed(lease: Lease) -> bool:
+    """True only if the claim's holder has certainly ended without giving the claim back."""
+    return lease.state == "held" and is_gone(lease.holder)
 
 
 class Watch:

@@ -14,9 +14,9 @@ from lacuna.seeds import numpy_generator
 from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
+from sweeps.manifest import hardware, versions
 from sweeps.plan import Cell, Planner
 from sweeps.search import Choice, choose
-from sweeps.store import hardware, versions
 from sweeps.tracking import Tracker
 
 Result = dict[str, Any]

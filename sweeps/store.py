@@ -5,20 +5,15 @@ holds a commit record for it and the bytes match: the record has the manifest's 
 has every file's. A path is never the test.
 """
 
-import importlib.metadata
 import logging
-import os
-import platform
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lacuna.artifacts import file_digest, read_json, whole_folder, write_json
+from lacuna.artifacts import file_digest, write_json
 from lacuna.errors import UserError
 from sweeps.graph import Stage
 from sweeps.lease import (
@@ -29,16 +24,16 @@ from sweeps.lease import (
     Watch,
     beating,
     failed_in_a_row,
-    is_gone,
+    is_killed,
 )
+from sweeps.manifest import MANIFEST, Damaged, write_manifest
+from sweeps.shelf import Folder, name_of
 
 log = logging.getLogger(__name__)
-A = TypeVar("A", bound=Arbiter)
+A_co = TypeVar("A_co", bound=Arbiter, covariant=True)
 
 Work = Callable[[Mapping[str, Path], Path], dict[str, Any]]
 """Given the inputs' folders by role and an empty folder to write to, returns a JSON summary."""
-
-PACKAGES = ("torch", "transformers", "numpy", "scipy", "ray", "mlflow", "hydra-core")
 
 DAY = 24 * 3600.0  # seconds
 
@@ -47,20 +42,19 @@ class StageFailed(RuntimeError):
     """Another process tried this stage while we waited for it, and failed: its reason."""
 
 
-class Store(Generic[A]):
+class Store(Generic[A_co]):
     """Looks results up by key, and has each missing one computed once."""
 
     def __init__(
-        self, root: Path, arbiter: A, ttl: float = 60.0, beat: float = 10.0, attempts: int = 3
+        self, root: Path, arbiter: A_co, ttl: float = 60.0, beat: float = 10.0, attempts: int = 3
     ) -> None:
         """`ttl` and `beat` in seconds: patience with a silent holder, and our own heartbeat.
 
         A key that fails, or loses its holder, `attempts` times in a row is given up until the next
         session (`sweeps.arbiter`), that is until somebody starts the study again.
         """
-        self.root, self.arbiter, self.ttl, self.beat = root.resolve(), arbiter, ttl, beat
+        self.shelf, self.arbiter, self.ttl, self.beat = Folder(root), arbiter, ttl, beat
         self.attempts = attempts
-        self._verified: set[tuple[str, int]] = set()
 
     def get(self, key: str, commit: Commit | None = None) -> Path | None:
         """The folder of a published, undamaged result, or None.
@@ -71,16 +65,10 @@ class Store(Generic[A]):
         commit = commit or self.arbiter.committed(key)
         if commit is None:
             return None
-        folder = self.folder(key, commit.epoch)
-        if (key, commit.epoch) in self._verified and (folder / "manifest.json").is_file():
-            return folder
         try:
-            verify(folder, commit.sha256)
-        except UserError as error:
-            self._set_aside(key, commit, str(error))
+            return self._fetch(key, commit)
+        except Damaged:
             return None
-        self._verified.add((key, commit.epoch))
-        return folder
 
     def get_many(self, keys: list[str]) -> dict[str, Path]:
         """`get` for many keys after a single question to the arbiter; missing keys are left out."""
@@ -116,16 +104,34 @@ class Store(Generic[A]):
             if epoch is not None and (folder := self._compute(stage, epoch, work, run_id)):
                 return folder
 
-    def folder(self, key: str, epoch: int) -> Path:
-        """Where attempt `epoch` at `key` puts its result."""
-        return self.root / key[:2] / f"{key}.{epoch}"
+    def set_aside(self, key: str, commit: Commit, problem: str) -> None:
+        """Take a damaged result out of use, for all; the next study rebuilds it."""
+        log.warning("damaged result set aside, it will be computed again: %s", problem)
+        self.shelf.set_aside(name_of(key, commit.epoch))
+        self.arbiter.withdraw(key, commit.generation, problem)
 
     def _commits(self, keys: list[str]) -> dict[str, Commit]:
-        return self.arbiter.committed_many(keys) if keys else {}
+        found = self.arbiter.all_committed() if keys else {}
+        return {key: found[key] for key in keys if key in found}
 
-    def _read(self, key: str, name: str) -> dict[str, Any] | None:
-        folder = self.get(key)
-        return None if folder is None else dict(read_json(folder / name))
+    def _fetch(self, key: str, commit: Commit) -> Path:
+        """The folder; raises `Damaged` once the result is out of use."""
+        try:
+            return self.shelf.fetch(name_of(key, commit.epoch), commit.sha256)
+        except Damaged as error:
+            self.set_aside(key, commit, str(error))
+            raise
+
+    def _read(self, key: str, file: str) -> dict[str, Any] | None:
+        commit = self.arbiter.committed(key)
+        return None if commit is None else self._peek(key, commit, file)
+
+    def _peek(self, key: str, commit: Commit, file: str) -> dict[str, Any] | None:
+        try:
+            return dict(self.shelf.peek(name_of(key, commit.epoch), commit.sha256, file))
+        except Damaged as error:
+            self.set_aside(key, commit, str(error))
+            return None
 
     def _claim(self, stage: Stage) -> int | None:
         """Waits for a claim: its epoch, or None once there is a result to look at."""
@@ -137,11 +143,9 @@ class Store(Generic[A]):
                 raise StageFailed(lease.reason)
             if lease is None or lease.state != "held" or watch.is_dead(lease):
                 self._give_up(stage, failed_in_a_row(leases, self.arbiter.session))
-                newest = max(lease.epoch if lease else 0, self._newest_on_disk(key))
-                epoch = self.arbiter.claim(key, after=newest)
+                epoch = self.arbiter.claim(key, after=self._newest(key, lease))
                 if epoch is not None:
-                    if lease is not None:
-                        self._sweep(key, lease)
+                    self._sweep(key, leases)
                     return epoch
             else:
                 waited_for = lease.epoch
@@ -162,7 +166,7 @@ class Store(Generic[A]):
         self, stage: Stage, epoch: int, work: Work, run_id: Callable[[], str]
     ) -> Path | None:
         """One attempt: its folder, or None if another result was published first."""
-        key, final = stage.key, self.folder(stage.key, epoch)
+        key, name = stage.key, name_of(stage.key, epoch)
         if self.arbiter.committed(key):  # published between our look and our claim
             self.arbiter.release(key, epoch)
             return None
@@ -170,30 +174,33 @@ class Store(Generic[A]):
         with self._closing(key, epoch), beating(self.arbiter, key, epoch, self.beat):
             try:
                 start = time.time()
-                with whole_folder(final) as part:
+                with self.shelf.writing(name) as part:
                     summary = work(self._inputs(stage), part)
                     write_json(part / "summary.json", summary)
                     write_manifest(part, stage, epoch, start, run_id())
-                _sync_folder(final.parent)
-                sha256 = file_digest(final / "manifest.json")
+                    sha256 = file_digest(part / MANIFEST)
                 details = {"kind": stage.kind, "label": stage.label, "run_id": run_id()}
                 kept = self.arbiter.commit(key, epoch, sha256, details)
             finally:
                 if not kept:
-                    shutil.rmtree(final, ignore_errors=True)
-        if kept:
-            self._verified.add((key, epoch))
-        return final if kept else None
+                    self.shelf.remove(name)
+        return self.shelf.fetch(name, sha256) if kept else None
 
     def _inputs(self, stage: Stage) -> dict[str, Path]:
-        folders = {role: self.get(key) for role, key in stage.inputs.items()}
-        for role, folder in folders.items():
-            if folder is None:
-                raise UserError(
-                    f"{stage.label}: its input {role} ({stage.inputs[role][:12]}) has no usable "
-                    "result: run the study again to rebuild it"
-                )
-        return {role: folder for role, folder in folders.items() if folder is not None}
+        return {role: self._input(stage, role, key) for role, key in stage.inputs.items()}
+
+    def _input(self, stage: Stage, role: str, key: str) -> Path:
+        commit = self.arbiter.committed(key)
+        problem = "is not in the store"
+        if commit is not None:
+            try:
+                return self._fetch(key, commit)
+            except Damaged as error:
+                problem = f"was damaged and set aside ({error})"
+        raise UserError(
+            f"{stage.label}: its input {role} ({key[:12]}) {problem}: "
+            "run the study again to rebuild it"
+        )
 
     @contextmanager
     def _closing(self, key: str, epoch: int) -> Iterator[None]:
@@ -213,32 +220,22 @@ class Store(Generic[A]):
                 # What the work found or raised matters more; waiters will see a silent holder.
                 log.warning("the end of %s could not be recorded: %s", key[:12], error)
 
-    def _set_aside(self, key: str, commit: Commit, problem: str) -> None:
-        log.warning("damaged result set aside, it will be computed again: %s", problem)
-        folder = self.folder(key, commit.epoch)
-        if folder.is_dir():
-            shutil.rmtree(bad := folder.with_name(f"{folder.name}.bad"), ignore_errors=True)
-            try:
-                folder.rename(bad)
-            except FileNotFoundError:
-                log.info("%s was set aside by another process", folder)
-        self._verified.discard((key, commit.epoch))
-        self.arbiter.withdraw(key, commit.generation, problem)
+    def _newest(self, key: str, last: Lease | None) -> int:
+        """The highest epoch so far: another or a lost arbiter may have published in the store."""
+        epochs = [entry.epoch for entry in self.shelf.entries(key)]
+        return max([*epochs, last.epoch if last else 0])
 
-    def _newest_on_disk(self, key: str) -> int:
-        """The highest epoch with a folder: another or a lost arbiter may have published it."""
-        names = [path.name for path in (self.root / key[:2]).glob(f"{key}.*")]
-        return max((int(name.split(".")[1]) for name in names), default=0)
-
-    def _sweep(self, key: str, last: Lease) -> None:
+    def _sweep(self, key: str, leases: Sequence[Lease]) -> None:
         """Remove what killed attempts left half-written.
 
         A holder that only stalled may still be writing: its folder is left alone for a day.
         """
-        for path in (self.root / key[:2]).glob(f".{key}.*.part"):
-            old = time.time() - path.stat().st_mtime > DAY
-            if old or (path.name.split(".")[2] == str(last.epoch) and is_gone(last.holder)):
-                shutil.rmtree(path, ignore_errors=True)
+        killed = {lease.epoch for lease in leases if is_killed(lease)}
+        for entry in self.shelf.entries(key):
+            if entry.state == "part" and (
+                entry.epoch in killed or self.shelf.weigh(entry)[1] > DAY
+            ):
+                self.shelf.remove(entry.path)
 
 
 def one_line(error: BaseException) -> str:
@@ -247,77 +244,7 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".strip(": ")
 
 
-def verify(folder: Path, sha256: str) -> None:
-    """Check a result's manifest against `sha256`, and each file against the manifest.
+if __name__ == "__main__":  # `python -m sweeps.store ls|verify|gc`
+    from sweeps.upkeep import main
 
-    Raises `UserError` naming the first file that is missing or differs.
-    """
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        raise UserError(f"{manifest} does not exist")
-    if file_digest(manifest) != sha256:
-        raise UserError(f"{manifest} differs from its commit record")
-    for name, file in read_json(manifest)["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path} does not exist")
-        if path.stat().st_size != file["size"]:
-            raise UserError(f"{path} has {path.stat().st_size} bytes instead of {file['size']}")
-        if file_digest(path) != file["sha256"]:
-            raise UserError(f"{path} differs from its manifest (sha256)")
-
-
-def write_manifest(folder: Path, stage: Stage, epoch: int, start: float, run_id: str) -> None:
-    """Write `manifest.json` over all files already in `folder`; `start` in seconds (epoch time)."""
-    files = {
-        path.relative_to(folder).as_posix(): {
-            "sha256": file_digest(path),
-            "size": path.stat().st_size,
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    manifest = {
-        "key": stage.key,
-        "kind": stage.kind,
-        "label": stage.label,
-        "params": dict(stage.params),
-        "inputs": dict(stage.inputs),
-        "tags": dict(stage.tags),
-        "epoch": epoch,
-        "run_id": run_id,
-        "started": datetime.fromtimestamp(start, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - start, 3),
-        "versions": versions(),
-        "hardware": hardware(),
-        "files": files,
-    }
-    write_json(folder / "manifest.json", manifest)
-
-
-def versions() -> dict[str, str]:
-    """Python's and the main packages' versions."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
-
-
-def hardware() -> dict[str, Any]:
-    """The machine a result was made on."""
-    found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(), "gpu": None}
-    torch = sys.modules.get("torch")  # a stage without torch must not pay for its import
-    if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sys.exit(main(sys.argv[1:]))
