@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
-from lacuna.artifacts import read_json
 from lacuna.errors import UserError
 from sweeps import quiet
 from sweeps.arbiter import KeyArbiter
@@ -24,6 +23,7 @@ from sweeps.batch import Batch, OnDone, Result, failure
 from sweeps.graph import Stage
 from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
+from sweeps.shelf import Shelf
 from sweeps.store import Store, one_line
 from sweeps.tracking import Tracker
 from sweeps.worker import Runtime, attempt, pack
@@ -44,7 +44,7 @@ class Engine:
     def __init__(
         self,
         tracker: Tracker,
-        root: Path,
+        root: Path | Shelf,
         storage: Path,
         address: str | None = None,
         cpus: int | None = None,
@@ -60,8 +60,10 @@ class Engine:
         """
         arbiter = KeyArbiter(tracker.client)
         self.store = Store(root, arbiter, ttl, beat)
-        place, folder = tracker.place, self.store.shelf.root
-        self.runtime = Runtime(place, folder, work, ttl, beat, arbiter.session)
+        shelf = self.store.shelf
+        self.runtime = Runtime(
+            tracker.place, shelf.root, work, ttl, beat, arbiter.session, shelf.cache
+        )
         self.storage, self.address, self.cpus, self.stream = storage, address, cpus, stream
         self.results: dict[str, Result] = {}
         self.counts: dict[str, dict[str, int]] = {
@@ -153,8 +155,7 @@ class Engine:
         batch = Batch(stages, self.results, close)
         for stage in batch.stages.values():
             self.counts["planned"][stage.kind] += 1
-        folders = self.store.get_many(list(batch.stages))
-        batch.take_found({key: read_json(path / "summary.json") for key, path in folders.items()})
+        batch.take_found(self.store.summaries(list(batch.stages)))
         return batch
 
     def _take(self, batch: Batch, stage: Stage, outcome: dict[str, str]) -> None:
@@ -162,7 +163,7 @@ class Engine:
         how = outcome["how"]
         summary = None if how == "failed" else self.store.summary(stage.key)
         if summary is None:
-            reason = outcome["reason"] or f"this host has no result under {self.store.shelf.root}"
+            reason = outcome["reason"] or f"this host has no result in {self.store.shelf.root}"
             summary, how = failure(stage, reason), "failed"
         batch.close(stage, summary, how)
 

@@ -23,6 +23,7 @@ from sweeps.lease import ArbiterError
 from sweeps.plan import Planner
 from sweeps.progress import size_text
 from sweeps.schema import build
+from sweeps.shelf import study_shelf
 from sweeps.store import Store
 
 CPU_FLOPS = 5e10
@@ -119,7 +120,8 @@ def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set
     from sweeps.tracking import absolute_uri, connect
 
     keys = [stage.key for kind in stages.values() for group in kind for stage in group]
-    store = Store(artifacts / "checkpoints", KeyArbiter(connect(absolute_uri(place))))
+    shelf = study_shelf(planner.plain["store"], artifacts)
+    store = Store(shelf, KeyArbiter(connect(absolute_uri(place))))
     try:
         return store.published(sorted(set(keys))), f"{store.shelf.root}, by {place}"
     except ArbiterError as error:

@@ -1,4 +1,7 @@
-"""Where results lie, by name (`<key[:2]>/<key>.<epoch>`): how they get there whole, and leave."""
+"""Where results lie, by name (`<key[:2]>/<key>.<epoch>`): how they get there whole, and leave.
+
+In a folder that all nodes share, or (`sweeps.bucket`) at a URL.
+"""
 
 import os
 import re
@@ -38,9 +41,11 @@ class Shelf(Protocol):
 
     root: str
     """For people and other processes: an absolute path or a URL."""
+    cache: str
+    """A folder on this host for copies; empty where none are needed."""
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
-        """A private folder; what the block puts there is stored as `name` if it succeeds."""
+        """A private folder; what the block puts there is stored as `name`, whole or not at all."""
 
     def fetch(self, name: str, sha256: str) -> Path:
         """A folder with the result's bytes, all read and compared once in this process.
@@ -75,7 +80,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self.root = str(self._root)
+        self.root, self.cache = str(self._root), ""
         self._intact: set[str] = set()
 
     @contextmanager
@@ -142,6 +147,20 @@ class Folder:
                     size += 0 if path.is_dir() else stat.st_size
                     newest = max(newest, stat.st_mtime)
         return size, time.time() - newest
+
+
+def open_shelf(root: str, cache: Path) -> Shelf:
+    """A folder or a URL; `cache` is for the URL's results. Raises `UserError` for a URL unknown."""
+    if "://" not in root:
+        return Folder(Path(root))
+    from sweeps.bucket import Bucket
+
+    return Bucket(root, cache)
+
+
+def study_shelf(store: str | None, artifacts: Path) -> Shelf:
+    """Where a study's results lie: in its `store`, or below its output root."""
+    return open_shelf(store or str(artifacts / "checkpoints"), artifacts / "cache")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""Finished stages on disk: whole, verified, one per key.
+"""Finished stages: whole, verified, one per key.
 
-A result lives in `<root>/<key[:2]>/<key>.<epoch>/`. It exists for a reader only if the arbiter
-holds a commit record for it and the bytes match: the record has the manifest's sha256, the manifest
-has every file's. A path is never the test.
+A result lives in `<root>/<key[:2]>/<key>.<epoch>/`; the root is a folder or a URL. It exists for a
+reader only if the arbiter holds a commit record for it and the bytes match: the record has the
+manifest's sha256, the manifest has every file's. A path is never the test.
 """
 
 import logging
@@ -27,7 +27,7 @@ from sweeps.lease import (
     is_killed,
 )
 from sweeps.manifest import MANIFEST, Damaged, write_manifest
-from sweeps.shelf import Folder, name_of
+from sweeps.shelf import Folder, Shelf, name_of
 
 log = logging.getLogger(__name__)
 A_co = TypeVar("A_co", bound=Arbiter, covariant=True)
@@ -35,6 +35,7 @@ A_co = TypeVar("A_co", bound=Arbiter, covariant=True)
 Work = Callable[[Mapping[str, Path], Path], dict[str, Any]]
 """Given the inputs' folders by role and an empty folder to write to, returns a JSON summary."""
 
+SUMMARY = "summary.json"
 DAY = 24 * 3600.0  # seconds
 
 
@@ -46,23 +47,28 @@ class Store(Generic[A_co]):
     """Looks results up by key, and has each missing one computed once."""
 
     def __init__(
-        self, root: Path, arbiter: A_co, ttl: float = 60.0, beat: float = 10.0, attempts: int = 3
+        self,
+        root: Path | Shelf,
+        arbiter: A_co,
+        ttl: float = 60.0,
+        beat: float = 10.0,
+        attempts: int = 3,
     ) -> None:
         """`ttl` and `beat` in seconds: patience with a silent holder, and our own heartbeat.
 
         A key that fails, or loses its holder, `attempts` times in a row is given up until the next
         session (`sweeps.arbiter`), that is until somebody starts the study again.
         """
-        self.shelf, self.arbiter, self.ttl, self.beat = Folder(root), arbiter, ttl, beat
-        self.attempts = attempts
+        self.shelf: Shelf = Folder(root) if isinstance(root, Path) else root
+        self.arbiter, self.ttl, self.beat, self.attempts = arbiter, ttl, beat, attempts
 
-    def get(self, key: str, commit: Commit | None = None) -> Path | None:
+    def get(self, key: str) -> Path | None:
         """The folder of a published, undamaged result, or None.
 
-        The first look in a process reads every byte. A damaged result is renamed to `*.bad`, named
-        in a warning, and from then on missing. Pass `commit` where it was looked up already.
+        The first look in a process reads every byte. A damaged result is set aside, named in a
+        warning, and from then on missing.
         """
-        commit = commit or self.arbiter.committed(key)
+        commit = self.arbiter.committed(key)
         if commit is None:
             return None
         try:
@@ -70,10 +76,11 @@ class Store(Generic[A_co]):
         except Damaged:
             return None
 
-    def get_many(self, keys: list[str]) -> dict[str, Path]:
-        """`get` for many keys after a single question to the arbiter; missing keys are left out."""
-        found = {key: self.get(key, commit) for key, commit in self._commits(keys).items()}
-        return {key: folder for key, folder in found.items() if folder is not None}
+    def summaries(self, keys: list[str]) -> dict[str, dict[str, Any]]:
+        """`summary` for many keys after a single question to the arbiter; none for the missing."""
+        commits = self._commits(keys)
+        found = {key: self._peek(key, commits[key], SUMMARY) for key in commits}
+        return {key: summary for key, summary in found.items() if summary is not None}
 
     def published(self, keys: list[str]) -> set[str]:
         """Which keys have a commit record, without reading the results: for a plan."""
@@ -81,11 +88,11 @@ class Store(Generic[A_co]):
 
     def summary(self, key: str) -> dict[str, Any] | None:
         """What a stage found, or None if it has no result."""
-        return self._read(key, "summary.json")
+        return self._read(key, SUMMARY)
 
     def manifest(self, key: str) -> dict[str, Any] | None:
         """Where a result comes from (label, params, inputs, run_id, versions, hardware, files)."""
-        return self._read(key, "manifest.json")
+        return self._read(key, MANIFEST)
 
     def produce(self, stage: Stage, work: Work, run_id: Callable[[], str] = str) -> Path:
         """The result of `stage`: found, awaited from another process, or computed here by `work`.
@@ -106,7 +113,6 @@ class Store(Generic[A_co]):
 
     def set_aside(self, key: str, commit: Commit, problem: str) -> None:
         """Take a damaged result out of use, for all; the next study rebuilds it."""
-        log.warning("damaged result set aside, it will be computed again: %s", problem)
         self.shelf.set_aside(name_of(key, commit.epoch))
         self.arbiter.withdraw(key, commit.generation, problem)
 
@@ -116,11 +122,8 @@ class Store(Generic[A_co]):
 
     def _fetch(self, key: str, commit: Commit) -> Path:
         """The folder; raises `Damaged` once the result is out of use."""
-        try:
+        with self._withdrawing(key, commit):
             return self.shelf.fetch(name_of(key, commit.epoch), commit.sha256)
-        except Damaged as error:
-            self.set_aside(key, commit, str(error))
-            raise
 
     def _read(self, key: str, file: str) -> dict[str, Any] | None:
         commit = self.arbiter.committed(key)
@@ -128,10 +131,19 @@ class Store(Generic[A_co]):
 
     def _peek(self, key: str, commit: Commit, file: str) -> dict[str, Any] | None:
         try:
-            return dict(self.shelf.peek(name_of(key, commit.epoch), commit.sha256, file))
-        except Damaged as error:
-            self.set_aside(key, commit, str(error))
+            with self._withdrawing(key, commit):
+                return dict(self.shelf.peek(name_of(key, commit.epoch), commit.sha256, file))
+        except Damaged:
             return None
+
+    @contextmanager
+    def _withdrawing(self, key: str, commit: Commit) -> Iterator[None]:
+        try:
+            yield
+        except Damaged as error:
+            log.warning("damaged result set aside, it will be computed again: %s", error)
+            self.set_aside(key, commit, str(error))
+            raise
 
     def _claim(self, stage: Stage) -> int | None:
         """Waits for a claim: its epoch, or None once there is a result to look at."""
@@ -142,10 +154,10 @@ class Store(Generic[A_co]):
             if lease and lease.state == "failed" and lease.epoch == waited_for:
                 raise StageFailed(lease.reason)
             if lease is None or lease.state != "held" or watch.is_dead(lease):
+                self._sweep(key, leases)
                 self._give_up(stage, failed_in_a_row(leases, self.arbiter.session))
                 epoch = self.arbiter.claim(key, after=self._newest(key, lease))
                 if epoch is not None:
-                    self._sweep(key, leases)
                     return epoch
             else:
                 waited_for = lease.epoch
@@ -172,19 +184,23 @@ class Store(Generic[A_co]):
             return None
         kept = False
         with self._closing(key, epoch), beating(self.arbiter, key, epoch, self.beat):
+            sha256 = self._write(stage, epoch, work, run_id)
             try:
-                start = time.time()
-                with self.shelf.writing(name) as part:
-                    summary = work(self._inputs(stage), part)
-                    write_json(part / "summary.json", summary)
-                    write_manifest(part, stage, epoch, start, run_id())
-                    sha256 = file_digest(part / MANIFEST)
                 details = {"kind": stage.kind, "label": stage.label, "run_id": run_id()}
                 kept = self.arbiter.commit(key, epoch, sha256, details)
             finally:
                 if not kept:
-                    self.shelf.remove(name)
+                    self._discard(name)
         return self.shelf.fetch(name, sha256) if kept else None
+
+    def _write(self, stage: Stage, epoch: int, work: Work, run_id: Callable[[], str]) -> str:
+        """Have the work done and stored; the manifest's sha256."""
+        start = time.time()
+        with self.shelf.writing(name_of(stage.key, epoch)) as part:
+            summary = work(self._inputs(stage), part)
+            write_json(part / SUMMARY, summary)
+            write_manifest(part, stage, epoch, start, run_id())
+            return file_digest(part / MANIFEST)
 
     def _inputs(self, stage: Stage) -> dict[str, Path]:
         return {role: self._input(stage, role, key) for role, key in stage.inputs.items()}
@@ -219,6 +235,12 @@ class Store(Generic[A_co]):
             except ArbiterError as error:
                 # What the work found or raised matters more; waiters will see a silent holder.
                 log.warning("the end of %s could not be recorded: %s", key[:12], error)
+
+    def _discard(self, name: str) -> None:
+        try:
+            self.shelf.remove(name)
+        except OSError as error:  # what ended the attempt matters more
+            log.warning("%s is left for gc: %s", name, one_line(error))
 
     def _newest(self, key: str, last: Lease | None) -> int:
         """The highest epoch so far: another or a lost arbiter may have published in the store."""

@@ -10,24 +10,21 @@ from sweeps.arbiter import KeyArbiter
 from sweeps.garbage import collect
 from sweeps.lease import ArbiterError
 from sweeps.progress import size_text
-from sweeps.shelf import name_of
+from sweeps.shelf import name_of, study_shelf
 from sweeps.store import Store
 from sweeps.tracking import absolute_uri, prepare
 
 Say = Callable[[str], None]
 
-USAGE = """usage: python -m sweeps.store ls|verify|gc [artifacts=DIR] [tracking_uri=URI]
+USAGE = """usage: python -m sweeps.store ls|verify|gc [artifacts=DIR] [store=URL] [tracking_uri=URI]
 
 ls      a line per published result: kind, label, key, attempt, size, age, MLflow run
 verify  reads every byte; names damaged files (exit 1) and sets them aside: the next study rebuilds
 gc      lists what no study can use: results never published, set aside or half-written, and last
         touched more than hours=24 ago; delete=true removes it"""
 
-DEFAULTS = {
-    "ls": {"artifacts": "artifacts", "tracking_uri": ""},
-    "verify": {"artifacts": "artifacts", "tracking_uri": ""},
-    "gc": {"artifacts": "artifacts", "tracking_uri": "", "hours": "24", "delete": "false"},
-}
+PLACE = {"artifacts": "artifacts", "store": "", "tracking_uri": ""}
+DEFAULTS = {"ls": PLACE, "verify": PLACE, "gc": {**PLACE, "hours": "24", "delete": "false"}}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,14 +92,14 @@ def _flag(name: str, text: str) -> bool:
 def _open(options: Mapping[str, str]) -> Store[KeyArbiter]:
     """A store that exists: nothing is made here."""
     artifacts = Path(options["artifacts"]).absolute()
-    root, file = artifacts / "checkpoints", artifacts / "mlflow.db"
-    uri = absolute_uri(options["tracking_uri"] or f"sqlite:///{file}")
+    shelf = study_shelf(options["store"] or None, artifacts)
+    uri = absolute_uri(options["tracking_uri"] or f"sqlite:///{artifacts / 'mlflow.db'}")
     database = Path(uri.removeprefix("sqlite:///"))
-    if not root.is_dir():
-        raise UserError(f"{root} does not exist: name the output root of a study with artifacts=")
+    if "://" not in shelf.root and not Path(shelf.root).is_dir():
+        raise UserError(f"{shelf.root} does not exist: name the output root with artifacts=")
     if uri.startswith("sqlite:///") and not database.is_file():
         raise UserError(f"{database} does not exist: name the study's tracking_uri=")
-    return Store(root, KeyArbiter(prepare(uri)))
+    return Store(shelf, KeyArbiter(prepare(uri)))
 
 
 def listing(store: Store[KeyArbiter]) -> list[str]:

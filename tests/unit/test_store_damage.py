@@ -70,7 +70,7 @@ def get(store: Store[Arbiter]) -> object:
 
 
 def plan(store: Store[Arbiter]) -> object:
-    return store.get_many([KEY]).get(KEY)
+    return store.summaries([KEY]).get(KEY)
 
 
 def summary(store: Store[Arbiter]) -> object:
@@ -145,4 +145,4 @@ def test_a_withdrawn_commit_is_followed_by_a_new_one(tmp_path: Path, arbiter: Ar
     again = Store(tmp_path, arbiter).produce(STAGE, writing("second"))
     commit = arbiter.committed(KEY)
     assert commit is not None and (commit.generation, commit.epoch) == (2, 2)
-    assert Store(tmp_path, arbiter).get_many([KEY]) == {KEY: again}
+    assert Store(tmp_path, arbiter).get(KEY) == again

@@ -200,7 +200,10 @@ def test_gc_removes_what_a_silent_holder_left_and_keeps_what_it_does_not_know(
     [
         ("", "unknown command '': choose one of gc, ls, verify"),
         ("verfy", "unknown command 'verfy': did you mean 'verify'?"),
-        ("ls delete=true", "unknown key 'delete' of ls: choose one of artifacts, tracking_uri"),
+        (
+            "ls delete=true",
+            "unknown key 'delete' of ls: choose one of artifacts, store",
+        ),
         ("gc hour=1", "unknown key 'hour' of gc: did you mean 'hours'?"),
         ("gc hours=-1", "hours=-1: give a number, 0 or more"),
         ("gc hours=nan", "hours=nan: give a number, 0 or more"),
