@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sweeps.lease import Commit, Lease, holder
 from sweeps.tracking import create_name, patiently
@@ -22,23 +23,30 @@ LEASE, COMMIT = "lacuna.lease", "lacuna.commit"
 class KeyArbiter:
     """`sweeps.lease.Arbiter` on an MLflow registry: works across processes, drivers and hosts."""
 
-    def __init__(self, client: "MlflowClient") -> None:
-        """`client` is connected (`sweeps.tracking.connect`), its schema made."""
-        self.client = client
+    def __init__(self, client: "MlflowClient", session: str = "") -> None:
+        """`client` is connected (`sweeps.tracking.connect`), its schema made.
 
-    def lease(self, key: str) -> Lease | None:
-        """The newest claim on `key`."""
-        found = self._named(f"{LEASE}.{key}.")
-        if not found:
-            return None
-        epoch = max(found)
-        tags = found[epoch]
-        reason = tags.get("reason", "")
-        return Lease(epoch, tags["state"], tags["beat"], tags["holder"], reason)
+        `session` names one start of a study for all its processes; without one, this is its own.
+        """
+        self.client, self.session = client, session or new_session()
+
+    def leases(self, key: str) -> list[Lease]:
+        """All claims on `key`, oldest first."""
+        return [
+            Lease(
+                epoch,
+                tags["state"],
+                tags["beat"],
+                tags["holder"],
+                tags.get("reason", ""),
+                tags.get("session", ""),
+            )
+            for epoch, tags in sorted(self._named(f"{LEASE}.{key}.").items())
+        ]
 
     def claim(self, key: str, after: int = 0) -> int | None:
         """Claim attempt `after + 1`; None if somebody has it."""
-        tags = {"state": "held", "holder": holder(), "beat": _now()}
+        tags = {"state": "held", "holder": holder(), "beat": _now(), "session": self.session}
         name = f"{LEASE}.{key}.{after + 1}"
         return after + 1 if create_name(self.client, name, tags) else None
 
@@ -56,10 +64,10 @@ class KeyArbiter:
 
     def commit(self, key: str, epoch: int, sha256: str, details: Mapping[str, str]) -> bool:
         """Publish; False if a newer claim fences this one off, or another result came first."""
-        newest = self.lease(key)
+        leases = self.leases(key)
         generations = self._named(f"{COMMIT}.{key}.")
         latest = max(generations, default=0)
-        if newest is None or newest.epoch > epoch:
+        if not leases or leases[-1].epoch > epoch:
             return False
         if latest and "withdrawn" not in generations[latest]:
             return False
@@ -72,13 +80,12 @@ class KeyArbiter:
         """The published result of `key`."""
         return _newest_commit(self._named(f"{COMMIT}.{key}."))
 
-    def committed_many(self, keys: list[str]) -> dict[str, Commit]:
-        """The published results among `keys`: one search, a page per 1,000 records."""
-        wanted, found = set(keys), dict[str, dict[int, dict[str, str]]]()
+    def all_committed(self) -> dict[str, Commit]:
+        """All published results by key: one search, a page per 1,000 records."""
+        found: dict[str, dict[int, dict[str, str]]] = {}
         for name, tags in self._search(f"{COMMIT}.").items():
             key, _, generation = name.rpartition(".")
-            if key in wanted:
-                found.setdefault(key, {})[int(generation)] = tags
+            found.setdefault(key, {})[int(generation)] = tags
         commits = {key: _newest_commit(generations) for key, generations in found.items()}
         return {key: commit for key, commit in commits.items() if commit is not None}
 
@@ -109,6 +116,11 @@ class KeyArbiter:
             token = page.token
             if not token:
                 return found
+
+
+def new_session() -> str:
+    """A name that no other start of a study has."""
+    return uuid4().hex
 
 
 def _newest_commit(generations: Mapping[int, Mapping[str, str]]) -> Commit | None:

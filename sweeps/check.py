@@ -9,6 +9,7 @@ from lacuna.model.load import DTYPES, pick_device
 from lacuna.region import budget, load_region
 from lacuna.registry import suggest
 from lacuna.unlearn import parse
+from sweeps.shelf import study_shelf
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
@@ -115,5 +116,7 @@ def _places(planner: "Planner") -> None:
         pick_device(config.model.device)
     except RuntimeError as error:
         raise UserError(f"model.device={config.model.device}: use auto, cpu or cuda") from error
-    if Path(config.artifacts).exists() and not Path(config.artifacts).is_dir():
-        raise UserError(f"artifacts={config.artifacts} is a file: name a folder for the results")
+    for key in ("artifacts", "store"):
+        if config[key] and Path(config[key]).exists() and not Path(config[key]).is_dir():
+            raise UserError(f"{key}={config[key]} is a file: name a folder for the results")
+    study_shelf(config.store, Path(config.artifacts))

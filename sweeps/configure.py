@@ -36,6 +36,8 @@ def configure(overrides: Sequence[str]) -> DictConfig:
     for holder, key in ((config, "artifacts"), (config.data, "path"), (config.region, "file")):
         if holder.get(key):
             holder[key] = str(Path(holder[key]).absolute())
+    if config.store and "://" not in config.store:
+        config.store = str(Path(config.store).absolute())
     source = config.model.source
     if source is not None and Path(source).is_dir():
         config.model.source = str(Path(source).absolute())

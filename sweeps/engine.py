@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, TypeVar
 
-from lacuna.artifacts import read_json
 from lacuna.errors import UserError
 from sweeps import quiet
 from sweeps.arbiter import KeyArbiter
@@ -24,6 +23,7 @@ from sweeps.batch import Batch, OnDone, Result, failure
 from sweeps.graph import Stage
 from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
+from sweeps.shelf import Shelf
 from sweeps.store import Store, one_line
 from sweeps.tracking import Tracker
 from sweeps.worker import Runtime, attempt, pack
@@ -44,7 +44,7 @@ class Engine:
     def __init__(
         self,
         tracker: Tracker,
-        root: Path,
+        root: Path | Shelf,
         storage: Path,
         address: str | None = None,
         cpus: int | None = None,
@@ -58,8 +58,12 @@ class Engine:
         `address` (HOST:PORT) joins a cluster, else `cpus` (default: all) start here. `ttl` and
         `beat` (seconds) are the store's; progress goes to `stream` (default: stderr).
         """
-        self.store = Store(root, KeyArbiter(tracker.client), ttl, beat)
-        self.runtime = Runtime(tracker.place, str(self.store.root), work, ttl, beat)
+        arbiter = KeyArbiter(tracker.client)
+        self.store = Store(root, arbiter, ttl, beat)
+        shelf = self.store.shelf
+        self.runtime = Runtime(
+            tracker.place, shelf.root, work, ttl, beat, arbiter.session, shelf.cache
+        )
         self.storage, self.address, self.cpus, self.stream = storage, address, cpus, stream
         self.results: dict[str, Result] = {}
         self.counts: dict[str, dict[str, int]] = {
@@ -101,11 +105,11 @@ class Engine:
             if not batch.waiting:
                 return batch.outcome()
             ray = self._connect(batch.waiting.values())
-            task = ray.remote(attempt)
+            task = ray.remote(max_retries=self.store.attempts)(attempt)
             running: dict[Any, Stage] = {}
             while batch.waiting or running:
                 for stage in batch.ready():
-                    needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus, "max_retries": 1}
+                    needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus}
                     running[task.options(**needs).remote(self.runtime, pack(stage))] = stage
                 done = ray.wait(list(running), timeout=0.5)[0] if running else []
                 for ref in done:
@@ -118,7 +122,7 @@ class Engine:
     ) -> dict[str, Result]:
         """The same for stages that need nothing of each other, as the trials of one Ray Tune run.
 
-        Workers are reused from trial to trial; a trial whose worker dies is tried once more.
+        Workers are reused from trial to trial; a trial whose worker dies is tried again.
         """
         stages = list(stages)
         with Progress(phase, len({s.key for s in stages}), self.stream) as progress:
@@ -151,8 +155,7 @@ class Engine:
         batch = Batch(stages, self.results, close)
         for stage in batch.stages.values():
             self.counts["planned"][stage.kind] += 1
-        folders = self.store.get_many(list(batch.stages))
-        batch.take_found({key: read_json(path / "summary.json") for key, path in folders.items()})
+        batch.take_found(self.store.summaries(list(batch.stages)))
         return batch
 
     def _take(self, batch: Batch, stage: Stage, outcome: dict[str, str]) -> None:
@@ -160,7 +163,7 @@ class Engine:
         how = outcome["how"]
         summary = None if how == "failed" else self.store.summary(stage.key)
         if summary is None:
-            reason = outcome["reason"] or f"this host has no result under {self.store.root}"
+            reason = outcome["reason"] or f"this host has no result in {self.store.shelf.root}"
             summary, how = failure(stage, reason), "failed"
         batch.close(stage, summary, how)
 
@@ -192,7 +195,7 @@ class Engine:
             run_config=tune.RunConfig(
                 name=f"{self.runtime.place.study}-{time.time_ns():x}",
                 storage_path=str(self.storage.resolve()),
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=self.store.attempts),
                 callbacks=[self._listener(trials, batch, progress)],
                 verbose=0,
             ),

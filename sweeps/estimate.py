@@ -21,7 +21,9 @@ from sweeps.costs import Costs, Size
 from sweeps.graph import Stage
 from sweeps.lease import ArbiterError
 from sweeps.plan import Planner
+from sweeps.progress import size_text
 from sweeps.schema import build
+from sweeps.shelf import study_shelf
 from sweeps.store import Store
 
 CPU_FLOPS = 5e10
@@ -118,9 +120,10 @@ def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set
     from sweeps.tracking import absolute_uri, connect
 
     keys = [stage.key for kind in stages.values() for group in kind for stage in group]
-    store = Store(artifacts / "checkpoints", KeyArbiter(connect(absolute_uri(place))))
+    shelf = study_shelf(planner.plain["store"], artifacts)
+    store = Store(shelf, KeyArbiter(connect(absolute_uri(place))))
     try:
-        return store.published(sorted(set(keys))), f"{store.root}, by {place}"
+        return store.published(sorted(set(keys))), f"{store.shelf.root}, by {place}"
     except ArbiterError as error:
         return set(), f"{place} does not answer ({error}): nothing counted as stored"
 
@@ -176,7 +179,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
         "{:<10}{:>8}{:>8}{:>10}{:>9}{:>10}{:>10}".format(*titles),
         *(
             f"{row.kind:<10}{row.stages:>8}{row.stored:>8}{row.flop:>10.1e}"
-            f"{row.seconds / 3600:>9.3g}{_bytes(row.memory):>10}{_bytes(row.disk):>10}"
+            f"{row.seconds / 3600:>9.3g}{size_text(row.memory):>10}{size_text(row.disk):>10}"
             for row in [*rows, total]
         ),
     ]
@@ -210,11 +213,3 @@ def _work(planner: Planner, rows: Sequence[Row], assumed: str) -> list[str]:
         "disk: what will be added",
     ]
     return lines
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"

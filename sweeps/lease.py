@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +31,8 @@ class Lease:
     beat: str
     holder: str
     reason: str = ""
+    session: str = ""
+    """Which start of a study, on which driver, made the claim."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ class Commit:
 class Arbiter(Protocol):
     """Decides between processes and hosts; every method may raise `ArbiterError`."""
 
-    def lease(self, key: str) -> Lease | None:
-        """The newest claim on `key`, whoever holds it."""
+    session: str
+    """Goes into every claim made here."""
+
+    def leases(self, key: str) -> list[Lease]:
+        """All claims on `key`, whoever made them, oldest first."""
 
     def claim(self, key: str, after: int = 0) -> int | None:
         """Claim attempt `after + 1`: its epoch, or None where somebody else has it."""
@@ -67,11 +72,24 @@ class Arbiter(Protocol):
     def committed(self, key: str) -> Commit | None:
         """The published result of `key`."""
 
-    def committed_many(self, keys: list[str]) -> dict[str, Commit]:
-        """The published results among `keys`, in one look-up."""
+    def all_committed(self) -> dict[str, Commit]:
+        """All published results by key, in one look-up."""
 
     def withdraw(self, key: str, generation: int, reason: str) -> None:
         """Take a damaged result out of use; a later commit takes its place."""
+
+
+def failed_in_a_row(leases: Sequence[Lease], session: str) -> list[Lease]:
+    """The newest attempts that all failed or lost their holder, since `session` first tried.
+
+    What failed before the session is no reason to give up: its cause may have been mended, which is
+    why somebody started the study again. Ask only when the newest holder is known to be dead.
+    """
+    ended_well = [lease.epoch for lease in leases if lease.state == "released"]
+    last_good = max(ended_well, default=0)
+    row = [lease for lease in leases if lease.epoch > last_good]
+    ours = [n for n, lease in enumerate(row) if lease.session == session]
+    return row[ours[0] :] if ours else []
 
 
 @cache
@@ -102,6 +120,11 @@ def is_gone(name: str) -> bool:
     if len(parts) != 3 or parts[0] != machine() or parts[2] == "":
         return False
     return birth(int(parts[1])) != parts[2]
+
+
+def is_killed(lease: Lease) -> bool:
+    """True only if the claim's holder has certainly ended without giving the claim back."""
+    return lease.state == "held" and is_gone(lease.holder)
 
 
 class Watch:

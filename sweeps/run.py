@@ -14,9 +14,10 @@ from lacuna.seeds import numpy_generator
 from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
+from sweeps.manifest import hardware, versions
 from sweeps.plan import Cell, Planner
 from sweeps.search import Choice, choose
-from sweeps.store import hardware, versions
+from sweeps.shelf import study_shelf
 from sweeps.tracking import Tracker
 
 Result = dict[str, Any]
@@ -54,7 +55,7 @@ def _tracker(config: DictConfig, artifacts: Path) -> Tracker:
 def _engine(config: DictConfig, artifacts: Path, tracker: Tracker) -> Engine:
     return Engine(
         tracker,
-        root=artifacts / "checkpoints",
+        root=study_shelf(config.store, artifacts),
         storage=artifacts / "ray",
         address=config.address,
         cpus=config.resources.workers,

@@ -146,6 +146,8 @@ class Study:
     resources: ResourceConfig = field(default_factory=ResourceConfig)
     artifacts: str = "artifacts"
     """Output root."""
+    store: str | None = None
+    """Folder or URL (`s3://bucket/prefix`) of all results; null: checkpoints under the root."""
     address: str | None = None
     """HOST:PORT of a running Ray cluster; null starts a local one."""
     tracking_uri: str | None = None

@@ -18,6 +18,7 @@ from lacuna.errors import UserError
 from sweeps.arbiter import KeyArbiter
 from sweeps.graph import Stage
 from sweeps.runs import StageRun
+from sweeps.shelf import open_shelf
 from sweeps.store import Store, one_line
 from sweeps.tracking import Place, connect
 
@@ -32,11 +33,15 @@ class Runtime:
 
     place: Place
     root: str
-    """The store's folder, absolute, on storage that all nodes share."""
+    """The store: a folder, absolute, on storage that all nodes share, or a URL."""
     work: str = "sweeps.stages.execute"
     """Dotted name of `execute(stage, inputs, out, on_step) -> summary`."""
     ttl: float = 60.0
     beat: float = 10.0
+    session: str = ""
+    """Names this start of the study: it has its own count of failed attempts."""
+    cache: str = ""
+    """An absolute folder for copies, on each node's own storage; only a URL needs it."""
 
 
 def pack(stage: Stage) -> str:
@@ -52,8 +57,9 @@ def unpack(text: str) -> Stage:
 @cache
 def open_store(runtime: Runtime) -> Store[KeyArbiter]:
     """One store, and one connection, per process."""
-    arbiter = KeyArbiter(connect(runtime.place.uri))
-    return Store(Path(runtime.root), arbiter, runtime.ttl, runtime.beat)
+    arbiter = KeyArbiter(connect(runtime.place.uri), runtime.session)
+    shelf = open_shelf(runtime.root, Path(runtime.cache))
+    return Store(shelf, arbiter, runtime.ttl, runtime.beat)
 
 
 def attempt(runtime: Runtime, text: str) -> dict[str, str]:

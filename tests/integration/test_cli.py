@@ -51,6 +51,8 @@ BAD = [
     ("study=smoke objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo' or"),
     ("study=smoke scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
     ("study=smoke localizers=[nrom]", "unknown localizer 'nrom': did you mean 'norm'"),
+    ("study=smoke store=gopher://here", "store=gopher://here cannot be used: Protocol not known"),
+    ("study=smoke store=FILES/one.jsonl", "store=FILES/one.jsonl is a file: name a folder"),
     ("study=smoke tracking_uri=here plan=true", "tracking_uri=here is not a database or a server"),
 ]
 

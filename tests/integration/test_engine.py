@@ -31,6 +31,8 @@ def toy(
         raise UserError("temperature=-1 is not positive: choose one above 0")
     if stage.params.get("fail") == "bug":
         raise KeyError("a bug")
+    if stage.params.get("fail") == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     if stage.params.get("fail") == "killed once" and len(executions(marks, stage.label)) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     total = stage.params["value"]
@@ -165,6 +167,7 @@ def test_a_failing_stage_fails_its_dependants_only_and_a_lost_worker_is_replaced
         "of bad": world.stage("of bad", 4, {"child": child}),
         "bug": world.stage("bug", 5, {"good": good}, fail="bug"),
         "diverges": world.stage("diverges", 6, {"good": good}, fail="bad"),
+        "deadly": world.stage("deadly", 9, {"good": good}, fail="killed"),
         "fragile": world.stage("fragile", 7, {"good": good}, fail="killed once"),
         "plain": world.stage("plain", 8, {"good": good}),
     }
@@ -177,10 +180,12 @@ def test_a_failing_stage_fails_its_dependants_only_and_a_lost_worker_is_replaced
     reasons = {name: second[stage.key].get("failed") for name, stage in trials.items()}
     assert reasons["of bad"] == "needs child, which failed"
     assert reasons["diverges"] == "temperature=-1 is not positive: choose one above 0"
-    assert reasons["bug"] == "KeyError: 'a bug'"
+    given_up = "given up after 3 attempts in a row, the last: "
+    assert f"{given_up}KeyError: 'a bug'; mend" in reasons["bug"]
+    assert f"{given_up}its process died or fell silent" in reasons["deadly"]
     assert reasons["fragile"] is None and second[trials["fragile"].key]["value"] == 8
     assert reasons["plain"] is None and second[trials["plain"].key]["value"] == 9
     times = {name: len(executions(world.marks, name)) for name in trials}
-    assert times == {"of bad": 0, "bug": 2, "diverges": 1, "fragile": 2, "plain": 1}
-    assert engine.counts["failed"] == {"toy": 5}
+    assert times == {"of bad": 0, "bug": 3, "diverges": 1, "deadly": 3, "fragile": 2, "plain": 1}
+    assert engine.counts["failed"] == {"toy": 6}
     assert not [path for path in (world.folder / "checkpoints").rglob("*.part")]

@@ -148,6 +148,23 @@ def test_a_second_run_trains_nothing_and_repeats_the_tables_bit_by_bit(
     assert again.tables == first.tables
 
 
+def test_one_flipped_bit_in_an_injected_checkpoint_is_found_named_and_mended(
+    first: Run, tmp_path: Path
+) -> None:
+    artifacts = copied(first, tmp_path)
+    manifests = [p for p in artifacts.glob("checkpoints/*/*/manifest.json")]
+    injected = [p.parent for p in manifests if json.loads(p.read_text())["kind"] == "injected"]
+    weights = next(injected[0].rglob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    again = study(artifacts)
+    assert again.status == 0, again.err
+    assert f"{weights} differs from its manifest" in again.err
+    assert "trained 1 stages (1 injections" in again.out and again.tables == first.tables
+    assert injected[0].with_name(f"{injected[0].name}.bad").is_dir()
+
+
 def test_the_same_study_from_nothing_gives_the_same_tables(first: Run, tmp_path: Path) -> None:
     other = study(tmp_path / "elsewhere")
     assert other.status == 0, other.err

@@ -1,0 +1,171 @@
+"""Where results lie, by name (`<key[:2]>/<key>.<epoch>`): how they get there whole, and leave.
+
+In a folder that all nodes share, or (`sweeps.bucket`) at a URL.
+"""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lacuna.artifacts import read_json, whole_folder
+from sweeps.manifest import MANIFEST, Damaged, damages
+
+NAME = re.compile(r"\.?(?P<key>[0-9a-f]{64})\.(?P<epoch>\d+)(?:\.bad|\.\d+\.part)?")
+
+
+def name_of(key: str, epoch: int) -> str:
+    """Where attempt `epoch` at `key` puts its result, below the root."""
+    return f"{key[:2]}/{key}.{epoch}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that lies below the root: what attempt `epoch` at `key` made."""
+
+    path: str
+    """Below the root."""
+    key: str
+    epoch: int
+    state: str
+    """`whole` (published or not), `part` (half-written) or `bad` (set aside)."""
+
+
+class Shelf(Protocol):
+    """Holds results; knows nothing of who may use them (that is the arbiter's business)."""
+
+    root: str
+    """For people and other processes: an absolute path or a URL."""
+    cache: str
+    """A folder on this host for copies; empty where none are needed."""
+
+    def writing(self, name: str) -> AbstractContextManager[Path]:
+        """A private folder; what the block puts there is stored as `name`, whole or not at all."""
+
+    def fetch(self, name: str, sha256: str) -> Path:
+        """A folder with the result's bytes, all read and compared once in this process.
+
+        Raises `Damaged` naming the files that differ.
+        """
+
+    def peek(self, name: str, sha256: str, file: str) -> Any:
+        """One JSON file of a result that is undamaged as far as a look at all of it can tell.
+
+        Raises `Damaged` naming the files that differ.
+        """
+
+    def damages(self, name: str, sha256: str) -> list[str]:
+        """`FILE problem` for each damaged file; reads every byte again."""
+
+    def set_aside(self, name: str) -> None:
+        """Keep a damaged result for inspection, where it can be taken for nothing else."""
+
+    def remove(self, path: str) -> None:
+        """Delete what lies there, if anything."""
+
+    def entries(self, key: str = "") -> list[Entry]:
+        """All there is, or all of one key."""
+
+    def weigh(self, entry: Entry) -> tuple[int, float]:
+        """Its bytes, and seconds since the last of them was written."""
+
+
+class Folder:
+    """A `Shelf` in a folder that all nodes share: a result appears by a rename."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self.root, self.cache = str(self._root), ""
+        self._intact: set[str] = set()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A folder beside the final one, flushed and renamed."""
+        final = self._root / name
+        with whole_folder(final) as part:
+            yield part
+        _sync_folder(final.parent)
+        self._intact.add(name)
+
+    def fetch(self, name: str, sha256: str) -> Path:
+        """The folder itself."""
+        folder = self._root / name
+        if name in self._intact and (folder / MANIFEST).is_file():
+            return folder
+        if problems := damages(folder, sha256):
+            raise Damaged(f"{folder}/{'; '.join(problems)}")
+        self._intact.add(name)
+        return folder
+
+    def peek(self, name: str, sha256: str, file: str) -> Any:
+        """The file, once the whole result was read."""
+        return read_json(self.fetch(name, sha256) / file)
+
+    def damages(self, name: str, sha256: str) -> list[str]:
+        """Every byte is read, even a second time."""
+        return damages(self._root / name, sha256)
+
+    def set_aside(self, name: str) -> None:
+        """Renamed to `*.bad`; a `FileNotFoundError` means that another process was faster."""
+        self._intact.discard(name)
+        folder = self._root / name
+        bad = folder.with_name(f"{folder.name}.bad")
+        if folder.is_dir():
+            shutil.rmtree(bad, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process was faster
+                folder.rename(bad)
+
+    def remove(self, path: str) -> None:
+        """At once, as far as the file system lets us."""
+        self._intact.discard(path)
+        shutil.rmtree(self._root / path, ignore_errors=True)
+
+    def entries(self, key: str = "") -> list[Entry]:
+        """Folders with a name of ours; others are none of our business."""
+        found = []
+        for path in sorted(self._root.glob(f"{key[:2] or '*'}/*")):
+            match = NAME.fullmatch(path.name)
+            if match and path.is_dir() and match["key"].startswith(key):
+                state = path.suffix.removeprefix(".")
+                state = state if state in ("bad", "part") else "whole"
+                place = path.relative_to(self._root).as_posix()
+                found.append(Entry(place, match["key"], int(match["epoch"]), state))
+        return found
+
+    def weigh(self, entry: Entry) -> tuple[int, float]:
+        """From the files' sizes and times; folders count for the time."""
+        size, newest = 0, 0.0
+        for folder, _, files in os.walk(self._root / entry.path):
+            for path in (Path(folder), *(Path(folder) / name for name in files)):
+                with suppress(FileNotFoundError):  # its writer goes on meanwhile
+                    stat = path.lstat()
+                    size += 0 if path.is_dir() else stat.st_size
+                    newest = max(newest, stat.st_mtime)
+        return size, time.time() - newest
+
+
+def open_shelf(root: str, cache: Path) -> Shelf:
+    """A folder or a URL; `cache` is for the URL's results. Raises `UserError` for a URL unknown."""
+    if "://" not in root:
+        return Folder(Path(root))
+    from sweeps.bucket import Bucket
+
+    return Bucket(root, cache)
+
+
+def study_shelf(store: str | None, artifacts: Path) -> Shelf:
+    """Where a study's results lie: in its `store`, or below its output root."""
+    return open_shelf(store or str(artifacts / "checkpoints"), artifacts / "cache")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,27 @@
+"""Arbiters for the tests of the store."""
+
+from collections.abc import Iterator
+
+import pytest
+from stores import MemoryArbiter, new_database
+
+from sweeps.arbiter import KeyArbiter
+from sweeps.lease import Arbiter
+from sweeps.tracking import connect
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return new_database(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def arbiter(request: pytest.FixtureRequest) -> Iterator[Arbiter]:
+    """Either arbiter, with no name in it."""
+    if request.param == "memory":
+        yield MemoryArbiter()
+        return
+    client = connect(request.getfixturevalue("database"))
+    yield KeyArbiter(client)
+    for model in client.search_registered_models(max_results=1000):
+        client.delete_registered_model(model.name)
