@@ -90,8 +90,8 @@ def _search(engine: Engine, planner: Planner) -> tuple[list[Stage], dict[Cell, C
         found: dict[Cell, dict[float, list[Result]]] = {cell: {} for cell in asked}
         for stage in stages:
             found[_cell(stage)].setdefault(_lr(stage), []).append(results[stage.key])
-        for cell, rates in found.items():
-            searches[cell].tell(rates)
+        for cell, tried in found.items():
+            searches[cell].tell(tried)
         trials += stages
     choices = {
         cell: searches[cell].choice()

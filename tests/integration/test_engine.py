@@ -140,10 +140,11 @@ def test_a_stage_too_large_for_every_node_is_refused_in_one_line(engine: Engine)
 def test_a_study_that_no_node_can_finish_is_refused_before_its_first_stage(
     world: World, engine: Engine
 ) -> None:
-    small = world.stage("small", 1, {})
+    small = world.stage("small", 77, {})
     engine.expect([small, Stage("trial", "later", {}, {}, {}, gpus=64)])
     with pytest.raises(UserError, match="later needs 1 CPU and 64 GPU, but no Ray node has that"):
         engine.run_tasks([small])
+    engine.expect([])
     assert executions(world.marks, "small") == []
     assert engine.map(cube, [2]) == [8], "what takes one CPU needs no more than that"
 
