@@ -1,5 +1,6 @@
 """What a study asks for is refused here if it cannot work, before anything is trained."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from lacuna.region import budget, load_region
 from lacuna.registry import suggest
 from lacuna.unlearn import parse
 from sweeps.shelf import study_shelf
+from sweeps.search import METHODS
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
@@ -24,9 +26,11 @@ def check(planner: "Planner") -> None:
     _seeds(planner)
     _region(planner)
     _numbers(planner)
+    _resources(planner)
     _places(planner)
     for cell in planner.cells():
         planner.candidates(cell)
+    _search(planner)
     if planner.plain["evaluate"]["membership"] and not planner.corpus.holdout:
         raise UserError(
             f"evaluate.membership=true needs people who were never injected, and data "
@@ -89,7 +93,7 @@ def _region(planner: "Planner") -> None:
 
 
 def _numbers(planner: "Planner") -> None:
-    search, resources = planner.config.search, planner.config.resources
+    search = planner.config.search
     if not 0 <= search.fs_low < search.fs_high:
         raise UserError(
             f"search.fs_low={search.fs_low:g} and search.fs_high={search.fs_high:g} leave no "
@@ -99,11 +103,53 @@ def _numbers(planner: "Planner") -> None:
         raise UserError(
             f"significance.permutations={planner.config.significance.permutations}: at least 1"
         )
-    for key in ("cpus", "flops", "workers"):
+
+
+def _search(planner: "Planner") -> None:
+    search, searched = planner.config.search, planner.searched()
+    if search.method not in METHODS:
+        raise UserError(f"search.method={search.method}{suggest(search.method, list(METHODS))}")
+    for key in ("trials", "round"):
+        if search[key] < 1:
+            raise UserError(f"search.{key}={search[key]}: must be at least 1")
+    for cell in searched:
+        low, high = planner.bounds(cell)
+        if search.method == "optuna" and not 0 < low < high < math.inf:
+            raise UserError(
+                f"search.method=optuna: rates from {low:g} to {high:g} for objective "
+                f"{cell.objective!r} in scenario {cell.scenario!r}: search.low and search.high "
+                f"need 0 < low < high"
+            )
+    for objective in planner.config.objectives:
+        cells = [cell for cell in searched if cell.objective == objective]
+        budgets = {cell.scenario: len(planner.foreseen(cell)) for cell in cells}
+        if len(set(budgets.values())) > 1:
+            given = ", ".join(f"{number} in {scenario}" for scenario, number in budgets.items())
+            raise UserError(
+                f"objective {objective!r} has unequal numbers of rates to try ({given}): list as "
+                f"many for every scenario, as a larger search flatters"
+            )
+
+
+def _resources(planner: "Planner") -> None:
+    resources = planner.plain["resources"]
+    for key in ("flops", "workers"):
         if resources[key] is not None and not resources[key] > 0:
             raise UserError(f"resources.{key}={resources[key]:g}: must be above 0")
-    if resources.gpus < 0:
-        raise UserError(f"resources.gpus={resources.gpus:g}: must be 0 or more")
+    kinds = {f"resources.{name}": own for name, own in resources.items() if isinstance(own, dict)}
+    for place, own in {"resources": resources, **kinds}.items():
+        cpus, gpus = own["cpus"], own["gpus"]
+        if cpus is not None and not (0 < cpus < math.inf):
+            raise UserError(f"{place}.cpus={cpus:g}: must be above 0")
+        if gpus is not None and not (gpus == round(gpus, 4) if 0 <= gpus < 1 else _whole(gpus)):
+            raise UserError(
+                f"{place}.gpus={gpus:g}: give a whole number of GPUs, or a share of one below 1 "
+                f"with at most 4 digits"
+            )
+
+
+def _whole(number: float) -> bool:
+    return number > 0 and number.is_integer()
 
 
 def _places(planner: "Planner") -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 from lacuna.errors import UserError
 from sweeps import quiet
@@ -24,6 +24,7 @@ from sweeps.graph import Stage
 from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
 from sweeps.shelf import Shelf
+from sweeps.search import Searcher
 from sweeps.store import Store, one_line
 from sweeps.tracking import Tracker
 from sweeps.worker import Runtime, attempt, pack
@@ -69,6 +70,7 @@ class Engine:
         self.counts: dict[str, dict[str, int]] = {
             what: defaultdict(int) for what in ("planned", "reused", "trained", "failed")
         }
+        self._expected: list[Stage] = []
         self._ray: Any = None
         self._temporary: Path | None = None
 
@@ -90,6 +92,30 @@ class Engine:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
         self._ray = self._temporary = None
+
+    def expect(self, stages: Iterable[Stage]) -> None:
+        """Stages like these will come: none starts on a cluster that cannot hold them all."""
+        self._expected = list(stages)
+
+    def searcher(self, low: float, high: float, seed: int, startup: int) -> Searcher:
+        """Ray Tune's `OptunaSearch` for one log-uniform rate, to be driven by `sweeps.search`.
+
+        It models what it was told once it knows `startup` scores; the seed is below 2^32.
+        """
+        self._settle()
+        import optuna
+        from ray.tune.search.optuna import OptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return cast(
+            Searcher,
+            OptunaSearch(
+                {"lr": optuna.distributions.FloatDistribution(low, high, log=True)},
+                sampler=optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed),
+                metric="score",
+                mode="max",
+            ),
+        )
 
     def run_tasks(
         self, stages: Iterable[Stage], on_done: OnDone | None = None, phase: str = "stages"
@@ -236,12 +262,20 @@ class Engine:
                 f"tracking_uri={uri} is a file that {len(nodes)} nodes cannot share: "
                 "start `mlflow server` and pass tracking_uri=http://HOST:PORT"
             )
-        for stage in stages:
-            check_fits(stage, nodes)
+        if stages := list(stages):
+            for stage in (*stages, *self._expected):
+                check_fits(stage, nodes)
         return self._ray
 
+    def _settle(self) -> None:
+        """Before Ray is imported, as it reads the environment then."""
+        if self.address:
+            quiet.settle(quiet.RAY)
+        else:
+            quiet.settle_local_ray()
+
     def _start(self) -> Any:
-        quiet.settle_local_ray()
+        self._settle()
         import ray
 
         folder = tempfile.gettempdir()
@@ -260,7 +294,7 @@ class Engine:
         return ray
 
     def _join(self) -> Any:
-        quiet.settle(quiet.RAY)
+        self._settle()
         import ray
 
         check_address(str(self.address))

@@ -54,13 +54,13 @@ def describe(planner: Planner) -> str:
 
     Raises `UserError` if the model's configuration cannot be read.
     """
-    size, rate, assumed = _size(planner), *_rate(planner)
+    size = _size(planner)
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
     costs = Costs(planner.plain, planner.corpus, size)
-    rows = [_row(kind, stages, stored, costs, rate) for kind in KINDS]
+    rows = [_row(kind, stages, stored, costs, _rate(planner, kind)[0]) for kind in KINDS]
     lines = [*_head(planner, size), "", *_table(rows), ""]
-    lines += [*_counts(planner, rows), *_work(planner, rows, assumed), f"store: {source}"]
+    lines += [*_counts(planner, rows), *_work(planner, rows), f"store: {source}"]
     return "\n".join(lines)
 
 
@@ -82,31 +82,39 @@ def _size(planner: Planner) -> Size:
     return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
 
 
-def _rate(planner: Planner) -> tuple[float, str]:
-    """FLOP/s of one stage, and what they are taken from."""
-    resources = planner.plain["resources"]
-    if resources["flops"] is not None:
-        return resources["flops"], f"{resources['flops']:.1e} FLOP/s a stage (resources.flops)"
+def _rate(planner: Planner, kind: str) -> tuple[float, str]:
+    """FLOP/s of one stage of a kind, and what they are taken from."""
+    flops, (cpus, gpus) = planner.plain["resources"]["flops"], _resources(planner, kind)
+    if flops is not None:
+        return flops, f"{flops:.1e} FLOP/s a stage (resources.flops)"
     dtype = planner.plain["model"]["dtype"]
-    if resources["gpus"]:
+    if gpus:
         card = GPU_FLOPS[dtype]
-        rate = card * min(1.0, resources["gpus"])
-        return rate, f"{card:.0e} FLOP/s a GPU in {dtype} (assumed; set resources.flops)"
-    rate = CPU_FLOPS * resources["cpus"]
+        return card * min(1.0, gpus), (
+            f"{card:.0e} FLOP/s a GPU in {dtype} (assumed; set resources.flops)"
+        )
+    rate = CPU_FLOPS * cpus
     return rate, f"{CPU_FLOPS:.0e} FLOP/s a CPU core (embedded model; set resources.flops)"
+
+
+def _resources(planner: Planner, kind: str) -> tuple[float, float]:
+    return planner.resources("trial" if kind in ("search", "test") else kind)
 
 
 def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
     """Per kind, each stage as the list of keys it may turn out to have.
 
-    A test trial whose rate is to be found has one for each candidate.
+    A test trial whose rate is to be found has one for each candidate. Of a searcher only the number
+    of rates is known: its trials, and the tests that follow from them, count as not stored.
     """
     found: dict[str, list[list[Stage]]] = {kind: [] for kind in KINDS}
-    for stage in [*planner.setup(), *planner.search(), *planner.controls()]:
-        found["search" if stage.kind == "trial" else stage.kind].append([stage])
+    for stage in [*planner.setup(), *planner.controls()]:
+        found[stage.kind].append([stage])
+    asked = {cell: dict.fromkeys(planner.foreseen(cell), 0) for cell in planner.searched()}
+    found["search"] = [[stage] for stage in planner.search(asked)]
     for cell in planner.cells():
         for seed in planner.plain["seeds"]:
-            rates = planner.candidates(cell)
+            rates = planner.foreseen(cell)
             found["test"].append([planner.trial(cell, lr, seed, "test") for lr in rates])
     return found
 
@@ -198,17 +206,20 @@ def _counts(planner: Planner, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _work(planner: Planner, rows: Sequence[Row], assumed: str) -> list[str]:
-    resources = planner.plain["resources"]
-    hours = sum(row.seconds for row in rows) / 3600
-    lines = [f"compute: {hours:.3g} hours of stages that are not in the store, at {assumed}"]
-    if planner.plain["address"] is None:
-        cores = resources["workers"] or os.cpu_count() or 1
-        slots = max(1, int(cores / resources["cpus"])) if resources["cpus"] else 1
-        if not resources["gpus"]:
-            lines[0] += f"; {hours / slots:.3g} with {slots} at a time on {cores} cores"
+def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
+    hours = {row.kind: row.seconds / 3600 for row in rows}
+    takes = {kind: _resources(planner, kind) for kind in hours}
+    assumed = dict.fromkeys(_rate(planner, kind)[1] for kind in hours)
+    lines = [
+        f"compute: {sum(hours.values()):.3g} hours of stages that are not in the store, at "
+        f"{' and '.join(assumed)}"
+    ]
+    if planner.plain["address"] is None and not any(gpus for _, gpus in takes.values()):
+        cores = planner.plain["resources"]["workers"] or os.cpu_count() or 1
+        wall = sum(hours[kind] / max(1, cores // cpus) for kind, (cpus, _) in takes.items())
+        lines[0] += f"; {wall:.3g} with as many at a time as {cores} cores take"
     lines += [
-        f"GPU-hours: {hours * resources['gpus']:.3g}",
+        f"GPU-hours: {sum(hours[kind] * gpus for kind, (_, gpus) in takes.items()):.3g}",
         "memory: of one stage (weights, gradients, optimizer; activations come on top); "
         "disk: what will be added",
     ]

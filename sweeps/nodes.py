@@ -35,7 +35,7 @@ def check_fits(stage: Stage, nodes: list[dict[str, float]]) -> None:
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needs}
     raise UserError(
         f"{stage.label} needs {_amounts(needs)}, but no Ray node has that (most: {_amounts(most)}):"
-        " lower what a stage asks for, or join a larger cluster with address=HOST:PORT"
+        f" lower resources or resources.{stage.kind}, or join a cluster that has it (address=...)"
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from lacuna.artifacts import digest, file_digest
@@ -22,7 +23,6 @@ from sweeps.stages import load_corpus
 
 SCENARIO_LOCALIZER = {"random": "complement"}
 """Lee et al.'s Random region lies outside the target region."""
-TAGS = ("stage", "purpose", "objective", "scenario", "localizer", "ratio", "seed", "lr", "model")
 
 
 class Cell(NamedTuple):
@@ -84,12 +84,12 @@ class Planner:
         """Cells whose rate has to be found."""
         return [cell for cell in self.cells() if len(self.candidates(cell)) > 1]
 
-    def search(self) -> list[Stage]:
-        """Search trials: every candidate rate on every tuning seed."""
+    def search(self, asked: Mapping[Cell, Mapping[float, int]]) -> list[Stage]:
+        """Search trials of rates, each with its turn in its cell's search, on all tuning seeds."""
         return [
-            self.trial(cell, lr, seed, "search")
-            for cell in self.searched()
-            for lr in self.candidates(cell)
+            self.trial(cell, lr, seed, "search", turn)
+            for cell, rates in asked.items()
+            for lr, turn in rates.items()
             for seed in self.config.search.seeds
         ]
 
@@ -110,8 +110,23 @@ class Planner:
             stages += [self.control("injected", seed, ratio) for ratio in self.ratios()]
         return list({stage.key: stage for stage in stages}.values())
 
+    def bounds(self, cell: Cell) -> tuple[float, float]:
+        """Between which rates a searcher may choose; meaningless unless `searched`."""
+        search, rates = self.config.search, self.candidates(cell)
+        low = min(rates) if search.low is None else search.low
+        high = max(rates) if search.high is None else search.high
+        return float(low), float(high)
+
+    def foreseen(self, cell: Cell) -> list[float]:
+        """As many rates as will be tried; of a searcher's only the number is known beforehand."""
+        search, rates = self.config.search, self.candidates(cell)
+        if search.method == "grid" or len(rates) == 1:
+            return rates
+        low, high = self.bounds(cell)
+        return [float(rate) for rate in np.geomspace(low, high, search.trials + 2)[1:-1]]
+
     def candidates(self, cell: Cell) -> list[float]:
-        """Rates to try: the fixed one, or the recipe's list for this scenario and objective."""
+        """Listed rates: the fixed one, or the recipe's for this scenario and objective."""
         _, objective, scenario = cell
         if self.config.unlearn.lr is not None:
             return [_rate(self.config.unlearn.lr)]
@@ -183,8 +198,8 @@ class Planner:
         """All localizers of the precision table, sharing their gradient passes."""
         return self._localized(seed, ratio, tuple(self.config.localizers or LOCALIZERS))
 
-    def trial(self, cell: Cell, lr: float, seed: int, purpose: str) -> Stage:
-        """theta_u and what is measured of it."""
+    def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
+        """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""
         ratio, objective, scenario = cell
         base, wrappers = parse(objective)
         localizer = SCENARIO_LOCALIZER.get(scenario, scenario)
@@ -210,6 +225,7 @@ class Planner:
             "seed": seed,
             "lr": lr,
             "purpose": purpose,
+            **({"turn": turn} if turn else {}),
         }
         label = f"{purpose} {objective} {scenario} ratio={ratio:g} lr={lr:g} seed={seed}"
         return self._stage("trial", label, params, inputs, tags)
@@ -227,6 +243,27 @@ class Planner:
         tags = {"seed": seed, "model": name, **({} if ratio is None else {"ratio": ratio})}
         label = " ".join(["control", *(f"{name}={value}" for name, value in tags.items())])
         return self._stage("control", label, params, inputs, tags)
+
+    def samples(self) -> list[Stage]:
+        """A stage of every kind: where these fit, all of the study does."""
+        seed, ratio, cell = self.config.seeds[0], self.ratios()[0], self.cells()[0]
+        return [
+            self.base(),
+            self.retained(seed),
+            self.injected(seed, ratio),
+            self.survey(seed, ratio),
+            self.trial(cell, self.candidates(cell)[0], seed, "test"),
+            self.control("retained", seed),
+        ]
+
+    def resources(self, kind: str) -> tuple[float, float]:
+        """CPUs and GPUs of a stage of this kind."""
+        general = self.config.resources
+        own = general[kind]
+        return (
+            general.cpus if own.cpus is None else own.cpus,
+            general.gpus if own.gpus is None else own.gpus,
+        )
 
     def scenario_localizers(self) -> list[str]:
         """Localizers that give the scenarios their regions."""
@@ -255,6 +292,7 @@ class Planner:
     ) -> Stage:
         model = dict(self.plain["model"])
         device, source = model.pop("device"), model.pop("source")
+        cpus, gpus = self.resources(kind)
         return Stage(
             kind=kind,
             label=label,
@@ -265,8 +303,8 @@ class Planner:
             },
             inputs=inputs,
             tags={"stage": kind, **{name: str(value) for name, value in tags.items()}},
-            cpus=self.config.resources.cpus,
-            gpus=self.config.resources.gpus,
+            cpus=cpus,
+            gpus=gpus,
             context={
                 "data": self.plain["data"],
                 "embedded": source is None,

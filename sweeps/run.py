@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ from omegaconf import DictConfig
 
 from lacuna.artifacts import write_json
 from lacuna.report import Margins, Results, headline, render
-from lacuna.seeds import numpy_generator
+from lacuna.seeds import derive, numpy_generator
 from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
 from sweeps.manifest import hardware, versions
 from sweeps.plan import Cell, Planner
-from sweeps.search import Choice, choose
 from sweeps.shelf import study_shelf
+from sweeps.search import STARTUP, Choice, Listed, Rounds, Search, Suggested
 from sweeps.tracking import Tracker
 
 Result = dict[str, Any]
@@ -66,10 +67,9 @@ def _run_stages(
     engine: Engine, planner: Planner, say: Say
 ) -> tuple[list[Stage], dict[Cell, Choice], list[Result]]:
     setup = planner.setup()
+    engine.expect(planner.samples())
     engine.run_tasks(setup, phase="models and regions")
-    search = planner.search()
-    found = engine.run_trials(search, phase="search for learning rates")
-    choices = _choices(planner, search, found)
+    search, choices = _search(engine, planner)
     rates = {cell: choice.lr for cell, choice in choices.items() if choice.lr is not None}
     tests, controls = planner.tests(rates), planner.controls()
     engine.run_trials([*tests, *controls], phase="trials and attacks")
@@ -77,23 +77,49 @@ def _run_stages(
     return [*setup, *search, *tests, *controls], choices, comparisons
 
 
-def _choices(
-    planner: Planner, search: Sequence[Stage], found: Mapping[str, Result]
-) -> dict[Cell, Choice]:
-    """Each cell's rate: found by its search trials, or given."""
-    window = planner.config.search.fs_low, planner.config.search.fs_high
-    chosen = {}
-    for cell in planner.cells():
-        trials = [found[stage.key] for stage in search if _cell(stage) == cell]
-        if trials:
-            chosen[cell] = choose(trials, *window)
-        else:
-            chosen[cell] = Choice(planner.candidates(cell)[0], True, "given, not searched")
-    return chosen
+def _search(engine: Engine, planner: Planner) -> tuple[list[Stage], dict[Cell, Choice]]:
+    """All search trials, all cells side by side in each round; and every cell's rate."""
+    searches = {cell: _cell_search(engine, planner, cell) for cell in planner.searched()}
+    trials: list[Stage] = []
+    for number in count(1):
+        asked = {cell: rates for cell, search in searches.items() if (rates := search.ask())}
+        if not asked:
+            break
+        again = f", round {number}" if number > 1 else ""
+        stages = planner.search(asked)
+        results = engine.run_trials(stages, phase=f"search for learning rates{again}")
+        found: dict[Cell, dict[float, list[Result]]] = {cell: {} for cell in asked}
+        for stage in stages:
+            found[_cell(stage)].setdefault(_lr(stage), []).append(results[stage.key])
+        for cell, tried in found.items():
+            searches[cell].tell(tried)
+        trials += stages
+    choices = {
+        cell: searches[cell].choice()
+        if cell in searches
+        else Choice(planner.candidates(cell)[0], True, "given, not searched")
+        for cell in planner.cells()
+    }
+    return trials, choices
+
+
+def _cell_search(engine: Engine, planner: Planner, cell: Cell) -> Search:
+    settings = planner.config.search
+    rounds: Rounds = Listed(planner.candidates(cell))
+    if settings.method == "optuna":
+        low, high = planner.bounds(cell)
+        seed = derive(settings.seeds[0], "search") % 2**32
+        searcher = engine.searcher(low, high, seed, startup=max(STARTUP, settings.round))
+        rounds = Suggested(searcher, low, high, settings.trials, settings.round)
+    return Search(rounds, settings.fs_low, settings.fs_high)
 
 
 def _cell(trial: Stage) -> Cell:
     return Cell(*(trial.params[name] for name in Cell._fields))
+
+
+def _lr(trial: Stage) -> float:
+    return float(trial.params["train"]["lr"])
 
 
 def _comparison_jobs(

@@ -84,8 +84,19 @@ class UnlearnSettings:
 class SearchConfig:
     """How a rate is chosen: highest AUES among candidates whose FS ends inside the window."""
 
+    method: str = "grid"
+    """`grid` tries the listed rates; `optuna` lets a searcher suggest rates between the lowest and
+    the highest of them, log-uniformly at first. A single listed rate is never searched."""
+    low: float | None = None
+    """Lower bound of `optuna` for all cells, in place of the lowest listed rate."""
+    high: float | None = None
+    """Upper bound, likewise."""
+    trials: int = 8
+    """Rates that `optuna` tries in every cell."""
+    round: int = 4
+    """Rates of a cell that `optuna` suggests before it is told results: they run side by side."""
     seeds: list[int] = field(default_factory=lambda: [0])
-    """Tuning seeds; must not be test seeds."""
+    """Tuning seeds; must not be test seeds. The first seeds searchers too, all cells' alike."""
     fs_low: float = 0.90
     """Forget strength at alpha = 1 that counts as unlearned."""
     fs_high: float = 1.0
@@ -103,13 +114,27 @@ class SignificanceConfig:
 
 
 @dataclass
+class StageResources:
+    """What stages of one kind take; null: as `resources` says for all."""
+
+    cpus: float | None = None
+    gpus: float | None = None
+
+
+@dataclass
 class ResourceConfig:
     """What one stage takes, and what Ray may use."""
 
     cpus: float = 1.0
     """CPUs per stage; also its number of threads."""
     gpus: float = 0.0
-    """GPUs per stage; fractions share a card."""
+    """GPUs per stage: whole ones, or a share of one."""
+    base: StageResources = field(default_factory=StageResources)
+    retained: StageResources = field(default_factory=StageResources)
+    injected: StageResources = field(default_factory=StageResources)
+    localized: StageResources = field(default_factory=StageResources)
+    trial: StageResources = field(default_factory=StageResources)
+    control: StageResources = field(default_factory=StageResources)
     workers: int | None = None
     """CPUs of the local Ray (null: all of the machine's)."""
     flops: float | None = None

@@ -11,7 +11,7 @@ from scipy import stats
 
 Stage = Mapping[str, Any]
 Value = str | float | None
-NUMERIC = frozenset({"ratio", "seed", "lr"})
+NUMERIC = frozenset({"ratio", "seed", "lr", "turn"})
 
 
 def fact(stage: Stage, name: str) -> Value:
@@ -30,7 +30,7 @@ def fact(stage: Stage, name: str) -> Value:
     if name not in NUMERIC:
         return str(value)
     number = float(value)
-    return int(number) if name == "seed" else number
+    return int(number) if name in ("seed", "turn") else number
 
 
 def of_kind(stages: Iterable[Stage], kind: str, purpose: str | None = None) -> list[Stage]:

@@ -171,6 +171,7 @@ def search(results: Results) -> Table:
         inside = cell.status == "ok" and all(v is not None and low <= v < high for v in ends)
         rows.append(
             dict(zip(TRIAL, key, strict=True))
+            | {"turn": fact((cell.done or cell.failed)[0], "turn")}
             | {"status": cell.status, "n": fs.n, "seeds": cell.seeds, "fs": fs.mean, "rs": rs.mean}
             | {"aues": aues.mean, "in_window": inside, "chosen": choice.get("lr") == key[3]}
             | {"choice": choice.get("reason"), "keys": cell.keys}
@@ -179,12 +180,14 @@ def search(results: Results) -> Table:
     for place in sorted(choices.keys() - tried, key=lambda place: [order(part) for part in place]):
         rows.append({**dict(zip(CELL, place, strict=True)), **_given(choices[place])})
     columns = (
-        *TRIAL, "status", "n", "seeds", "fs", "rs", "aues", "in_window", "chosen", "choice", "keys",
+        *TRIAL, "turn", "status", "n", "seeds", "fs", "rs", "aues", "in_window", "chosen", "choice",
+        "keys",
     )  # fmt: skip
     note = (
-        "Means over the tuning seeds, which are not the test seeds. in_window: FS at alpha = 1 "
-        f"lies in [{low:g}, {high:g}) on every tuning seed. choice: why the cell's rate was "
-        "chosen, or why none of its rates fits."
+        "turn: the order in which a cell's rates were asked for. Means over the tuning seeds, "
+        "which are not the test seeds. in_window: FS at alpha = 1 lies in "
+        f"[{low:g}, {high:g}) on every tuning seed. choice: why the cell's rate was chosen, or why "
+        "none of its rates fits."
     )
     return Table("search", "Learning-rate search", note, columns, rows)
 

@@ -1,11 +1,13 @@
 """The engine on a small local Ray with toy stages: dependencies, reuse, failures, lost workers."""
 
 import io
+import math
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from lacuna.errors import UserError
 from sweeps.engine import Engine
 from sweeps.graph import Stage
+from sweeps.search import Suggested
 from sweeps.tracking import Tracker
 
 HERE = Path(__file__).resolve()
@@ -134,6 +137,42 @@ def test_a_stage_too_large_for_every_node_is_refused_in_one_line(engine: Engine)
     with pytest.raises(UserError, match="huge needs 64 CPU, but no Ray node has that") as caught:
         engine.run_tasks([Stage("toy", "huge", {}, {}, {}, cpus=64)])
     assert "\n" not in str(caught.value)
+
+
+def test_a_study_that_no_node_can_finish_is_refused_before_its_first_stage(
+    world: World, engine: Engine
+) -> None:
+    small = world.stage("small", 77, {})
+    engine.expect([small, Stage("trial", "later", {}, {}, {}, gpus=64)])
+    with pytest.raises(UserError, match="later needs 1 CPU and 64 GPU, but no Ray node has that"):
+        engine.run_tasks([small])
+    engine.expect([])
+    assert executions(world.marks, "small") == []
+    assert engine.map(cube, [2]) == [8], "what takes one CPU needs no more than that"
+
+
+def test_rates_are_suggested_alike_by_equal_seeds_and_follow_what_earlier_ones_led_to(
+    engine: Engine,
+) -> None:
+    def error(rate: float, best: float) -> float:
+        return abs(math.log10(rate / best))
+
+    def tried(seed: int, best: float) -> list[float]:
+        searcher = engine.searcher(1e-5, 1e-1, seed, startup=4)
+        rounds, rates = Suggested(searcher, 1e-5, 1e-1, budget=16, size=4), list[float]()
+        while asked := rounds.ask():
+            rounds.tell({rate: -error(rate, best) for rate in asked})
+            rates += asked
+        return rates
+
+    rates = tried(1, 1e-3)
+    assert rates == tried(1, 1e-3) and len(rates) == 16
+    assert rates != tried(2, 1e-3)
+    other = tried(1, 1e-5)
+    assert rates[:4] == other[:4] and rates[4:] != other[4:]
+    drawn, modelled = ([error(rate, 1e-3) for rate in part] for part in (rates[:4], rates[8:]))
+    assert fmean(modelled) < fmean(drawn)
+    assert all(1e-5 <= rate <= 1e-1 for rate in [*rates, *other])
 
 
 def check_runs(world: World, engine: Engine, stages: Mapping[str, Stage]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -170,6 +171,42 @@ def test_the_same_study_from_nothing_gives_the_same_tables(first: Run, tmp_path:
     assert other.status == 0, other.err
     assert "trained 15 stages" in other.out
     assert other.tables == first.tables
+
+
+def searched(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """Scenario -> (turn, rate) of everything its search tried."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in json.loads(run.tables["search.json"])["rows"]:
+        assert row["status"] == "ok" and row["seeds"] == [0] and row["choice"]
+        found.setdefault(row["scenario"], []).append((row["turn"], row["lr"]))
+    return {scenario: sorted(rates) for scenario, rates in found.items()}
+
+
+def test_suggested_rates_are_keyed_trials_that_a_longer_search_goes_on_from(
+    first: Run, tmp_path: Path
+) -> None:
+    options = "search.method=optuna", "search.round=2"
+    short = study(copied(first, tmp_path / "a"), *options, "search.trials=2")
+    assert short.status == 0, short.err
+    tried = searched(short)
+    assert tried["oracle"] == tried["random"], "alike until results differ"
+    assert [turn for turn, _ in tried["oracle"]] == [1, 2]
+    longer = study(short.artifacts, *options, "search.trials=3")
+    assert longer.status == 0, longer.err
+    assert re.search(r"trained [234] stages \(0 injections for 2 ", longer.out)
+    for scenario, rates in searched(longer).items():
+        assert rates[:2] == tried[scenario] and len(rates) == 3
+        assert all(1e-2 <= rate <= 4e-2 for _, rate in rates)
+    at_once = study(copied(first, tmp_path / "b"), *options, "search.trials=3")
+    assert at_once.tables == longer.tables
+
+
+def test_resources_that_no_node_has_are_refused_before_anything_trains(tmp_path: Path) -> None:
+    run = study(tmp_path / "artifacts", "resources.control.gpus=64")
+    assert run.status == 2
+    last = run.err.splitlines()[-1]
+    assert last.startswith("error: control model=retained seed=1 needs 1 CPU and 64 GPU, but no ")
+    assert not list(run.artifacts.glob("checkpoints/*/*"))
 
 
 def test_a_diverging_trial_fails_the_study_and_leaves_the_other_cells_intact(

@@ -60,6 +60,20 @@ def test_hours_follow_from_the_stated_rate_and_gpu_hours_from_the_gpus(tmp_path:
     assert half == pytest.approx(fast / 2, rel=0.01)
 
 
+def test_kinds_with_gpus_of_their_own_are_counted_with_those(tmp_path: Path) -> None:
+    options = "resources.flops=1e9", "resources.trial.gpus=0.5", "resources.control.gpus=0.25"
+    text = describe(planned(tmp_path, *options))
+    hours = {kind: float(row[3]) for kind, row in rows(text).items() if kind in KINDS}
+    wanted = 0.5 * (hours["search"] + hours["test"]) + 0.25 * hours["control"]
+    found = re.search(r"GPU-hours: (\S+)", text)
+    assert found and float(found[1]) == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_searcher_is_counted_by_its_budget(tmp_path: Path) -> None:
+    text = describe(planned(tmp_path, "search.method=optuna", "search.trials=7"))
+    assert "72 (56 to find the rates of 8 of 8 cells, 16 tests)" in text
+
+
 def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
     shape = {"hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2, "vocab_size": 50}
     config = LlamaConfig(num_attention_heads=2, num_key_value_heads=2, **shape)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ def rates(planner: Planner) -> dict[Cell, float]:
     return {cell: planner.candidates(cell)[0] for cell in planner.cells()}
 
 
+def search(planner: Planner) -> list[Stage]:
+    """The trials of a grid, as the first and only round asks for them."""
+    turns = {cell: planner.foreseen(cell) for cell in planner.searched()}
+    return planner.search({cell: dict(zip(lrs, count(1))) for cell, lrs in turns.items()})
+
+
 def test_an_edit_needs_no_rates_in_the_recipe_and_no_search() -> None:
     planner = planned("objectives=[ssd,restore]")
     assert set(rates(planner).values()) == {1.0} and planner.searched() == []
@@ -42,7 +49,7 @@ def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
     planner = planned()
     # two test seeds and one tuning seed share one retained model; regions for random, activations
     assert kinds(planner.setup()) == {"base": 1, "retained": 1, "injected": 3, "localized": 8}
-    assert len(planner.search()) == 8 * 2  # pairs x candidate rates, one tuning seed
+    assert len(search(planner)) == 8 * 2  # pairs x candidate rates, one tuning seed
     assert len(planner.tests(rates(planner))) == 8 * 2
     assert len(planner.controls()) == 4
 
@@ -54,14 +61,14 @@ def test_a_retained_model_per_seed_is_one_option_away() -> None:
 
 def test_a_fixed_rate_needs_neither_search_nor_tuning_seeds() -> None:
     planner = planned("unlearn.lr=1e-2", "seeds=[0,1]")
-    assert planner.search() == []
+    assert planner.searched() == []
     assert kinds(planner.setup())["injected"] == 2
 
 
 def test_parents_come_before_their_children_and_every_input_is_planned() -> None:
     planner = planned()
     known: set[str] = set()
-    stages = [*planner.setup(), *planner.search(), *planner.tests(rates(planner))]
+    stages = [*planner.setup(), *search(planner), *planner.tests(rates(planner))]
     for stage in [*stages, *planner.controls()]:
         assert set(stage.inputs.values()) <= known, stage.label
         known.add(stage.key)
@@ -89,12 +96,49 @@ def test_every_ratio_is_a_grid_of_its_own_and_shares_its_injections() -> None:
     planner = planned("region.ratio=[0.05,0.1]")
     # base and retained know no ratio; per ratio: 3 injections, 2 regions for each, 2 surveys
     assert kinds(planner.setup()) == {"base": 1, "retained": 1, "injected": 6, "localized": 16}
-    assert len(planner.search()) == 2 * 8 * 2
+    assert len(search(planner)) == 2 * 8 * 2
     trials = planner.tests(rates(planner))
     assert len({stage.inputs["injected"] for stage in trials}) == 2 * 2
     assert len(planner.controls()) == 2 + 2 * 2  # the retained model once per seed
     alone = planned("region.ratio=0.05")
     assert {s.key for s in alone.tests(rates(alone))} < {s.key for s in trials}
+
+
+def test_a_search_over_ratios_trains_each_injection_once_for_all_its_rates() -> None:
+    planner = planned("region.ratio=[0.05,0.1]", "search.method=optuna", "search.trials=6")
+    stages = search(planner)
+    assert len(stages) == 2 * 8 * 6 and len({stage.key for stage in stages}) == len(stages)
+    used = {(stage.params["ratio"], stage.inputs["injected"]) for stage in stages}
+    assert used == {(ratio, planner.injected(0, ratio).key) for ratio in (0.05, 0.1)}
+
+
+def test_a_searcher_gets_the_listed_rates_as_bounds_and_the_same_budget_everywhere() -> None:
+    planner = planned("search.method=optuna", "search.trials=5")
+    assert planner.bounds(Cell(0.1, "npo", "oracle")) == (1e-2, 4e-2)
+    assert planner.bounds(Cell(0.1, "npo", "full")) == (2e-4, 8e-4)
+    assert {len(planner.foreseen(cell)) for cell in planner.cells()} == {5}
+    given = planned("search.method=optuna", "search.low=1e-5", "search.high=1")
+    assert {given.bounds(cell) for cell in given.cells()} == {(1e-5, 1.0)}
+    single = planned("search.method=optuna", "objectives=[ssd,npo]", "search.low=1e-5")
+    assert {cell.objective for cell in single.searched()} == {"npo"}
+
+
+def test_a_rate_is_the_same_trial_whoever_asked_for_it_and_whenever() -> None:
+    cell = Cell(0.1, "npo", "oracle")
+    (first,), (later,) = (planned().search({cell: {1e-2: turn}}) for turn in (1, 7))
+    suggested = planned("search.method=optuna").search({cell: {1e-2: 3}})
+    assert first.key == later.key == suggested[0].key
+    assert (first.tags["turn"], later.tags["turn"]) == ("1", "7")
+
+
+def test_every_kind_of_stage_has_resources_of_its_own_or_the_general_ones() -> None:
+    planner = planned("resources.gpus=1", "resources.trial.gpus=0.25", "resources.base.cpus=2")
+    taken = {stage.kind: (stage.cpus, stage.gpus) for stage in planner.samples()}
+    rest = dict.fromkeys(("retained", "injected", "localized", "control"), (1.0, 1.0))
+    assert taken == {"base": (2.0, 1.0), "trial": (1.0, 0.25), **rest}
+    assert {stage.gpus for stage in search(planner)} == {0.25}
+    assert planned("resources.gpus=1", "resources.control.gpus=0").samples()[-1].gpus == 0
+    assert planner.samples()[4].key == planned().samples()[4].key
 
 
 def test_search_and_test_trials_never_share_a_key() -> None:
@@ -156,7 +200,20 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("model.source=/nonexistent", "cannot load model '/nonexistent'"),
         ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
         ("significance.permutations=0", "significance.permutations=0: at least 1"),
+        ("search.method=optunaa", "search.method=optunaa: did you mean 'optuna'?"),
+        ("search.trials=0", "search.trials=0: must be at least 1"),
+        ("search.round=0", "search.round=0: must be at least 1"),
+        ("search.method=optuna search.low=0", "rates from 0 to 0.016 for objective 'wga'"),
+        ("search.method=optuna search.low=1", "search.low and search.high need 0 < low < high"),
+        ("search.method=optuna search.high=inf", "rates from 0.004 to inf for objective 'wga'"),
+        ("+unlearn.lrs.oracle.npo=[1,2,3]", "unequal numbers of rates to try (3 in oracle, 2 in"),
         ("resources.cpus=0", "resources.cpus=0: must be above 0"),
+        ("resources.trial.cpus=-1", "resources.trial.cpus=-1: must be above 0"),
+        ("resources.gpus=-1", "resources.gpus=-1: give a whole number of GPUs"),
+        ("resources.gpus=1.5", "resources.gpus=1.5: give a whole number of GPUs"),
+        ("resources.gpus=nan", "resources.gpus=nan: give a whole number of GPUs"),
+        ("resources.injected.gpus=inf", "resources.injected.gpus=inf: give a whole number"),
+        ("resources.trial.gpus=1e-5", "resources.trial.gpus=1e-05: give a whole number of GPUs"),
         ("evaluate.membership=true data.num_holdout=0", "data 'synthetic' has no holdout"),
         ("data.num_forget=1", "relearning needs at least 2 people to forget, the data has 1"),
         ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),

@@ -244,6 +244,14 @@ def test_search_marks_the_chosen_rate_and_the_rates_inside_the_window() -> None:
     assert not any(row["in_window"] for row in search(narrow).rows)
 
 
+def test_search_tells_in_which_order_rates_were_tried_failed_ones_too() -> None:
+    high, low = trial("oracle", 9, lr=0.5, purpose="search"), failed_trial("oracle", 9, lr=0.1)
+    high["tags"]["turn"] = "1"
+    low["tags"] |= {"purpose": "search", "turn": "2"}
+    rows = search(Results("mini", {}, [high, low])).rows
+    assert [(row["lr"], row["turn"]) for row in rows] == [(0.1, 2), (0.5, 1)]
+
+
 def test_search_gives_the_recorded_reason_and_the_pairs_that_were_not_searched() -> None:
     none = "no rate in the window; highest FS below it (0.700)"
     cell = {"ratio": 0.1, "objective": "npo"}
