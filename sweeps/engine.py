@@ -24,8 +24,8 @@ from sweeps.batch import Batch, OnDone, Result, failure
 from sweeps.graph import Stage
 from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
+from sweeps.runs import Tracker
 from sweeps.store import Store, one_line
-from sweeps.tracking import Tracker
 from sweeps.worker import Runtime, attempt, pack
 
 S = TypeVar("S")

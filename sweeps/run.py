@@ -15,9 +15,9 @@ from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
 from sweeps.plan import Cell, Planner
+from sweeps.runs import Tracker
 from sweeps.search import Choice, choose
 from sweeps.store import hardware, versions
-from sweeps.tracking import Tracker
 
 Result = dict[str, Any]
 Say = Callable[[str], None]
@@ -31,16 +31,18 @@ def run(planner: Planner, say: Say) -> list[str]:
     artifacts = Path(config.artifacts)
     tracker = _tracker(config, artifacts)
     tracker.begin(planner.plain)
+    tracker.catch_up(say)
     with _engine(config, artifacts, tracker) as engine:
-        completed = False
+        completed, report = False, None
         try:
             stages, choices, comparisons = _run_stages(engine, planner, say)
             results = _results(engine, planner, stages, choices, comparisons)
             failed = _failed_lines(engine, stages)
-            _write(results, engine, planner, artifacts / config.study, started, say)
+            report = _write(results, engine, planner, artifacts / config.study, started, say)
             completed = not failed
         finally:
-            tracker.finish(engine.counts, failed=not completed)
+            tracker.finish(engine.counts, failed=not completed, report=report)
+            tracker.catch_up(say)
         say(_work_line(engine))
     return failed
 
@@ -197,7 +199,7 @@ def _parts(stage: Stage, result: Result) -> list[Result]:
 
 def _write(
     results: Results, engine: Engine, planner: Planner, folder: Path, started: float, say: Say
-) -> None:
+) -> Path:
     """Tables, page and verdict, then the manifest: its presence means the report is whole."""
     (folder / "manifest.json").unlink(missing_ok=True)
     verdict = render(results, folder)
@@ -218,6 +220,7 @@ def _write(
     for line in headline(verdict):
         say(line)
     say(f"report: {folder / 'report' / 'index.html'}")
+    return folder
 
 
 def _work_line(engine: Engine) -> str:

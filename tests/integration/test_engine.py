@@ -13,7 +13,7 @@ import pytest
 from lacuna.errors import UserError
 from sweeps.engine import Engine
 from sweeps.graph import Stage
-from sweeps.tracking import Tracker
+from sweeps.runs import Tracker
 
 HERE = Path(__file__).resolve()
 
