@@ -45,7 +45,7 @@ def server(folder: Path, port: int) -> Iterator[None]:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    for _ in range(2000):
         assert process.poll() is None, "the server ended"
         try:
             with urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
