@@ -218,6 +218,7 @@ def _open(client: "MlflowClient", record: Record) -> None:
     if not runs:
         tags = {**record.tags, UID: record.uid}
         client.create_run(record.experiment, record.started, tags, record.name)
+        record.tags.clear()
         runs = search()
     for copy in runs[1:]:
         client.delete_run(copy.info.run_id)
