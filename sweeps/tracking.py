@@ -101,8 +101,8 @@ def patiently(call: Callable[[], T], attempts: int = 4, pause: float = 0.5) -> T
     for attempt in range(1, attempts + 1):
         try:
             return call()
-        except (MlflowException, OSError) as error:  # artifacts travel by other means
-            if isinstance(error, MlflowException) and error.error_code in answers:
+        except MlflowException as error:
+            if error.error_code in answers:
                 raise
             if attempt == attempts:
                 raise ArbiterError(" ".join(str(error).split())[:300]) from error
@@ -157,6 +157,8 @@ def open_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -
     found = patiently(partial(client.get_experiment_by_name, name))
     if found is None or found.lifecycle_stage != "active":
         raise UserError(f"the MLflow experiment {name!r} was deleted: restore it in the UI")
+    if location not in (None, found.artifact_location):
+        log.warning("this database was moved: its artifacts go to %s", found.artifact_location)
     return str(found.experiment_id)
 
 
@@ -192,7 +194,7 @@ def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
             try:
                 if values:
                     patiently(partial(send, client, record.run_id, values), attempts)
-            except MlflowException as error:
+            except (MlflowException, OSError) as error:  # a folder for artifacts may be closed
                 log.warning("%s of %s not logged to MLflow: %s", name, record.name, _line(error))
             values.clear()
         if record.status:

@@ -138,6 +138,28 @@ def test_what_the_server_refuses_is_named_and_does_not_hold_up_the_rest(
     assert run.info.status == "FINISHED" and shown(client, run)["texts"] == RECORD.texts
 
 
+def test_a_closed_artifact_folder_costs_the_artifacts_only(
+    client: Any, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closed(Flaky):
+        def log_artifacts(self, *_: Any) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    assert deliver(Closed(client, 100), record)
+    assert "texts of npo oracle seed=1 not logged to MLflow: [Errno 13]" in caplog.text
+    (run,) = runs_of(client, record)
+    assert run.info.status == "FINISHED" and run.data.params == RECORD.params
+
+
+def test_a_moved_database_says_where_its_artifacts_go(
+    client: Any, record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert open_experiment(client, str(tmp_path), tmp_path / "artifacts") == record.experiment
+    assert not caplog.records
+    assert open_experiment(client, str(tmp_path), tmp_path / "moved") == record.experiment
+    assert f"artifacts go to {(tmp_path / 'artifacts').as_uri()}" in caplog.text
+
+
 def test_among_two_thousand_runs_one_is_told_at_once(
     client: Any, tracking_uri: str, record: Record, tmp_path: Path
 ) -> None:
