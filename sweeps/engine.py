@@ -25,8 +25,8 @@ from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
 from sweeps.shelf import Shelf
 from sweeps.search import Searcher
+from sweeps.runs import Tracker
 from sweeps.store import Store, one_line
-from sweeps.tracking import Tracker
 from sweeps.worker import Runtime, attempt, pack
 
 S = TypeVar("S")

@@ -19,7 +19,7 @@ from sweeps.manifest import hardware, versions
 from sweeps.plan import Cell, Planner
 from sweeps.shelf import study_shelf
 from sweeps.search import STARTUP, Choice, Listed, Rounds, Search, Suggested
-from sweeps.tracking import Tracker
+from sweeps.runs import Tracker
 
 Result = dict[str, Any]
 Say = Callable[[str], None]
@@ -33,16 +33,18 @@ def run(planner: Planner, say: Say) -> list[str]:
     artifacts = Path(config.artifacts)
     tracker = _tracker(config, artifacts)
     tracker.begin(planner.plain)
+    tracker.catch_up(say)
     with _engine(config, artifacts, tracker) as engine:
-        completed = False
+        completed, report = False, None
         try:
             stages, choices, comparisons = _run_stages(engine, planner, say)
             results = _results(engine, planner, stages, choices, comparisons)
             failed = _failed_lines(engine, stages)
-            _write(results, engine, planner, artifacts / config.study, started, say)
+            report = _write(results, engine, planner, artifacts / config.study, started, say)
             completed = not failed
         finally:
-            tracker.finish(engine.counts, failed=not completed)
+            tracker.finish(engine.counts, failed=not completed, report=report)
+            tracker.catch_up(say)
         say(_work_line(engine))
     return failed
 
@@ -224,7 +226,7 @@ def _parts(stage: Stage, result: Result) -> list[Result]:
 
 def _write(
     results: Results, engine: Engine, planner: Planner, folder: Path, started: float, say: Say
-) -> None:
+) -> Path:
     """Tables, page and verdict, then the manifest: its presence means the report is whole."""
     (folder / "manifest.json").unlink(missing_ok=True)
     verdict = render(results, folder)
@@ -245,6 +247,7 @@ def _write(
     for line in headline(verdict):
         say(line)
     say(f"report: {folder / 'report' / 'index.html'}")
+    return folder
 
 
 def _work_line(engine: Engine) -> str:

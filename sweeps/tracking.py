@@ -1,24 +1,25 @@
-"""MLflow: one parent run per study, one child per stage that ran. Only this module imports mlflow.
+"""The tracking server: reaching it, its one atomic step, and telling it what a run shows.
 
-What a run shows is a view of the store's files. A server that is away while something is logged
-costs a warning, never a result.
+Only this module imports mlflow.
 """
 
 import fcntl
+import json
 import logging
-import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from lacuna.errors import UserError
-from sweeps import quiet, records
+from sweeps import quiet
 from sweeps.lease import ArbiterError
+from sweeps.records import Data, Point, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as MlflowClient  # a name for the modules beside this one
@@ -134,109 +135,169 @@ class Place:
 
     uri: str
     study: str
+    spool: str
+    """Folder of what the server has not been told yet (`sweeps.spool`)."""
     experiment: str = ""
     parent: str = ""
 
 
-class Tracker:
-    """A study's parent run, held by the driver."""
+def open_experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
+    """The id of an experiment, made if there is none; `artifacts` None leaves them to the server.
 
-    def __init__(self, uri: str, study: str, artifact_root: Path) -> None:
-        """Opens the tracking store (`prepare`); raises `UserError` if it cannot be used."""
-        uri = absolute_uri(uri)
-        self.client = prepare(uri)
-        self.place = Place(uri, study)
-        self.artifact_root = artifact_root.resolve()
+    Raises `UserError` if it was deleted.
+    """
+    from mlflow.exceptions import MlflowException
 
-    def begin(self, params: Mapping[str, Any]) -> Place:
-        """Open the parent run, or adopt the one that `mlflow run` opened for this process."""
-        adopted = self._adopted()
-        if adopted is None:
-            experiment = self._experiment("lacuna")
-            run = patiently(partial(self.client.create_run, experiment, run_name=self.place.study))
-            adopted = run.info.run_id, experiment
-        parent, experiment = adopted
-        self.place = replace(self.place, experiment=experiment, parent=parent)
-        quietly(partial(self.client.set_tag, parent, "study", self.place.study))
-        quietly(partial(log_params, self.client, parent, params))
-        return self.place
-
-    def finish(self, counts: Mapping[str, Mapping[str, int]], failed: bool = False) -> None:
-        """Close the parent run with its counts (`{"trained": {"injected": 2}}`).
-
-        Children of killed workers, which could not close themselves, are closed as killed.
-        """
-        parent = self.place.parent
-        rows = [
-            (f"{what}/{kind}", float(number), 0)
-            for what, kinds in counts.items()
-            for kind, number in kinds.items()
-        ]
-        quietly(partial(log_metrics, self.client, parent, rows))
-        quietly(self._close_orphans)
-        quietly(partial(self.client.set_terminated, parent, "FAILED" if failed else "FINISHED"))
-
-    def _adopted(self) -> tuple[str, str] | None:
-        from mlflow.exceptions import MlflowException
-
-        run_id = os.environ.get("MLFLOW_RUN_ID")
-        if not run_id:
-            return None
-        try:
-            run = patiently(partial(self.client.get_run, run_id))
-        except MlflowException:
-            log.warning("MLFLOW_RUN_ID=%s is not in %s: opening a run", run_id, self.place.uri)
-            return None
-        return run_id, run.info.experiment_id
-
-    def _experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        # A server knows where its artifacts go; a file's default would be the working directory.
-        local = self.place.uri.startswith("sqlite:")
-        location = self.artifact_root.as_uri() if local else None
-        try:
-            return patiently(partial(self.client.create_experiment, name, location))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        found = patiently(partial(self.client.get_experiment_by_name, name))
-        if found is None or found.lifecycle_stage != "active":
-            raise UserError(f"the MLflow experiment {name!r} was deleted: restore it in the UI")
-        return str(found.experiment_id)
-
-    def _close_orphans(self) -> None:
-        running = (
-            f"tags.mlflow.parentRunId = '{self.place.parent}' and attributes.status = 'RUNNING'"
-        )
-        for run in self.client.search_runs([self.place.experiment], running, max_results=1000):
-            self.client.set_terminated(run.info.run_id, "KILLED")
+    location = None if artifacts is None else artifacts.as_uri()
+    try:
+        return patiently(partial(client.create_experiment, name, location))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    found = patiently(partial(client.get_experiment_by_name, name))
+    if found is None or found.lifecycle_stage != "active":
+        raise UserError(f"the MLflow experiment {name!r} was deleted: restore it in the UI")
+    if location not in (None, found.artifact_location):
+        log.warning("this database was moved: its artifacts go to %s", found.artifact_location)
+    return str(found.experiment_id)
 
 
-def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
-    """Log nested parameters as `a/b`, in batches the server takes; long values are cut."""
+def experiment_of(client: "MlflowClient", run_id: str) -> str | None:
+    """The id of a run's experiment, None if the server has no such run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return str(patiently(partial(client.get_run, run_id)).info.experiment_id)
+    except MlflowException:
+        return None
+
+
+def close_orphans(client: "MlflowClient", place: Place) -> None:
+    """Children of killed workers, which could not close themselves, are closed as killed."""
+    running = f"tags.mlflow.parentRunId = '{place.parent}' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([place.experiment], running, max_results=1000):
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
+    """Tell the server all that `record` holds; False if it stayed away, with the rest kept there.
+
+    Safe to repeat, even if an answer was lost on the way. What the server refuses is named in a
+    warning and dropped.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        patiently(partial(_open, client, record), attempts)
+        for name, send in PARTS.items():
+            values = getattr(record, name)
+            try:
+                if values:
+                    patiently(partial(send, client, record.run_id, values), attempts)
+            except (MlflowException, OSError) as error:  # a folder for artifacts may be closed
+                log.warning("%s of %s not logged to MLflow: %s", name, record.name, _line(error))
+            values.clear()
+        if record.status:
+            end = partial(client.set_terminated, record.run_id, record.status, record.ended)
+            patiently(end, attempts)
+    except ArbiterError as error:
+        log.debug("%s", error)
+        return False
+    except MlflowException as error:
+        log.warning("%s not logged to MLflow: %s", record.name, _line(error))
+    return True
+
+
+def _open(client: "MlflowClient", record: Record) -> None:
+    """The record's run, by its unique tag: an earlier call may have made it and lost the answer.
+
+    MLflow's client repeats requests by itself, so one creation may make two runs: one stays.
+    """
+    if record.run_id:
+        return
+    search = partial(client.search_runs, [record.experiment], f"tags.{UID} = '{record.uid}'")
+    runs = search()
+    if not runs:
+        tags = {**record.tags, UID: record.uid}
+        client.create_run(record.experiment, record.started, tags, record.name)
+        record.tags.clear()
+        runs = search()
+    for copy in runs[1:]:
+        client.delete_run(copy.info.run_id)
+    record.run_id = runs[0].info.run_id
+
+
+def _send_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(name, text) for name, text in tags.items()])
+
+
+def _send_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:
     from mlflow.entities import Param
 
-    rows = [Param(name[:250], text[:6000]) for name, text in records.flat(params).items() if name]
-    for start in range(0, len(rows), 100):
+    rows = [Param(name[:250], text[:6000]) for name, text in params.items() if name]
+    for start in range(0, len(rows), 100):  # what the server takes at once
         client.log_batch(run_id, params=rows[start : start + 100])
 
 
-def log_metrics(client: "MlflowClient", run_id: str, rows: list[records.Metric]) -> None:
-    """Log (name, value, step) rows, in batches the server takes."""
+def _send_points(client: "MlflowClient", run_id: str, points: list[Point]) -> None:
     from mlflow.entities import Metric
 
-    stamp = int(time.time() * 1000)
-    for start in range(0, len(rows), 1000):
-        batch = [Metric(name, value, stamp, step) for name, value, step in rows[start:][:1000]]
+    for start in range(0, len(points), 1000):
+        batch = [Metric(name, value, at, step) for name, value, step, at in points[start:][:1000]]
         client.log_batch(run_id, metrics=batch)
 
 
+def _send_data(client: "MlflowClient", run_id: str, data: list[Data]) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = [
+        DatasetInput(
+            Dataset(
+                item["name"],
+                item["digest"][:36],  # the column's width
+                source_type="code",
+                source=json.dumps({"tags": item["source"]}),
+                profile=json.dumps(item["profile"]),
+            ),
+            [InputTag("mlflow.data.context", item["role"])],
+        )
+        for item in data
+    ]
+    client.log_inputs(run_id, inputs)
+
+
+def _send_texts(client: "MlflowClient", run_id: str, texts: Mapping[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in texts.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        client.log_artifacts(run_id, folder)
+
+
+UID = "lacuna.record"
+"""Tag that makes a run findable by whoever wants it told, exactly once."""
+PARTS: dict[str, Callable[["MlflowClient", str, Any], None]] = {
+    "tags": _send_tags,
+    "params": _send_params,
+    "points": _send_points,
+    "data": _send_data,
+    "texts": _send_texts,
+}
+"""Field of a record -> what sends it; each may be repeated without effect."""
+
+
 def quietly(call: Callable[[], object]) -> None:
-    """Log something, again if the server is away; then warn in one line and go on."""
+    """Ask something of the server, again if it is away; then warn in one line and go on."""
     from mlflow.exceptions import MlflowException
 
     try:
         patiently(call)
     except (ArbiterError, MlflowException) as error:
-        log.warning("not logged to MLflow: %s", " ".join(str(error).split())[:200])
+        log.warning("not logged to MLflow: %s", _line(error))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -95,8 +95,7 @@ def _work(
     runtime: Runtime, stage: Stage, run: StageRun
 ) -> Callable[[Mapping[str, Path], Path], dict[str, Any]]:
     def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        makers = {role: read_json(path / "manifest.json") for role, path in inputs.items()}
-        run.begin(stage, {role: maker["run_id"] for role, maker in makers.items()})
+        run.begin(stage, inputs)
         module, _, name = runtime.work.rpartition(".")
         execute = getattr(importlib.import_module(module), name)
         summary: dict[str, Any] = execute(stage, inputs, out, run.step)
@@ -111,5 +110,5 @@ def _close(run: StageRun, folder: Path) -> str:
     if read_json(folder / "manifest.json")["run_id"] != run.run_id:
         run.superseded()
         return "reused"
-    run.finish(read_json(folder / "summary.json"))
+    run.finish(folder)
     return "trained"

@@ -16,7 +16,7 @@ from lacuna.errors import UserError
 from sweeps.engine import Engine
 from sweeps.graph import Stage
 from sweeps.search import Suggested
-from sweeps.tracking import Tracker
+from sweeps.runs import Tracker
 
 HERE = Path(__file__).resolve()
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,21 @@ def test_mlflow_has_one_parent_and_a_tagged_child_for_every_trained_stage(first:
         tags = run.data.tags
         assert (tags["study"], tags["objective"], tags["seed"]) == ("smoke", "npo", "1")
         assert float(tags["ratio"]) == 0.1 and float(tags["lr"]) > 0 and len(tags["key"]) == 64
+        assert run.info.run_name == f"npo {tags['scenario']} seed=1"
+        assert {"aues", "fs", "rs", "mu", "fq"} <= run.data.metrics.keys()
+        (injected,) = [r for r in children if r.info.run_id == tags["input.injected.run_id"]]
+        assert injected.data.tags["stage"] == "injected"
+        assert datasets(run) == datasets(injected)
+        assert {name for name, _ in datasets(run)} == {"synthetic", "target region"}
+    files = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
+    assert files == {"report", "tables", "verdict.json", "manifest.json"}
+
+
+def datasets(run: Any) -> set[tuple[str, str]]:
+    """Name and digest of what a run worked on."""
+    found = {(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs}
+    assert all(len(digest) == 36 for _, digest in found)
+    return found
 
 
 def test_a_second_run_trains_nothing_and_repeats_the_tables_bit_by_bit(

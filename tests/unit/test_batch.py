@@ -1,4 +1,4 @@
-"""What runs when, what fits where, and what of a summary the tracking server sees."""
+"""What runs when, what fits where, and how often a server that is away is asked."""
 
 import logging
 import socket
@@ -11,7 +11,6 @@ from sweeps.batch import Batch, Result, failure
 from sweeps.graph import Stage
 from sweeps.lease import ArbiterError
 from sweeps.nodes import check_address, check_fits
-from sweeps.records import flat, metrics
 
 
 def stage(label: str, *inputs: Stage, cpus: float = 1.0, gpus: float = 0.0) -> Stage:
@@ -85,42 +84,6 @@ def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
     for bad in ("localhost", "host:port", "host:99999", ":6379"):
         with pytest.raises(UserError, match="is not HOST:PORT"):
             check_address(bad)
-
-
-def test_a_trials_summary_becomes_metrics_with_alpha_and_layer_as_steps() -> None:
-    summary = {
-        "objective": "npo",
-        "aues": 0.91,
-        "alphas": [0.0, 0.05, 1.0],
-        "curve": {"fs": [0.1, 0.2, 0.9], "fq": [None, 0.5, None]},
-        "mu95": {"value": -3.2, "crossed": True},
-        "es_forget": [[0.1, 0.2]],
-        "localization": {"region": {"recall": 0.5, "by_layer": [{"layer": 2, "recall": 0.25}]}},
-        "attacks": [
-            {"attack": "relearn", "lr": 0.0003, "others_es_after": 0.1, "attacked_es_after": None},
-            {"attack": "int4", "lr": None, "others_es_after": 0.2},
-        ],
-    }
-    assert metrics(summary) == [
-        ("aues", 0.91, 0),
-        ("mu95/value", -3.2, 0),
-        ("localization/region/recall", 0.5, 0),
-        ("localization/region/by_layer/recall", 0.25, 2),
-        ("attack/relearn lr 0.0003/others_es_after", 0.1, 0),
-        ("attack/int4/others_es_after", 0.2, 0),
-        ("curve/fs", 0.1, 0),
-        ("curve/fs", 0.2, 5),
-        ("curve/fs", 0.9, 100),
-        ("curve/fq", 0.5, 5),
-    ]
-
-
-def test_nested_parameters_become_paths() -> None:
-    assert flat({"train": {"lr": 0.1, "betas": [0.9, 0.95]}, "seed": 1}) == {
-        "train/lr": "0.1",
-        "train/betas": "[0.9, 0.95]",
-        "seed": "1",
-    }
 
 
 def test_a_server_that_is_away_is_asked_again_and_then_costs_one_warning(
