@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedModel
 
+from benchmarks._report import at_least_one
 from lacuna.model.load import ready
 from lacuna.seeds import derive
 
@@ -111,10 +112,3 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=at_least_one, default=2, help="torch threads (2)")
     parser.add_argument("--seed", type=int, default=0, help="weights, texts and region (0)")
     return parser
-
-
-def at_least_one(text: str) -> int:
-    """A count from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)

@@ -1,0 +1,46 @@
+"""A study over two nodes survives the loss of one in the middle of a trial."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("cluster.py")
+ALONE = ["unshare", "-Urnm", "--pid", "--fork", "--kill-child", "--mount-proc"]
+INJECTIONS, TRIALS = 2, 10
+
+
+def reason_to_skip() -> str | None:
+    for tool in ("unshare", "ip", "mount"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed"
+    tried = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
+    return f"no namespaces of our own: {tried.stderr.strip()}" if tried.returncode else None
+
+
+@pytest.mark.slow
+def test_a_study_over_two_nodes_ends_right_although_one_is_cut_off() -> None:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="cl-", dir="/tmp") as folder:
+        done = subprocess.run(
+            [*ALONE, sys.executable, str(SCRIPT), folder],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        logs = "".join(path.read_text()[-2000:] for path in Path(folder).glob("*.log"))
+    assert done.returncode == 0, done.stderr[-4000:] + logs
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(found)
+    assert found["right"]
+    assert found["publications"] == [1] * (INJECTIONS + TRIALS)
+    assert found["injected on"] == ["head", "work"]
+    assert found["interrupted on"] == ["work", "head"]
+    assert found["trials on"]["work"] == 2 and found["trials on"]["head"] == TRIALS - 1
+    assert found["counts"]["trained"] == {"injected": INJECTIONS, "trial": TRIALS}
+    assert found["counts"]["failed"] == {}
