@@ -19,7 +19,8 @@ from lacuna.artifacts import read_json, write_json
 from sweeps.arbiter import KeyArbiter
 from sweeps.engine import Engine
 from sweeps.graph import Stage
-from sweeps.tracking import Tracker, connect
+from sweeps.runs import Tracker
+from sweeps.tracking import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("one", "other")

@@ -10,7 +10,7 @@ from benchmarks._report import Part, against, milliseconds, seconds_of
 from benchmarks._toys import WORK, toy, work
 from sweeps.engine import Engine
 from sweeps.graph import Stage
-from sweeps.tracking import Tracker
+from sweeps.runs import Tracker
 from sweeps.worker import Runtime, attempt, pack
 
 PER_TRIAL = 0.150  # seconds a trial may cost beyond its work

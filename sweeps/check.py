@@ -10,8 +10,8 @@ from lacuna.model.load import DTYPES, pick_device
 from lacuna.region import budget, load_region
 from lacuna.registry import suggest
 from lacuna.unlearn import parse
-from sweeps.shelf import study_shelf
 from sweeps.search import METHODS
+from sweeps.shelf import study_shelf
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner

@@ -23,9 +23,9 @@ from sweeps.batch import Batch, OnDone, Result, failure
 from sweeps.graph import Stage
 from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
-from sweeps.shelf import Shelf
-from sweeps.search import Searcher
 from sweeps.runs import Tracker
+from sweeps.search import Searcher
+from sweeps.shelf import Shelf
 from sweeps.store import Store, one_line
 from sweeps.worker import Runtime, attempt, pack
 

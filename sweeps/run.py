@@ -17,9 +17,9 @@ from sweeps.engine import Engine
 from sweeps.graph import Stage
 from sweeps.manifest import hardware, versions
 from sweeps.plan import Cell, Planner
-from sweeps.shelf import study_shelf
-from sweeps.search import STARTUP, Choice, Listed, Rounds, Search, Suggested
 from sweeps.runs import Tracker
+from sweeps.search import STARTUP, Choice, Listed, Rounds, Search, Suggested
+from sweeps.shelf import study_shelf
 
 Result = dict[str, Any]
 Say = Callable[[str], None]

@@ -31,7 +31,7 @@ from benchmarks._toys import WORK, executions, toy  # noqa: E402
 from sweeps.arbiter import KeyArbiter  # noqa: E402
 from sweeps.engine import Engine  # noqa: E402
 from sweeps.graph import Stage  # noqa: E402
-from sweeps.tracking import Tracker  # noqa: E402
+from sweeps.runs import Tracker  # noqa: E402
 
 HEAD, WORKER, PORT = "10.77.0.1", "10.77.0.2", 6379
 TRIALS, SECONDS = 10, 2.0  # of work each

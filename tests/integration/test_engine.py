@@ -15,8 +15,8 @@ import pytest
 from lacuna.errors import UserError
 from sweeps.engine import Engine
 from sweeps.graph import Stage
-from sweeps.search import Suggested
 from sweeps.runs import Tracker
+from sweeps.search import Suggested
 
 HERE = Path(__file__).resolve()
 
