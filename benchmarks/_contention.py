@@ -25,6 +25,7 @@ from benchmarks._toys import mark
 from lacuna.artifacts import read_json, write_json
 from sweeps.arbiter import COMMIT, KeyArbiter
 from sweeps.graph import Stage
+from sweeps.shelf import name_of
 from sweeps.store import Store
 from sweeps.tracking import connect, prepare
 
@@ -61,7 +62,8 @@ class Contest:
     def store(self) -> Store[KeyArbiter]:
         """A view of the store with a connection of its own."""
         arbiter = KeyArbiter(connect(self.uri))
-        return Store(self.folder / "checkpoints", arbiter, self.ttl, self.beat)
+        # holders are killed here more often than a study would bear
+        return Store(self.folder / "checkpoints", arbiter, self.ttl, self.beat, attempts=1000)
 
     def marks(self, number: int) -> Path:
         """Where the contenders of a round leave notes."""
@@ -179,8 +181,8 @@ class _Round:
                 pid, epoch = path.read_text().split()
                 self.stalled = int(pid), int(epoch)
         elif self.wake is None:
-            lease = self.store.arbiter.lease(self.stages[1].key)
-            if lease is not None and lease.epoch > self.stalled[1]:
+            leases = self.store.arbiter.leases(self.stages[1].key)
+            if leases and leases[-1].epoch > self.stalled[1]:
                 # before, while or after its successor publishes
                 self.wake = time.monotonic() + self.chance.uniform(0.0, 1.0)
             time.sleep(0.2)
@@ -216,7 +218,7 @@ class _Round:
             winners[stage.key] = self.contest.store().get(stage.key)
         if self.woken and self.stalled and self.stalled[0] in found:
             pid, epoch = self.stalled
-            own = self.store.folder(self.stages[1].key, epoch)
+            own = self.contest.folder / "checkpoints" / name_of(self.stages[1].key, epoch)
             tally.woken += 1
             if winners[self.stages[1].key] == own or own.exists():
                 tally.violations.append(f"round {self.number}: a woken holder's result counts")

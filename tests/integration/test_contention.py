@@ -5,6 +5,7 @@ import pytest
 from benchmarks import _contention
 from benchmarks._contention import Contest
 from sweeps.arbiter import COMMIT
+from sweeps.shelf import name_of
 from sweeps.tracking import create_name
 
 
@@ -40,7 +41,9 @@ def test_a_second_publication_and_a_damaged_result_would_be_noticed(
     )
     commit = store.arbiter.committed(second.key)
     assert commit is not None
-    (store.folder(second.key, commit.epoch) / "weights.bin").write_bytes(b"")
+    (
+        contest.folder / "checkpoints" / name_of(second.key, commit.epoch) / "weights.bin"
+    ).write_bytes(b"")
     seen = _contention.problems(contest, 0, second, {})
     assert seen == ["round 0, key 1: the published result is missing or damaged"]
     seen = _contention.problems(contest, 0, first, {})

@@ -221,7 +221,7 @@ def test_resources_that_no_node_has_are_refused_before_anything_trains(tmp_path:
     run = study(tmp_path / "artifacts", "resources.control.gpus=64")
     assert run.status == 2
     last = run.err.splitlines()[-1]
-    assert last.startswith("error: control model=retained seed=1 needs 1 CPU and 64 GPU, but no ")
+    assert last.startswith("error: control seed=1 model=retained needs 1 CPU and 64 GPU, but no ")
     assert not list(run.artifacts.glob("checkpoints/*/*"))
 
 
