@@ -11,7 +11,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-import ray
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +124,9 @@ def test_kuberay_asks_for_token_authentication_by_a_secret_and_shares_the_result
 
 def test_ray_up_accepts_the_cluster() -> None:
     cluster = load("ray-cluster.yaml")
-    schema = Path(ray.__file__).parent / "autoscaler/ray-schema.json"
+    ray = find_spec("ray")  # not imported: Ray reads its environment then, once for all tests
+    assert ray is not None and ray.origin is not None
+    schema = Path(ray.origin).parent / "autoscaler/ray-schema.json"
     jsonschema.validate(cluster, json.loads(schema.read_text()))
     assert cluster["head_node_type"] in cluster["available_node_types"]
     for target in texts(cluster["head_start_ray_commands"] + cluster["worker_start_ray_commands"]):
