@@ -242,7 +242,7 @@ def problems(contest: Contest, number: int, stage: Stage, found: dict[int, Any])
 
 def publications(arbiter: KeyArbiter, stage: Stage) -> int:
     """How often a key was published."""
-    prefix = f"name LIKE '{COMMIT}.{stage.key}.%'"
+    prefix = f"name LIKE '{COMMIT}.%.{stage.key}.%'"
     return len(arbiter.client.search_registered_models(prefix))
 
 

@@ -54,5 +54,5 @@ def _fill(client: Any, keys: list[str]) -> None:
         client.log_param(run.info.run_id, "lr", "0.1")
         client.set_terminated(run.info.run_id)
         commit = {"epoch": "1", "sha256": key, "kind": "trial", "run_id": run.info.run_id}
-        assert create_name(client, f"{LEASE}.{key}.1", lease)
-        assert create_name(client, f"{COMMIT}.{key}.1", commit)
+        assert create_name(client, f"{LEASE}.store.{key}.1", lease)
+        assert create_name(client, f"{COMMIT}.store.{key}.1", commit)

@@ -121,7 +121,7 @@ class Study:
         if uri.startswith("sqlite:") and not (self.artifacts / "mlflow.db").exists():
             return {}
         models = connect(uri).search_registered_models(f"name LIKE '{COMMIT}.%'", max_results=1000)
-        return {m.name.split(".")[2]: (m.tags["epoch"], m.tags.get("run_id", "")) for m in models}
+        return {m.name.split(".")[3]: (m.tags["epoch"], m.tags.get("run_id", "")) for m in models}
 
 
 def kill_driver(study: Study, chance: np.random.Generator) -> bool:

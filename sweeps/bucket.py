@@ -42,6 +42,10 @@ class Bucket:
         self.root = self._fs.unstrip_protocol(self._root) if local else url.rstrip("/")
         self.cache = self._cache.root
 
+    def identity(self, make: bool = True) -> str:
+        """Of the URL, which is the same everywhere."""
+        return hashlib.sha256(self.root.encode()).hexdigest()[:16]
+
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         """A folder of the cache, uploaded when the block succeeds."""

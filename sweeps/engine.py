@@ -25,7 +25,7 @@ from sweeps.nodes import check_address, check_fits, resources_of
 from sweeps.progress import Progress
 from sweeps.runs import Tracker
 from sweeps.search import Searcher
-from sweeps.shelf import Shelf
+from sweeps.shelf import Folder, Shelf
 from sweeps.store import Store, one_line
 from sweeps.worker import Runtime, attempt, pack
 
@@ -59,9 +59,9 @@ class Engine:
         `address` (HOST:PORT) joins a cluster, else `cpus` (default: all) start here. `ttl` and
         `beat` (seconds) are the store's; progress goes to `stream` (default: stderr).
         """
-        arbiter = KeyArbiter(tracker.client)
-        self.store = Store(root, arbiter, ttl, beat)
-        shelf = self.store.shelf
+        shelf = Folder(root) if isinstance(root, Path) else root
+        arbiter = KeyArbiter(tracker.client, shelf.identity())
+        self.store = Store(shelf, arbiter, ttl, beat)
         self.runtime = Runtime(
             tracker.place, shelf.root, work, ttl, beat, arbiter.session, shelf.cache
         )

@@ -129,7 +129,7 @@ def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set
 
     keys = [stage.key for kind in stages.values() for group in kind for stage in group]
     shelf = study_shelf(planner.plain["store"], artifacts)
-    store = Store(shelf, KeyArbiter(connect(absolute_uri(place))))
+    store = Store(shelf, KeyArbiter(connect(absolute_uri(place)), shelf.identity(make=False)))
     try:
         return store.published(sorted(set(keys))), f"{store.shelf.root}, by {place}"
     except ArbiterError as error:

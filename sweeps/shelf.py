@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Protocol
+from uuid import uuid4
 
 from lacuna.artifacts import read_json, whole_folder
 from sweeps.manifest import MANIFEST, Damaged, damages
 
+IDENTITY = "store-id"
 NAME = re.compile(r"\.?(?P<key>[0-9a-f]{64})\.(?P<epoch>\d+)(?:\.bad|\.\d+\.part)?")
 
 
@@ -43,6 +46,9 @@ class Shelf(Protocol):
     """For people and other processes: an absolute path or a URL."""
     cache: str
     """A folder on this host for copies; empty where none are needed."""
+
+    def identity(self, make: bool = True) -> str:
+        """The same for all who use this shelf, and nobody else's; empty if not `make` and new."""
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
         """A private folder; what the block puts there is stored as `name`, whole or not at all."""
@@ -82,6 +88,19 @@ class Folder:
         self._root = root.resolve()
         self.root, self.cache = str(self._root), ""
         self._intact: set[str] = set()
+
+    def identity(self, make: bool = True) -> str:
+        """From a file that the first to ask makes: the folder may be mounted anywhere, and move."""
+        path = self._root / IDENTITY
+        if make and not path.exists():
+            self._root.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=self._root) as part:
+                part.write(uuid4().hex[:16])
+                part.flush()
+                os.fsync(part.fileno())
+                with suppress(FileExistsError):  # another process was faster
+                    os.link(part.name, path)
+        return path.read_text("utf-8") if path.exists() else ""
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:

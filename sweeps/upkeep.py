@@ -95,11 +95,11 @@ def _open(options: Mapping[str, str]) -> Store[KeyArbiter]:
     shelf = study_shelf(options["store"] or None, artifacts)
     uri = absolute_uri(options["tracking_uri"] or f"sqlite:///{artifacts / 'mlflow.db'}")
     database = Path(uri.removeprefix("sqlite:///"))
-    if "://" not in shelf.root and not Path(shelf.root).is_dir():
-        raise UserError(f"{shelf.root} does not exist: name the output root with artifacts=")
+    if not shelf.identity(make=False):
+        raise UserError(f"{shelf.root} is no store: name the output root with artifacts=")
     if uri.startswith("sqlite:///") and not database.is_file():
         raise UserError(f"{database} does not exist: name the study's tracking_uri=")
-    return Store(shelf, KeyArbiter(prepare(uri)))
+    return Store(shelf, KeyArbiter(prepare(uri), shelf.identity(make=False)))
 
 
 def listing(store: Store[KeyArbiter]) -> list[str]:

@@ -57,8 +57,8 @@ def unpack(text: str) -> Stage:
 @cache
 def open_store(runtime: Runtime) -> Store[KeyArbiter]:
     """One store, and one connection, per process."""
-    arbiter = KeyArbiter(connect(runtime.place.uri), runtime.session)
     shelf = open_shelf(runtime.root, Path(runtime.cache))
+    arbiter = KeyArbiter(connect(runtime.place.uri), shelf.identity(), runtime.session)
     return Store(shelf, arbiter, runtime.ttl, runtime.beat)
 
 

@@ -37,7 +37,7 @@ def test_a_second_publication_and_a_damaged_result_would_be_noticed(
 ) -> None:
     store, (first, second, _) = contest.store(), contest.stages(0)
     assert create_name(
-        store.arbiter.client, f"{COMMIT}.{first.key}.2", {"epoch": "9", "sha256": "0"}
+        store.arbiter.client, f"{COMMIT}.store.{first.key}.2", {"epoch": "9", "sha256": "0"}
     )
     commit = store.arbiter.committed(second.key)
     assert commit is not None

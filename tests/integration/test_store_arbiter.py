@@ -14,12 +14,16 @@ import pytest
 from stores import (
     KEY,
     ROOT,
+    STAGE,
     ended_process,
+    writing,
 )
 
 from lacuna.errors import UserError
 from sweeps.arbiter import KeyArbiter
 from sweeps.lease import Arbiter, Lease, Watch, failed_in_a_row, holder, is_gone
+from sweeps.shelf import IDENTITY, Folder
+from sweeps.store import Store
 from sweeps.tracking import absolute_uri, connect, prepare
 
 
@@ -113,7 +117,9 @@ def test_two_thousand_records_are_found_in_one_look_up(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "mlflow.db") as database:  # 2,000 copies of that record
         for key in keys:
             for table in ("registered_models", "registered_model_tags"):
-                clone(database, table, "lacuna.commit.model.1", f"lacuna.commit.{key}.1")
+                clone(
+                    database, table, "lacuna.commit.store.model.1", f"lacuna.commit.store.{key}.1"
+                )
     start = time.monotonic()
     found = arbiter.all_committed()
     assert time.monotonic() - start < 10.0
@@ -146,3 +152,26 @@ def test_a_broken_tracking_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be used") as caught:
         prepare(f"sqlite:///{tmp_path}/m.db")
     assert "\n" not in str(caught.value)
+
+
+def test_two_stores_on_one_server_do_not_see_each_other(database: str, tmp_path: Path) -> None:
+    shelves = [Folder(tmp_path / name) for name in ("one", "other")]
+    stores = [Store(shelf, KeyArbiter(connect(database), shelf.identity())) for shelf in shelves]
+    folders = [store.produce(STAGE, writing("same")) for store in stores]
+    assert [folder.parents[1].name for folder in folders] == ["one", "other"]
+    (folders[1] / "weights" / "a.bin").write_text("spoilt")
+    fresh = Store(Folder(tmp_path / "other"), stores[1].arbiter)
+    assert fresh.get(STAGE.key) is None  # withdrawn, and only there
+    assert stores[0].arbiter.committed(STAGE.key) is not None
+
+
+def test_a_store_keeps_its_identity_where_it_is_moved_and_makes_none_unasked(
+    tmp_path: Path,
+) -> None:
+    assert Folder(tmp_path / "new").identity(make=False) == ""
+    assert not (tmp_path / "new").exists()
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: Folder(tmp_path / "old").identity(), range(32)))
+    (tmp_path / "old").rename(tmp_path / "moved")
+    assert found == {Folder(tmp_path / "moved").identity(make=False)}
+    assert [path.name for path in (tmp_path / "moved").iterdir()] == [IDENTITY]

@@ -14,6 +14,8 @@ from typing import Any
 
 import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 from stores import KEY, ROOT, STAGE, MemoryArbiter, files_below, new_database, writing
 
 from lacuna.errors import UserError
@@ -38,7 +40,8 @@ class Site:
     arbiter: MemoryArbiter = field(default_factory=MemoryArbiter)
 
     def __post_init__(self) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(self.url)
+        local = {"auto_mkdir": True} if self.url.startswith("file:") else {}  # as a bucket does
+        self.fs, self.root = fsspec.core.url_to_fs(self.url, **local)
 
     def host(self, name: str, **options: Any) -> Store[MemoryArbiter]:
         return Store(Bucket(self.url, self.folder / name), self.arbiter, **options)
@@ -50,8 +53,29 @@ class Site:
         self.fs.pipe_file(f"{self.root}/{path}", content)
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An S3 server on loopback, with a bucket."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "anybody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+        S3FileSystem.clear_instance_cache()
+        S3FileSystem().mkdir("bucket")
+        yield "s3://bucket"
+        S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "file", "s3"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    if request.param == "s3":
+        yield Site(f"{request.getfixturevalue('s3')}/{tmp_path.name}", tmp_path)
+        return
     if request.param == "file":
         yield Site(f"file://{tmp_path}/bucket/results", tmp_path)
         return
@@ -82,13 +106,13 @@ def test_a_result_is_uploaded_once_and_fetched_once_by_each_host(site: Site) -> 
 
 def test_the_manifest_is_uploaded_last(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    put = type(site.fs).put_file
+    put = site.fs.put_file
 
-    def noted(self: Any, local: str, remote: str, **options: Any) -> None:
+    def noted(local: str, remote: str, **options: Any) -> None:
         order.append(remote.removeprefix(f"{site.root}/{NAME}/"))
-        put(self, local, remote, **options)
+        put(local, remote, **options)
 
-    monkeypatch.setattr(type(site.fs), "put_file", noted)
+    monkeypatch.setattr(site.fs, "put_file", noted)
     site.host("one").produce(STAGE, writing("x"))
     assert order == ["summary.json", "weights/a.bin", "manifest.json"]
 
@@ -169,15 +193,15 @@ def test_a_download_that_breaks_once_is_no_damage(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.host("one").produce(STAGE, writing("first"))
-    get, calls = type(site.fs).get_file, list[str]()
+    get, calls = site.fs.get_file, list[str]()
 
-    def flaky(self: Any, remote: str, local: str, **options: Any) -> None:
-        get(self, remote, local, **options)
+    def flaky(remote: str, local: str, **options: Any) -> None:
+        get(remote, local, **options)
         calls.append(remote)
         if len(calls) == 1:
             Path(local).write_text("")
 
-    monkeypatch.setattr(type(site.fs), "get_file", flaky)
+    monkeypatch.setattr(site.fs, "get_file", flaky)
     assert site.host("two").get(KEY) is not None and site.arbiter.committed(KEY) is not None
     assert len(calls) == 4
 
@@ -186,14 +210,14 @@ def test_of_many_readers_on_a_host_one_downloads(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.host("one").produce(STAGE, writing("first"))
-    get, calls = type(site.fs).get_file, list[str]()
+    get, calls = site.fs.get_file, list[str]()
 
-    def slow(self: Any, remote: str, local: str, **options: Any) -> None:
+    def slow(remote: str, local: str, **options: Any) -> None:
         calls.append(remote)
         time.sleep(0.05)
-        get(self, remote, local, **options)
+        get(remote, local, **options)
 
-    monkeypatch.setattr(type(site.fs), "get_file", slow)
+    monkeypatch.setattr(site.fs, "get_file", slow)
     hosts = [site.host("two") for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda host: host.get(KEY), hosts)) == {site.folder / "two" / NAME}
@@ -203,16 +227,16 @@ def test_of_many_readers_on_a_host_one_downloads(
 def test_a_failed_upload_leaves_nothing_and_passes_on(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, calls = type(site.fs).put_file, list[str]()
+    put, calls = site.fs.put_file, list[str]()
 
-    def full(self: Any, local: str, remote: str, **options: Any) -> None:
+    def full(local: str, remote: str, **options: Any) -> None:
         calls.append(remote)
         if len(calls) == 2:
             raise OSError("the bucket is full")
-        put(self, local, remote, **options)
+        put(local, remote, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(site.fs), "put_file", full)
+        patch.setattr(site.fs, "put_file", full)
         with pytest.raises(OSError, match="the bucket is full"):
             site.host("one").produce(STAGE, writing("x"))
     assert site.files() == [] and files_below(site.folder / "one") == []
@@ -319,11 +343,11 @@ def execute(stage: Stage, inputs: Mapping[str, Path], out: Path, on_step: object
     return {}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
+@pytest.mark.skipif(importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed")
 def test_a_url_that_needs_another_package_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        open_shelf("s3://bucket/prefix", tmp_path)
+        open_shelf("gs://bucket/prefix", tmp_path)
     assert str(caught.value) == (
-        "store=s3://bucket/prefix cannot be used: Install s3fs to access S3 "
+        "store=gs://bucket/prefix cannot be used: Please install gcsfs to access Google Storage "
         f"(fsspec here is {fsspec.__version__}: take the same version)"
     )

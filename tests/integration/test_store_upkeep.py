@@ -17,6 +17,7 @@ from stores import ROOT, files_below, flip, new_database, remove_file, writing
 from sweeps.arbiter import KeyArbiter
 from sweeps.garbage import collect
 from sweeps.graph import Stage
+from sweeps.shelf import IDENTITY, Folder
 from sweeps.store import Store
 from sweeps.tracking import connect
 from sweeps.upkeep import main
@@ -30,8 +31,9 @@ class House:
     capsys: pytest.CaptureFixture[str]
 
     def store(self, **options: Any) -> Store[KeyArbiter]:
-        arbiter = KeyArbiter(connect(f"sqlite:///{self.artifacts}/mlflow.db"))
-        return Store(self.artifacts / "checkpoints", arbiter, **options)
+        shelf = Folder(self.artifacts / "checkpoints")
+        arbiter = KeyArbiter(connect(f"sqlite:///{self.artifacts}/mlflow.db"), shelf.identity())
+        return Store(shelf, arbiter, **options)
 
     def said(self, *arguments: str) -> tuple[int, list[str], str]:
         self.capsys.readouterr()
@@ -94,6 +96,11 @@ def test_verify_of_another_studys_records_withdraws_nothing(house: House, tmp_pa
     (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
     (tmp_path / "checkpoints").mkdir()
     status, _, error = house.said("verify")
+    assert status == 2 and f"{tmp_path}/checkpoints is no store" in error
+    (tmp_path / "checkpoints" / IDENTITY).write_bytes(
+        (tmp_path / "elsewhere" / IDENTITY).read_bytes()
+    )
+    status, _, error = house.said("verify")
     assert status == 2 and "none of the 2 results on record lies below" in error
     assert len(house.store().arbiter.all_committed()) == 2
 
@@ -105,13 +112,14 @@ import os
 from pathlib import Path
 from sweeps.arbiter import KeyArbiter
 from sweeps.graph import Stage
+from sweeps.shelf import Folder
 from sweeps.store import Store
 from sweeps.tracking import connect
 def work(inputs, out):
     (out / "half.bin").write_bytes(bytes(1000))
     os._exit(9)
-store = Store(Path("{house.artifacts}/checkpoints"),
-              KeyArbiter(connect("sqlite:///{house.artifacts}/mlflow.db")))
+shelf = Folder(Path("{house.artifacts}/checkpoints"))
+store = Store(shelf, KeyArbiter(connect("sqlite:///{house.artifacts}/mlflow.db"), shelf.identity()))
 store.produce(Stage("toy", "killed", {{}}, {{}}, {{}}), work)
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
@@ -139,7 +147,7 @@ def test_gc_removes_what_no_study_can_use_and_only_when_told(house: House) -> No
     assert sum("set aside" in line for line in lines) == 1
     assert house.below() == before
     assert house.said("gc", "hours=0", "delete=true")[1][-1].startswith("removed: 3, ")
-    assert house.below() == [name for name in keep if BASE.key in name]
+    assert house.below() == [name for name in keep if CHILD.key not in name]
     assert house.said("verify")[:2] == (0, ["results read: 1, damaged: 0"])
 
 
@@ -209,7 +217,7 @@ def test_gc_removes_what_a_silent_holder_left_and_keeps_what_it_does_not_know(
         ("gc hours=nan", "hours=nan: give a number, 0 or more"),
         ("gc delete=yes", "delete=yes: write true or false"),
         ("gc now", "argument 'now' is not key=value"),
-        ("ls artifacts=none", "none/checkpoints does not exist: name the output root"),
+        ("ls artifacts=none", "none/checkpoints is no store: name the output root"),
         ("ls artifacts=bare", "bare/mlflow.db does not exist: name the study's tracking_uri="),
         ("ls artifacts=bare tracking_uri=here", "tracking_uri=here is not a database or a server"),
     ],
@@ -223,11 +231,16 @@ def test_bad_input_is_one_line_with_status_2_and_makes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bare" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "bare" / "checkpoints" / IDENTITY).write_text("it")
     assert main(arguments.split()) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1
     assert said.err.startswith("error: ") and message in said.err
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bare", "checkpoints"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "bare",
+        "checkpoints",
+        IDENTITY,
+    ]
 
 
 def test_the_store_is_a_command(tmp_path: Path) -> None:

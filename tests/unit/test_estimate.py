@@ -12,6 +12,7 @@ from sweeps.costs import Costs, Size
 from sweeps.estimate import KINDS, describe
 from sweeps.graph import Stage
 from sweeps.plan import Cell, Planner, make_planner
+from sweeps.shelf import Folder
 from sweeps.store import Store
 from sweeps.tracking import prepare
 
@@ -133,7 +134,8 @@ def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
     client = prepare(f"sqlite:///{artifacts}/mlflow.db")
     from sweeps.arbiter import KeyArbiter
 
-    store = Store(artifacts / "checkpoints", KeyArbiter(client))
+    shelf = Folder(artifacts / "checkpoints")
+    store = Store(shelf, KeyArbiter(client, shelf.identity()))
     base = planner.base()
     store.produce(base, lambda inputs, out: {"steps": 0})
     before = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")}
