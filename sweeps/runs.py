@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lacuna.artifacts import read_json
-from sweeps import spool
+from sweeps import spool, view
 from sweeps.datasets import corpus_of, regions_in
 from sweeps.graph import Stage
 from sweeps.lease import ArbiterError
@@ -95,6 +95,8 @@ class Tracker:
         if not record.run_id:
             raise ArbiterError(f"tracking_uri={self.place.uri} opened no run for the study")
         self.place = replace(self.place, experiment=experiment, parent=record.run_id)
+        name, shown = f"{view.TAG}{self.place.study}", view.view(self.place.study)
+        quietly(partial(self.client.set_experiment_tag, experiment, name, shown))
         return self.place
 
     def finish(

@@ -88,6 +88,22 @@ def test_a_trials_run_links_to_its_injection_and_says_what_it_worked_on(
     assert names == {"manifest.json", "summary.json"} and not unsent(tracker)
 
 
+def test_the_experiment_keeps_a_view_whose_columns_are_what_a_trials_run_has(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    with StageRun(tracker.place, tracker.client) as run:
+        run.begin(STAGE, {})
+        run.finish(published(tmp_path / "out", run.run_id))
+    tags = tracker.client.get_experiment(tracker.place.experiment).tags
+    shown = json.loads(tags["mlflow.sharedViewState.toys"])
+    found = tracker.client.search_runs([tracker.place.experiment], shown["searchFilter"])
+    assert {trial.data.tags["mlflow.runName"] for trial in found} == {"npo oracle seed=1"}
+    names = {f"tags.`{name}`" for name in found[0].data.tags}
+    assert {f"tags.`{name}`" for name in ("objective", "scenario", "seed", "lr", "key")} <= names
+    assert names & set(shown["selectedColumns"]) and "metrics.`fs`" in shown["selectedColumns"]
+    assert found[0].data.metrics["fs"] == 0.9
+
+
 def test_equal_regions_are_one_dataset_and_others_are_not(tmp_path: Path) -> None:
     one, same = (published(tmp_path / name, "", region=True) for name in "ab")
     other = published(tmp_path / "c", "")
