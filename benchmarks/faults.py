@@ -3,9 +3,10 @@
     python -m benchmarks.faults [--kills 5] [--targets driver,worker,raylet,server] [key=value ...]
 
 First the study (`study=smoke`, or what the words say) runs undisturbed. Then, for each target, it
-runs in a fresh folder while that target is killed (SIGKILL) `--kills` times at random moments. A
-driver that ends is started again, until the study is complete. Exit status 1 unless every table is
-byte-identical and no stage was trained again once its result was published.
+runs in a fresh folder while that target is killed (SIGKILL) at random moments. A driver that ends
+is started again, until the study is complete; and a study that is complete before its target was
+killed `--kills` times is followed by another. Exit status 1 unless every table is byte-identical
+and no stage was trained again once its result was published.
 """
 
 import argparse
@@ -262,16 +263,16 @@ def trained_again(study: Study) -> list[str]:
 
 
 def campaign(
-    target: str, folder: Path, calm: Study, span: float, given: argparse.Namespace
-) -> Part:
-    """Run one target's campaign and compare with the undisturbed study."""
+    target: str, folder: Path, calm: Study, span: float, kills: int, given: argparse.Namespace
+) -> tuple[int, Part]:
+    """Disturb one study and compare it with the undisturbed one: how many kills, and what came."""
     folder.mkdir()
     server = Server(folder) if target == "server" else None
     if server:
         server.start()
     with Study(folder, given.words, server.uri if server else None) as study:
-        chance = numpy_generator(given.seed, "faults", target)
-        hunt = Campaign(target, study, chance, given.kills, span, given.limit, server)
+        chance = numpy_generator(given.seed, "faults", folder.name)
+        hunt = Campaign(target, study, chance, kills, span, given.limit, server)
         start = time.monotonic()
         hunt.run()
         seconds = time.monotonic() - start
@@ -290,7 +291,7 @@ def campaign(
     part.add("results, of which not at the first attempt", _attempts(keys))
     part.add("processes that a dead driver left for 20 s", hunt.orphans)
     part.add("seconds (undisturbed)", f"{seconds:.0f} ({span:.0f})")
-    return part
+    return len(hunt.moments), part
 
 
 def _list(values: Sequence[float]) -> str:
@@ -322,9 +323,14 @@ def main() -> int:
             return 1
         print(f"undisturbed: {len(calm.published())} results in {span:.0f} s\n", flush=True)
         for target in given.targets:
-            part = campaign(target, Path(name) / target, calm, span, given)
-            print(part.text(), flush=True)
-            broken += len(part.violations)
+            killed = studies = 0
+            while killed < given.kills and studies < given.kills and not broken:
+                studies += 1
+                place, left = Path(name) / f"{target}-{studies}", given.kills - killed
+                kills, part = campaign(target, place, calm, span, left, given)
+                print(part.text(), flush=True)
+                broken += len(part.violations)
+                killed += kills
     return 1 if broken else 0
 
 
