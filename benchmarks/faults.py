@@ -181,6 +181,8 @@ class Campaign:
     statuses: list[int] = field(default_factory=list)
     published: list[int] = field(default_factory=list)
     """Results that stood when the target was killed."""
+    words: list[str] = field(default_factory=list)
+    """The last that drivers said which ended by themselves with another status than 0."""
     orphans: int = 0
     before: dict[str, tuple[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -217,6 +219,8 @@ class Campaign:
             self.check()
         patience = SILENCE if self.target == "raylet" else end - time.monotonic()
         self.statuses.append(self.study.wait(max(1.0, patience)))
+        if self.statuses[-1] > 0:
+            self.words.append(_tail(self.study))
         return time.monotonic() < end
 
     def strike(self) -> bool:
@@ -286,6 +290,8 @@ def campaign(
         server.kill()
     part.add("killed, seconds after a driver's start", _list(hunt.moments))
     part.add("exit status of each driver", hunt.statuses)
+    for words in hunt.words:
+        part.add("last words of a driver", words)
     part.add("results published at each check", hunt.published)
     part.add("tables compared, differing", f"{len(wanted)}, {len(differing)}")
     part.add("results, of which not at the first attempt", _attempts(keys))
