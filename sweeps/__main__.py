@@ -4,8 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from lacuna.errors import UserError
-from sweeps.lease import ArbiterError
+from sweeps.exits import exit_status
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -13,17 +12,9 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
-    try:
-        return _study(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (OSError, ArbiterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command continues where this one was", file=sys.stderr)
-        return 1
+    return exit_status(
+        lambda: _study(arguments), "stopped; the same command continues where this one was"
+    )
 
 
 def _study(arguments: Sequence[str]) -> int:

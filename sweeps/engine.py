@@ -8,6 +8,7 @@ one `tune.Tuner`; everything else is a plain Ray task.
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -20,8 +21,9 @@ from lacuna.errors import UserError
 from sweeps import quiet
 from sweeps.arbiter import KeyArbiter
 from sweeps.batch import Batch, OnDone, Result, failure
+from sweeps.exits import Unavailable
 from sweeps.graph import Stage
-from sweeps.nodes import check_address, check_fits, resources_of
+from sweeps.nodes import check_address, check_fits, node_types, resources_of
 from sweeps.progress import Progress
 from sweeps.runs import Tracker
 from sweeps.search import Searcher
@@ -71,6 +73,7 @@ class Engine:
             what: defaultdict(int) for what in ("planned", "reused", "trained", "failed")
         }
         self._expected: list[Stage] = []
+        self._said: set[str] = set()
         self._ray: Any = None
         self._temporary: Path | None = None
 
@@ -263,9 +266,17 @@ class Engine:
                 "start `mlflow server` and pass tracking_uri=http://HOST:PORT"
             )
         if stages := list(stages):
-            for stage in (*stages, *self._expected):
-                check_fits(stage, nodes)
+            types = node_types() if self.address else []
+            waits = [check_fits(stage, nodes, types) for stage in (*stages, *self._expected)]
+            self._say(waits)
         return self._ray
+
+    def _say(self, lines: Iterable[str]) -> None:
+        """Each once, beside the progress line."""
+        for line in dict.fromkeys(filter(None, lines)):
+            if line not in self._said:
+                print(line, file=self.stream or sys.stderr, flush=True)
+            self._said.add(line)
 
     def _settle(self) -> None:
         """Before Ray is imported, as it reads the environment then."""
@@ -275,34 +286,25 @@ class Engine:
             quiet.settle_local_ray()
 
     def _start(self) -> Any:
-        self._settle()
-        import ray
-
         folder = tempfile.gettempdir()
         short = folder if len(folder) < 24 else "/tmp"  # it begins the path of a Unix socket
         self._temporary = Path(tempfile.mkdtemp(prefix="ray-", dir=short))
-        ray.init(
+        return self._init(
+            "free memory, processes or disk and run it again, or name a running cluster (address=)",
             address="local",
             num_cpus=self.cpus,
             object_store_memory=200_000_000,  # bytes: small results only, weights are files
             include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
             runtime_env={"env_vars": _worker_environment()},
             _temp_dir=str(self._temporary),
         )
-        return ray
 
     def _join(self) -> Any:
-        self._settle()
-        import ray
-
         check_address(str(self.address))
         try:
-            ray.init(
+            return self._init(
+                f"look at the cluster (address={self.address}) and run it again",
                 address=self.address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
                 runtime_env={"py_modules": CODE, "env_vars": {"PYTHONWARNINGS": "ignore"}},
             )
         except ConnectionError as error:
@@ -310,6 +312,19 @@ class Engine:
                 f"no Ray cluster lets us in at address={self.address}: check that it runs, that "
                 "this host is one of its nodes and that RAY_AUTH_TOKEN is the same"
             ) from error
+
+    def _init(self, way_out: str, **options: Any) -> Any:
+        """Ray, quiet; raises `Unavailable`, and `ConnectionError` as it comes."""
+        self._settle()
+        import ray
+
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        except ConnectionError:
+            raise
+        except Exception as error:  # Ray raises this very class where its own start takes too long
+            ray.shutdown()
+            raise Unavailable(f"Ray did not start ({one_line(error)}): {way_out}") from error
         return ray
 
 

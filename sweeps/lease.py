@@ -16,8 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from sweeps.exits import Unavailable
 
-class ArbiterError(RuntimeError):
+
+class ArbiterError(Unavailable):
     """The arbiter could not be reached, after retries."""
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +68,16 @@ def write_manifest(folder: Path, stage: Stage, epoch: int, start: float, run_id:
         "run_id": run_id,
         "started": datetime.fromtimestamp(start, UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - start, 3),
-        "versions": versions(),
+        "versions": dict(versions()),
         "hardware": hardware(),
         "files": files,
     }
     write_json(folder / MANIFEST, manifest)
 
 
-def versions() -> dict[str, str]:
-    """Python's and the main packages' versions."""
+@cache
+def versions() -> Mapping[str, str]:
+    """Python's and the main packages' versions; read once per process."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

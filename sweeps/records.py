@@ -38,6 +38,8 @@ class Record:
     uid: str = field(default_factory=lambda: uuid4().hex)
     run_id: str = ""
     """The server's; empty until it has opened the run."""
+    tried: bool = False
+    """Whether the server was asked to open it, perhaps with success."""
     started: int = field(default_factory=now)
     points: list[Point] = field(default_factory=list)
     data: list[Data] = field(default_factory=list)

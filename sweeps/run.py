@@ -236,7 +236,7 @@ def _write(
             "study": planner.config.study,
             "config": planner.plain,
             "corpus": planner.digest,
-            "versions": versions(),
+            "versions": dict(versions()),
             "hardware": hardware(),
             "seeds": {"test": planner.plain["seeds"], "search": planner.plain["search"]["seeds"]},
             "stages": {row["key"]: row["label"] for row in results.stages},

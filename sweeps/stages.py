@@ -60,8 +60,10 @@ def _corpus(stage: Stage) -> Corpus:
 
 
 def _model(stage: Stage) -> ModelConfig:
-    config = build(ModelConfig, stage.params["model"])
-    return replace(config, source=stage.context["source"], device=stage.context["device"])
+    config, device = build(ModelConfig, stage.params["model"]), stage.context["device"]
+    if device == "auto" and not stage.gpus:
+        device = "cpu"  # a GPU that nobody counted may be another stage's
+    return replace(config, source=stage.context["source"], device=device)
 
 
 def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:

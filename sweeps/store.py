@@ -179,7 +179,8 @@ class Store(Generic[A_co]):
     ) -> Path | None:
         """One attempt: its folder, or None if another result was published first."""
         key, name = stage.key, name_of(stage.key, epoch)
-        if self.arbiter.committed(key):  # published between our look and our claim
+        # Published between our look and our claim? Not before the very first claim.
+        if epoch > 1 and self.arbiter.committed(key):
             self.arbiter.release(key, epoch)
             return None
         kept = False

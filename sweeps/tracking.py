@@ -216,7 +216,8 @@ def _open(client: "MlflowClient", record: Record) -> None:
     if record.run_id:
         return
     search = partial(client.search_runs, [record.experiment], f"tags.{UID} = '{record.uid}'")
-    runs = search()
+    runs = search() if record.tried else []
+    record.tried = True
     if not runs:
         tags = {**record.tags, UID: record.uid}
         client.create_run(record.experiment, record.started, tags, record.name)

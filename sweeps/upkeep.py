@@ -1,14 +1,13 @@
 """`python -m sweeps.store ls|verify|gc`: what the store holds, whether it is whole, what can go."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lacuna.errors import UserError
 from lacuna.registry import suggest
 from sweeps.arbiter import KeyArbiter
+from sweeps.exits import exit_status
 from sweeps.garbage import collect
-from sweeps.lease import ArbiterError
 from sweeps.progress import size_text
 from sweeps.shelf import name_of, study_shelf
 from sweeps.store import Store
@@ -32,16 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
-    try:
-        return _run(arguments, print)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (OSError, ArbiterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 1
+    return exit_status(lambda: _run(arguments, print), "stopped")
 
 
 def _run(arguments: Sequence[str], say: Say) -> int:

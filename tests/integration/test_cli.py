@@ -72,8 +72,8 @@ def test_bad_input_exits_2_with_one_line_and_writes_nothing(
     assert not artifacts.exists()
 
 
-def sweeps(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def sweeps(folder: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **settings}
     command = [sys.executable, "-m", "sweeps", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
@@ -84,6 +84,21 @@ def test_a_model_that_cannot_be_used_is_one_line_in_a_process_of_its_own_too(fil
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1 and "no MLP output matrix found" in result.stderr
     assert sorted(files.rglob("*")) == before
+
+
+def test_a_ray_that_does_not_start_is_one_line_and_leaves_nothing_half_done(
+    tmp_path: Path,
+) -> None:
+    here = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": "/nonexistent",
+        "TMPDIR": str(tmp_path),
+    }
+    result = sweeps(tmp_path, "study=smoke", "tracking_uri=sqlite:///m.db", **here)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: Ray did not start (AuthenticationError: ")
+    assert result.stderr.count("\n") == 1 and "run it again" in result.stderr
+    assert not list(tmp_path.glob("ray-*")) and not (tmp_path / "artifacts" / "smoke").exists()
 
 
 def test_a_plan_is_printed_and_leaves_nothing_in_the_working_folder(tmp_path: Path) -> None:
