@@ -42,6 +42,7 @@ RUN --mount=type=cache,target=/var/cache/pip \
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     USER=lacuna \
+    PYTHONPATH=/opt/lacuna \
     PYTHONDONTWRITEBYTECODE=1 \
     GIT_PYTHON_REFRESH=quiet \
     LACUNA_VENV=/opt/venv \

@@ -47,14 +47,14 @@ take_apart() { # sets `words`: the arguments, and what MLproject passes as one a
 }
 
 check_driver() { # a driver too old for CUDA 13.0 would show only once the first stage is on its GPU
-    local version uses_gpu='import sys, torch
-sys.exit(torch.version.cuda is None or torch.cuda.is_available())'
-    [ -n "${CUDA_VISIBLE_DEVICES-all}" ] || return 0
+    local version can_run='import sys, torch
+sys.exit(torch.version.cuda is not None and not torch.cuda.is_available())'
+    [[ ! ${CUDA_VISIBLE_DEVICES-all} =~ ^[[:space:]]*(-1.*)?$ ]] || return 0 # hidden
     read -r version < <(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null) || return 0
-    if [[ $version =~ ^([0-9]+)\. ]] && [ "${BASH_REMATCH[1]}" -lt 580 ]; then
-        # Some cards run newer CUDA on older drivers, and a CPU build needs none.
-        ! "$venv/bin/python" -c "$uses_gpu" || fail 2 "NVIDIA driver $version is too old for CUDA 13.0: update it to 580 or newer, or hide the GPUs with CUDA_VISIBLE_DEVICES="
-    fi
+    [[ $version =~ ^([0-9]+)\. ]] && [ "${BASH_REMATCH[1]}" -lt 580 ] || return 0
+    # Some cards run newer CUDA on older drivers, and a CPU build of torch needs none.
+    "$venv/bin/python" -c "$can_run" 2>/dev/null ||
+        fail 2 "NVIDIA driver $version is too old for CUDA 13.0: update it to 580 or newer, or hide the GPUs with CUDA_VISIBLE_DEVICES="
 }
 
 study() {
@@ -97,10 +97,10 @@ case ${1:-} in
         run_python -m lacuna.audit "${words[@]}"
         ;;
     test)
-        shift
+        take_apart "${@:2}"
         ensure_environment
         cd "$root"
-        run_python -m pytest "$@"
+        run_python -m pytest "${words[@]}"
         ;;
     ui)
         [ -f "$results/mlflow.db" ] ||
