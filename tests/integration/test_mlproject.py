@@ -1,7 +1,9 @@
 """Both MLproject files, read by MLflow itself: what `mlflow run` would start."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +43,30 @@ def test_an_entry_reaches_reproduce_sh_as_the_words_a_person_would_type() -> Non
     )
     words = "<smoke><objectives=[wga,npo,dpo,graddiff]><scenarios=[oracle,random,activations,full]>"
     assert said.stdout == words + "<seeds=[1,2]><region.ratio=0.1><--overrides><plan=true a.b=1>"
+
+
+def test_mlflow_run_plans_a_study_as_it_stands(tmp_path: Path) -> None:
+    python = tmp_path / "venv/bin/python"  # this environment, given as one that reproduce.sh keeps
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "venv/fixed").touch()
+    words = ["-e", "main", "-P", "study=smoke", "-P", "overrides=plan=true seeds=[1]"]
+    said = subprocess.run(
+        [sys.executable, "-m", "mlflow", "run", ROOT, "--env-manager=local", *words],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "LACUNA_VENV": str(tmp_path / "venv"),
+            "LACUNA_ARTIFACTS": str(tmp_path / "artifacts"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "plan of study smoke" in said.stdout
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_the_docker_form_starts_the_image_with_the_results_mounted(
