@@ -14,9 +14,6 @@ ARG DEVEL_IMAGE=nvidia/cuda:13.0.3-devel-ubuntu24.04@sha256:b7ae301dea2c16244479
 # --- the environment: rebuilt only when docker/environment.sh or a lock changes ---------------------
 FROM ${BASE_IMAGE} AS environment
 ARG BASE_IMAGE
-# cpu installs docker/requirements-cpu.lock, where pip finds a CPU build of torch.
-ARG TORCH=cuda
-
 # g++ and Python's headers compile DeepSpeed's and Triton's helpers at run time. The packages are as new as
 # the distribution has them: an archive of old ones is nothing that a rebuild could rely on.
 # hadolint ignore=DL3008
@@ -26,7 +23,9 @@ RUN apt-get update && \
     rm -rf /var/lib/apt/lists/* && \
     install -d -m 1777 /results
 
-# torch's wheels bring CUDA's libraries, so the base needs none. setup.log names package indices: it goes.
+# torch's wheels bring CUDA's libraries, so the base needs none; TORCH=cpu installs requirements-cpu.lock, where pip
+# finds a CPU build of torch. setup.log names package indices: it goes.
+ARG TORCH=cuda
 COPY docker/environment.sh docker/requirements.lock docker/requirements-cpu.lock /opt/lacuna/docker/
 RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf \

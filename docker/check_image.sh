@@ -28,7 +28,7 @@ esac
 
 say() { printf '%5d s  %s\n' "$((SECONDS - since))" "$*"; since=$SECONDS; }
 die() { echo "check_image.sh: $*" >&2; exit 1; }
-quietly() { "$@" >>"$work/log" 2>&1 || { tail -n 25 "$work/log" >&2; die "failed: $1 (log: $work/log)"; }; }
+quietly() { "$@" >>"$work/log" 2>&1 || { tail -n 25 "$work/log" >&2; die "failed: ${*:1:3} ... (log: $work/log)"; }; }
 store() { buildah --root "$work/storage" --runroot "$work/run" --storage-driver overlay "$@"; }
 
 clean_up() {
@@ -45,7 +45,7 @@ prepare() {
     free=$(df --output=avail --block-size=1G "$work" | tail -n 1)
     [ "$free" -ge "$room" ] || die "$work has $free GB free, $room are needed: set WORK to another folder"
     trap clean_up EXIT
-    if ! command -v buildah debootstrap ip setpriv >/dev/null; then
+    if ! type -P buildah debootstrap ip setpriv >/dev/null; then # fails unless all are there
         quietly apt-get update
         quietly apt-get install --yes --no-install-recommends buildah debootstrap iproute2
     fi
