@@ -1,145 +1,28 @@
 #!/usr/bin/env bash
-# One command from a fresh checkout to the verdict. All it does first is make its environment.
+# One command from a fresh checkout to the verdict; the image's entry point too, whose environment is there.
 set -euo pipefail
 
 root=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-venv=$(realpath -m "${LACUNA_VENV:-$root/.venv}")
+results=${LACUNA_ARTIFACTS:-$root/artifacts} # this checkout's, wherever it is called from
+. "$root/docker/environment.sh"
 
 usage() {
     cat <<'END'
 usage: ./reproduce.sh [STUDY] [key=value ...]   run a study (default: mini); results in artifacts/STUDY/
+       ./reproduce.sh report STUDY              remake a finished study's tables, page and verdict
+       ./reproduce.sh compare STUDY             its numbers beside the expected ones (REPRODUCE.md)
+       ./reproduce.sh audit --before DIR --after DIR [option ...]
        ./reproduce.sh test [pytest argument ...]
        ./reproduce.sh ui                        MLflow on http://127.0.0.1:5000 (PORT=... changes it)
        ./reproduce.sh setup                     make the environment, nothing more
 
 The first use makes a Python environment from the locked, hashed requirements in docker/.
-  PYTHON        a Python >= 3.11 (default: the first one found on PATH)
-  LACUNA_VENV   where the environment lives (default: .venv beside this script)
-  LACUNA_TORCH  cpu or cuda (default: cuda where an NVIDIA driver is present, else cpu)
+  PYTHON            a Python >= 3.11 (default: the first one found on PATH)
+  LACUNA_VENV       where the environment lives (default: .venv beside this script)
+  LACUNA_TORCH      cpu or cuda (default: cuda where an NVIDIA driver is present, else cpu)
+  LACUNA_ARTIFACTS  where results go (default: artifacts beside this script)
 END
 }
-
-step() { echo "reproduce.sh: $*" >&2; }
-
-fail() { # fail STATUS MESSAGE
-    step "error: $2"
-    exit "$1"
-}
-
-# --- the environment -------------------------------------------------------------------------------
-
-python_version() { # of a Python that is new enough; else fails
-    "$1" -I -c 'import platform, sys
-sys.version_info >= (3, 11) or sys.exit(1)
-print(platform.python_version())' 2>/dev/null
-}
-
-find_python() {
-    local candidate candidates=(python3 python3.12 python3.11 python3.13)
-    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
-    for candidate in "${candidates[@]}"; do
-        if python_version "$candidate" >/dev/null; then
-            echo "$candidate"
-            return
-        fi
-    done
-    fail 2 "${PYTHON:-no python3 on PATH} is not Python 3.11 or newer: install one, or name it with PYTHON=/path/to/python"
-}
-
-wanted_torch() {
-    case ${LACUNA_TORCH:-} in
-        cpu | cuda) echo "$LACUNA_TORCH" ;;
-        '')
-            if [ -e /proc/driver/nvidia/version ] || nvidia-smi -L >/dev/null 2>&1; then
-                echo cuda
-            else
-                echo cpu
-            fi
-            ;;
-        *) fail 2 "LACUNA_TORCH=$LACUNA_TORCH: choose cpu or cuda" ;;
-    esac
-}
-
-stamp() { # stamp PYTHON: what the environment must have been made from
-    printf 'python=%s torch=%s locks=%s\n' "$(python_version "$1")" "$torch" \
-        "$(cat "$root/docker/requirements.lock" "$root/docker/requirements-cpu.lock" | sha256sum)"
-}
-
-is_ready() { # the stamp is written last, so a half-made environment has none
-    [ -f "$venv/stamp" ] && [ "$(cat "$venv/stamp")" = "$(stamp "${PYTHON:-$venv/bin/python}")" ] &&
-        "$venv/bin/python" -I -c 'import sys
-from importlib.util import find_spec
-specs = map(find_spec, sys.argv[1:])
-sys.exit(not all(spec and spec.origin for spec in specs))' torch transformers ray mlflow hydra pytest 2>/dev/null
-}
-
-logged() { "$@" >>"$venv/setup.log" 2>&1; }
-
-must() { # must WHAT COMMAND...: on failure shows the end of the log
-    logged "${@:2}" && return
-    tail -n 15 "$venv/setup.log" >&2
-    fail 1 "could not $1: the reason is above, the whole log in $venv/setup.log; the next start begins anew"
-}
-
-# Source packages build with the locked setuptools instead of whatever build isolation would fetch.
-pip_install() {
-    logged "$venv/bin/python" -m pip install --no-deps --require-hashes \
-        --no-build-isolation --progress-bar off -r "$1"
-}
-
-only() { sed -n "/^$1==/,/[^\\\\]\$/p" "$2"; } # one package's lines of a lock
-
-choose_lock() { # prints the lock to install; a CPU build of torch exists only where pip can find one
-    local cpu=$root/docker/requirements-cpu.lock full=$root/docker/requirements.lock
-    if [ "$torch" = cuda ]; then
-        echo "$full"
-    elif pip_install <(only torch "$cpu"); then
-        echo "$cpu"
-    elif [ -z "${LACUNA_TORCH:-}" ]; then
-        step "pip offers no CPU build of torch that docker/requirements-cpu.lock knows: installing the CUDA build, which runs on CPUs too (6 GB)"
-        echo "$full"
-    else
-        fail 1 "LACUNA_TORCH=cpu, but pip finds no CPU build of torch that docker/requirements-cpu.lock knows: add an index that has one to pip's configuration, or unset LACUNA_TORCH (see $venv/setup.log)"
-    fi
-}
-
-build() {
-    local python lock
-    python=$(find_python)
-    [ "$(uname -sm)" = "Linux x86_64" ] ||
-        fail 2 "the locked requirements are for Linux on x86-64, this is $(uname -sm): use the Docker image"
-    if [ "$venv" != "$root/.venv" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ] && [ ! -f "$venv/setup.log" ]; then
-        fail 2 "LACUNA_VENV=$venv exists and was not made by this script: name another folder"
-    fi
-    step "making $venv with Python $(python_version "$python") and torch for $torch (once, some minutes)"
-    rm -rf "$venv"
-    mkdir -p "$venv"
-    must "make a virtual environment (on Debian and Ubuntu: apt install python3-venv)" \
-        "$python" -m venv "$venv"
-    must "install setuptools" pip_install <(only setuptools "$root/docker/requirements.lock")
-    lock=$(choose_lock)
-    step "installing $(grep -c '^[a-z]' "$lock") packages from ${lock#"$root"/}"
-    must "install $lock" pip_install "$lock"
-    step "checking that everything loads"
-    must "load what was installed" "$venv/bin/python" -I -c 'import torch, transformers, ray.tune, mlflow, hydra'
-    must "make the packages agree" "$venv/bin/python" -m pip check
-    stamp "$venv/bin/python" >"$venv/stamp"
-}
-
-ensure_environment() {
-    torch=$(wanted_torch)
-    is_ready && return
-    mkdir -p "$(dirname "$venv")"
-    exec 9>"$venv.lock"
-    flock --nonblock 9 || {
-        step "waiting for another start that is making $venv"
-        flock 9
-    }
-    is_ready || build
-    exec 9>&-
-}
-
-# --- the commands ----------------------------------------------------------------------------------
 
 run_python() { # -P: what the caller's folder happens to hold is not imported
     export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
@@ -148,21 +31,54 @@ run_python() { # -P: what the caller's folder happens to hold is not imported
     exec "$venv/bin/python" -P "$@"
 }
 
+take_apart() { # sets `words`: the arguments, and what MLproject passes as one after --overrides
+    local some
+    words=()
+    while [ $# -gt 0 ]; do
+        if [ "$1" = --overrides ]; then
+            read -r -a some <<<"${2:-}"
+            words+=("${some[@]}")
+            shift
+        else
+            words+=("$1")
+        fi
+        [ $# -eq 0 ] || shift
+    done
+}
+
+check_driver() { # a driver too old for CUDA 13.0 would show only once the first stage is on its GPU
+    local version can_run='import sys, torch
+sys.exit(torch.version.cuda is not None and not torch.cuda.is_available())'
+    [[ ! ${CUDA_VISIBLE_DEVICES-all} =~ ^[[:space:]]*(-1.*)?$ ]] || return 0 # hidden
+    read -r version < <(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null) || return 0
+    [[ $version =~ ^([0-9]+)\. ]] && [ "${BASH_REMATCH[1]}" -lt 580 ] || return 0
+    # Some cards run newer CUDA on older drivers, and a CPU build of torch needs none.
+    "$venv/bin/python" -c "$can_run" 2>/dev/null ||
+        fail 2 "NVIDIA driver $version is too old for CUDA 13.0: update it to 580 or newer, or hide the GPUs with CUDA_VISIBLE_DEVICES="
+}
+
 study() {
-    local name=mini
+    local name=mini words
+    take_apart "$@"
+    set -- "${words[@]}"
     if [[ $# -gt 0 && $1 != *=* && $1 != -* ]]; then
         name=$1
         shift
     fi
-    if [[ ${1:-} == --overrides ]]; then # MLproject passes all of them as one word
-        local words
-        read -r -a words <<<"${2:-}"
-        set -- "${words[@]}"
-    fi
-    # Results belong to this checkout wherever it is called from; data paths are the caller's.
-    [[ " $* " == *" artifacts="* ]] || set -- "artifacts=$root/artifacts" "$@"
+    [[ " $* " == *" artifacts="* ]] || set -- "artifacts=$results" "$@"
     ensure_environment
+    check_driver
     run_python -m sweeps "study=$name" "$@"
+}
+
+finished() { # finished MODULE STUDY [key=value ...]: works on what a study wrote
+    local module=$1 words
+    shift
+    take_apart "$@"
+    set -- "${words[@]}"
+    [[ " $* " == *" artifacts="* ]] || set -- "$@" "artifacts=$results"
+    ensure_environment
+    run_python -m "$module" "$@"
 }
 
 case ${1:-} in
@@ -172,20 +88,28 @@ case ${1:-} in
     setup)
         ensure_environment
         ;;
+    report | compare)
+        finished "sweeps.$1" "${@:2}"
+        ;;
+    audit)
+        take_apart "${@:2}"
+        ensure_environment
+        run_python -m lacuna.audit "${words[@]}"
+        ;;
     test)
-        shift
+        take_apart "${@:2}"
         ensure_environment
         cd "$root"
-        run_python -m pytest "$@"
+        run_python -m pytest "${words[@]}"
         ;;
     ui)
-        [ -f "$root/artifacts/mlflow.db" ] ||
-            fail 2 "no study has run here yet (artifacts/mlflow.db is missing): run ./reproduce.sh first"
+        [ -f "$results/mlflow.db" ] ||
+            fail 2 "no study has run here yet ($results/mlflow.db is missing): run ./reproduce.sh first"
         ensure_environment
-        cd "$root/artifacts"
+        cd "$results"
         export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
-        run_python -m mlflow server --backend-store-uri "sqlite:///$root/artifacts/mlflow.db" \
-            --host 127.0.0.1 --port "${PORT:-5000}" --workers 1
+        run_python -m mlflow server --backend-store-uri "sqlite:///$results/mlflow.db" \
+            --host "${LACUNA_UI_HOST:-127.0.0.1}" --port "${PORT:-5000}" --workers 1
         ;;
     *)
         study "$@"

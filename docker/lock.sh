@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Rewrites docker/requirements.lock (torch with CUDA) and docker/requirements-cpu.lock (without).
+# Rewrites docker/requirements.lock (torch with CUDA), docker/requirements-cpu.lock (without), and
+# docker/requirements-cluster.lock (what a cluster needs on top of either).
 #
 #   docker/lock.sh               after a change of pyproject.toml; keeps every other version
 #   docker/lock.sh --upgrade     takes the newest versions pyproject.toml allows (options go to uv)
@@ -12,27 +13,39 @@ uv=${UV:-uv}
 python=${PYTHON:-python3}
 full=docker/requirements.lock
 cpu=docker/requirements-cpu.lock
+cluster=docker/requirements-cluster.lock
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-resolve() { # resolve PYTHON_VERSION [option ...]: rewrites $scratch/lock, keeping what it pins
-    "$uv" pip compile pyproject.toml --extra dev --output-file "$scratch/lock" --no-header \
-        --no-annotate --quiet --python-version "$1" --python-platform x86_64-manylinux_2_28 "${@:2}"
+resolve() { # resolve INPUT PYTHON_VERSION [option ...]: rewrites $scratch/lock, keeping what it pins
+    "$uv" pip compile "$1" --output-file "$scratch/lock" --no-header --no-annotate --quiet \
+        --python-version "$2" --python-platform x86_64-manylinux_2_28 --generate-hashes "${@:3}"
+}
+
+resolve_all() { # resolve_all INPUT [option ...]: the oldest Python chooses, the newer ones must agree
+    local version
+    resolve "$1" 3.11 "${@:2}"
+    cp "$scratch/lock" "$scratch/oldest"
+    for version in 3.12 3.13; do
+        resolve "$1" "$version" "${@:2}"
+        diff "$scratch/oldest" "$scratch/lock" >&2 || {
+            echo "docker/lock.sh: Python $version needs other packages than 3.11 (above)" >&2
+            exit 1
+        }
+    done
 }
 
 names_of() { sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' "$1"; }
 
-# The oldest Python chooses; the newer ones must need the same packages and accept the same versions.
 if [ -f "$full" ]; then cp "$full" "$scratch/lock"; fi
-resolve 3.11 --generate-hashes "$@"
+resolve_all pyproject.toml --extra dev "$@"
 cp "$scratch/lock" "$scratch/full"
-for version in 3.12 3.13; do
-    resolve "$version" --generate-hashes
-    diff "$scratch/full" "$scratch/lock" >&2 || {
-        echo "docker/lock.sh: Python $version needs other packages than 3.11 (above)" >&2
-        exit 1
-    }
-done
+
+# Only the packages that the full lock lacks; those they share have its versions.
+if [ -f "$cluster" ]; then cp "$cluster" "$scratch/lock"; fi
+resolve_all docker/requirements-cluster.in --constraint "$scratch/full" "$@"
+awk 'NR == FNR { if (/^[a-z]/) known[$1]; next } /^[a-z]/ { keep = !($1 in known) } keep' \
+    "$scratch/full" "$scratch/lock" >"$scratch/cluster"
 
 # The CPU build of torch is a version of its own ("+cpu") and needs no CUDA package. Its wheels are
 # hashed as pip finds them: a Python whose wheel is not offered here uses the full lock instead.
@@ -55,4 +68,7 @@ wheels=("$scratch"/torch/*.whl)
 } >"$scratch/cpu"
 mv "$scratch/full" "$full"
 mv "$scratch/cpu" "$cpu"
-echo "wrote $full ($(names_of "$full" | wc -l) packages) and $cpu ($(names_of "$cpu" | wc -l))"
+mv "$scratch/cluster" "$cluster"
+for lock in "$full" "$cpu" "$cluster"; do
+    echo "wrote $lock ($(names_of "$lock" | wc -l) packages)"
+done

@@ -31,7 +31,9 @@ def _study(arguments: Sequence[str]) -> int:
         print(describe(planner))
         return 0
     from sweeps.run import run
+    from sweeps.space import check_space
 
+    check_space(planner)
     failed = run(planner, print)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)

@@ -17,6 +17,7 @@ from sweeps.engine import Engine
 from sweeps.graph import Stage
 from sweeps.manifest import hardware, versions
 from sweeps.plan import Cell, Planner
+from sweeps.report import keep
 from sweeps.runs import Tracker
 from sweeps.search import STARTUP, Choice, Listed, Rounds, Search, Suggested
 from sweeps.shelf import study_shelf
@@ -230,6 +231,7 @@ def _write(
     """Tables, page and verdict, then the manifest: its presence means the report is whole."""
     (folder / "manifest.json").unlink(missing_ok=True)
     verdict = render(results, folder)
+    keep(results, folder)
     write_json(
         folder / "manifest.json",
         {

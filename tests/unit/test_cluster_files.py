@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 SCRIPTS = ["secrets.sh", "node.sh", "slurm.sh"]
 FILES = ["compose.yaml", "compose.gpu.yaml", "kuberay.yaml", "ray-cluster.yaml", *SCRIPTS]
-FILES += ["cluster.Dockerfile", "CLUSTER.md"]
+FILES += ["CLUSTER.md"]
 
 
 def load(name: str) -> Any:
@@ -100,13 +100,21 @@ def test_shell_lines_in_the_files_parse() -> None:
         subprocess.run(["bash", "-n", "-c", line.replace("$$", "$")], check=True)
 
 
-def test_the_cluster_image_has_what_the_files_ask_for() -> None:
-    image = (DOCKER / "cluster.Dockerfile").read_text()
-    locked = re.search(r"^ray==(\S+)", (DOCKER / "requirements.lock").read_text(), re.M)
-    assert locked and f'"ray[default]=={locked.group(1)}"' in image
-    assert all(f" {name}==" in image for name in ("boto3", "psycopg2-binary", "uvloop"))
-    assert load("kuberay.yaml")["spec"]["rayClusterSpec"]["rayVersion"] == locked.group(1)
-    assert f"ray[default]=={locked.group(1)}" in (DOCKER / "ray-cluster.yaml").read_text()
+def test_the_cluster_lock_adds_what_the_files_ask_for_and_nothing_twice() -> None:
+    locks = {name: DOCKER / f"requirements{name}.lock" for name in ("", "-cluster")}
+    full, added = (
+        dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.M)) for lock in locks.values()
+    )
+    assert {"boto3", "psycopg2-binary", "ray"} <= full.keys()
+    assert {"uvloop", "aiohttp-cors", "opencensus"} <= added.keys()
+    assert full.keys().isdisjoint(added)
+    assert load("kuberay.yaml")["spec"]["rayClusterSpec"]["rayVersion"] == full["ray"]
+    assert "requirements-cluster.lock" in (DOCKER / "ray-cluster.yaml").read_text()
+
+
+def test_services_of_the_image_replace_its_entry_point() -> None:
+    for name, service in load("compose.yaml")["services"].items():
+        assert (service.get("entrypoint") == []) == ("lacuna-cluster" in service["image"]), name
 
 
 def test_kuberay_asks_for_token_authentication_by_a_secret_and_shares_the_results() -> None:

@@ -22,6 +22,7 @@ SHIM = """#!/bin/sh
 for last; do :; done
 case "$*" in
 *"import platform"*) echo "${SHIM_VERSION:-3.11.7}" ;;
+*"import sys, torch"*) exit "${SHIM_GPU:-0}" ;;
 *"-m venv"*)
     echo venv >>"$SHIM_LOG"
     sleep "${SHIM_SLEEP:-0}"
@@ -52,8 +53,8 @@ def copy(tmp_path: Path) -> Path:
     (root / "docker").mkdir(parents=True)
     (root / "artifacts").mkdir()
     shutil.copy(ROOT / "reproduce.sh", root)
-    for lock in (FULL, CPU):
-        shutil.copy(lock, root / "docker")
+    for file in (FULL, CPU, ROOT / "docker/environment.sh"):
+        shutil.copy(file, root / "docker")
     return root
 
 
@@ -121,7 +122,8 @@ def test_every_locked_line_is_a_version_with_hashes_and_no_address(lock: Path) -
 
 
 def test_the_shell_files_parse() -> None:
-    for name in ("reproduce.sh", "docker/lock.sh", ".ci/run"):
+    scripts = ("environment.sh", "lock.sh", "check_image.sh")
+    for name in ("reproduce.sh", ".ci/run", *(f"docker/{script}" for script in scripts)):
         subprocess.run(["bash", "-n", ROOT / name], check=True)
 
 
@@ -157,6 +159,7 @@ def test_a_wrong_torch_choice_is_refused(start: Start) -> None:
         (("artifacts=/a", "seed=3"), "<study=mini><artifacts=/a><seed=3>"),
         (("mini", "--overrides", ""), "<study=mini>{home}"),
         (("mini", "--overrides", "seed=3 plan=true"), "<study=mini>{home}<seed=3><plan=true>"),
+        (("mini", "a=1", "--overrides", "seed=3"), "<study=mini>{home}<a=1><seed=3>"),
     ],
 )
 def test_study_and_settings_reach_the_sweep(
@@ -166,6 +169,79 @@ def test_study_and_settings_reach_the_sweep(
     assert result.returncode == 7
     home = f"<artifacts={copy}/artifacts>"
     assert result.stdout == f"in {tmp_path}\n<-m><sweeps>{passed.format(home=home)}"
+
+
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        (("report", "smoke"), "<-m><sweeps.report><smoke><artifacts={home}>"),
+        (("compare", "mini", "artifacts=/a"), "<-m><sweeps.compare><mini><artifacts=/a>"),
+        (("report", "mini", "--overrides", ""), "<-m><sweeps.report><mini><artifacts={home}>"),
+        (("audit", "--before", "a b"), "<-m><lacuna.audit><--before><a b>"),
+        (("audit", "--overrides", "--region r"), "<-m><lacuna.audit><--region><r>"),
+    ],
+)
+def test_commands_on_finished_work_reach_their_module(
+    copy: Path, start: Start, tmp_path: Path, words: tuple[str, ...], passed: str
+) -> None:
+    said = start(*words).stdout
+    assert said == f"in {tmp_path}\n{passed.format(home=copy / 'artifacts')}"
+
+
+def test_results_go_where_the_environment_says(start: Start) -> None:
+    assert "<artifacts=/results>" in start("smoke", LACUNA_ARTIFACTS="/results").stdout
+
+
+def test_an_image_s_environment_is_taken_as_it_is(
+    copy: Path, start: Start, log: Callable[[], list[str]]
+) -> None:
+    start()
+    log()
+    (copy / ".venv/fixed").touch()
+    (copy / ".venv/stamp").unlink()
+    assert start("smoke", LACUNA_TORCH="cuda", PYTHON="").returncode == 0
+    assert log() == []
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Callable[[str], str]:
+    """Puts an nvidia-smi that says what it is told to on a PATH."""
+
+    def made(says: str) -> str:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
+        (folder / "nvidia-smi").chmod(0o755)
+        return f"{folder}:/usr/bin:/bin"
+
+    return made
+
+
+def test_an_old_driver_is_refused_in_one_line(start: Start, driver: Callable[[str], str]) -> None:
+    path = driver("echo 570.86.15; echo 570.86.15")
+    start("setup")
+    refused = start("mini", PATH=path, SHIM_GPU="1")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.count("\n") == 1
+    assert "NVIDIA driver 570.86.15 is too old for CUDA 13.0: update it to 580" in refused.stderr
+    assert "<-m><sweeps>" in start("mini", PATH=path).stdout  # torch can use the GPU all the same
+
+
+@pytest.mark.parametrize(
+    ("says", "env"),
+    [
+        ("echo 580.65.06", {}),
+        ("echo NVIDIA-SMI has failed; exit 9", {}),
+        ("echo 570.86.15", {"CUDA_VISIBLE_DEVICES": " "}),
+        ("exit 1", {}),
+    ],
+    ids=["new enough", "no driver", "hidden", "nothing said"],
+)
+def test_other_drivers_are_none_of_its_business(
+    start: Start, driver: Callable[[str], str], says: str, env: dict[str, str]
+) -> None:
+    path = driver(says)
+    assert start("mini", PATH=path, SHIM_GPU="1", **env).returncode == 0
 
 
 def test_tests_run_in_the_checkout(copy: Path, start: Start) -> None:
