@@ -39,7 +39,7 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, draw, load_region, overlap, ranking, top
+from lacuna.region import Region, draw, load_vectors, overlap, ranking, top
 from lacuna.seeds import derive
 from lacuna.train import History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
@@ -175,7 +175,7 @@ def injected(
     """
     before, loaded = load(retained, model), load(retained, model)
     shape = layout(loaded.model)
-    target = draw(shape, ratio, seed) if region_file is None else load_region(region_file, shape)
+    target = draw(shape, ratio, seed) if region_file is None else load_vectors(region_file, shape)
     forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
     history = inject(
         loaded.model,
@@ -223,7 +223,7 @@ def localized(
 ) -> Summary:
     """Regions that localizers (name -> config) find, as large as the target; how they compare."""
     loaded, before = load(injected, model), load(retained, model)
-    target = load_region(injected / "region.safetensors", layout(loaded.model))
+    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
     evidence = Evidence(
         model=loaded.model,
         forget=_facts(loaded, corpus.forget),
@@ -276,8 +276,8 @@ def trial(
     curve only.
     """
     loaded = load(injected, model)
-    target = load_region(injected / "region.safetensors", layout(loaded.model))
-    allowed = None if region is None else load_region(region, target.layout)
+    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
+    allowed = None if region is None else load_vectors(region, target.layout)
     weights = editable(loaded.model, allowed)
     name, around = parse(config.objective)
     objective = OBJECTIVES[name](config.options)
