@@ -19,6 +19,8 @@ IGNORE = -100
 DATE = "26 Jul 2024"
 """Today, for chat templates that say what day it is: Llama 3.1's own fallback. Without it the same
 study would ask other questions on another day."""
+_FIXED_DAY = "{% macro strftime_now(form) %}" + DATE + "{% endmacro %}"
+"""In front of a chat template: takes the clock's place there."""
 
 
 Tokenizer = PreTrainedTokenizerBase
@@ -58,9 +60,9 @@ class Prompt:
         text = tokenizer.apply_chat_template(
             [*system, {"role": "user", "content": question}],
             tokenize=False,
+            chat_template=_FIXED_DAY + tokenizer.get_chat_template(),
             add_generation_prompt=True,
             date_string=DATE,
-            strftime_now=lambda form: DATE,
             enable_thinking=False,
         )
         return str(text)
