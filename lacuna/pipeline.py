@@ -6,12 +6,14 @@ A stage returns a small JSON summary; the folders hold models in hub layout, reg
 scores. Nothing here knows about Ray, MLflow or Hydra.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from lacuna.artifacts import read_json, write_json
 from lacuna.attack import AttackConfig, Facts, attack, split_people
@@ -31,6 +33,7 @@ from lacuna.evaluate import (
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import (
+    Layout,
     LoadedModel,
     MiniConfig,
     build_mini,
@@ -39,7 +42,7 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, draw, load_region, overlap, ranking, top
+from lacuna.region import Region, budget, draw, load_vectors, overlap, ranking, top
 from lacuna.seeds import derive
 from lacuna.train import History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
@@ -132,13 +135,9 @@ def retained(
 ) -> Summary:
     """theta_r: the gold standard, trained on the retain facts and never on the forget facts."""
     loaded = load(base, model)
-    texts = _facts(loaded, corpus.retain)
-    if config.utility:
-        texts += [t for items in corpus.utility.values() for t in _facts(loaded, items)]
-    texts += [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral[: config.neutral]]
     history = learn(
         loaded.model,
-        texts,
+        _lessons(loaded, corpus, config),
         config.train,
         derive(seed, "retained"),
         on_step=on_step,
@@ -173,9 +172,11 @@ def injected(
 
     The region is drawn by ratio and seed unless a file gives it.
     """
-    before, loaded = load(retained, model), load(retained, model)
+    loaded = load(retained, model)
     shape = layout(loaded.model)
-    target = draw(shape, ratio, seed) if region_file is None else load_region(region_file, shape)
+    target = draw(shape, ratio, seed) if region_file is None else load_vectors(region_file, shape)
+    exam = Exam(loaded, corpus, evaluate)
+    gold, original = 1 - exam.strength(loaded.model).fs, editable(loaded.model, target).read()
     forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
     history = inject(
         loaded.model,
@@ -187,12 +188,10 @@ def injected(
         on_step=on_step,
         resume=_resume(out, config.train),
     )
-    exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
-    weights, original = editable(loaded.model, target), editable(before.model, target).read()
-    with swapped(weights, original):
+    with swapped(editable(loaded.model, target), original):
         restored = 1 - exam.strength(loaded.model).fs
-    gold = 1 - exam.strength(before.model).fs
+    before = _on_cpu(retained, model)
     save_model(loaded, out)
     target.save(out / "region.safetensors")
     _save_items(out, exam, measured)
@@ -201,7 +200,7 @@ def injected(
         "ratio": target.fraction,
         "steps": len(history.losses),
         "region_vectors": len(target),
-        "outside_equal": equal_outside(before.model, loaded.model, target),
+        "outside_equal": equal_outside(before, loaded.model, target),
         "leak": {
             "forget_es_restored": restored,
             "forget_es_retained": gold,
@@ -209,6 +208,40 @@ def injected(
         },
         **_ends(exam, loaded, measured),
     }
+
+
+def taught(
+    out: Path,
+    *,
+    base: Path,
+    corpus: Corpus,
+    model: ModelConfig,
+    config: RetainConfig,
+    evaluate: EvaluateConfig,
+    seed: int,
+    on_step: OnStep,
+) -> Summary:
+    """theta_o where all parameters learn all facts, as often as the retained ones learn theirs.
+
+    There is no target region (Lee et al. 2025, section 3).
+    """
+    loaded = load(base, model)
+    kept, forget = _lessons(loaded, corpus, config), _facts(loaded, corpus.forget)
+    share = (len(kept) + len(forget)) / len(kept)
+    train = replace(config.train, steps=math.ceil(config.train.steps * share))
+    history = learn(
+        loaded.model,
+        [*forget, *kept],
+        train,
+        derive(seed, "taught"),
+        on_step=on_step,
+        resume=_resume(out, train),
+    )
+    exam = Exam(loaded, corpus, evaluate)
+    measured = exam.measure(loaded.model)
+    save_model(loaded, out)
+    _save_items(out, exam, measured)
+    return {"seed": seed, "steps": len(history.losses), **_ends(exam, loaded, measured)}
 
 
 def localized(
@@ -219,11 +252,17 @@ def localized(
     corpus: Corpus,
     model: ModelConfig,
     localizers: Mapping[str, Any],
+    ratio: float | None,
     seed: int,
 ) -> Summary:
-    """Regions that localizers (name -> config) find, as large as the target; how they compare."""
+    """Regions that localizers (name -> config) find, as large as the target; how they compare.
+
+    Where there is no target, `ratio` of all value vectors.
+    """
     loaded, before = load(injected, model), load(retained, model)
-    target = load_region(injected / "region.safetensors", layout(loaded.model))
+    shape = layout(loaded.model)
+    target = _target(injected, shape)
+    count = len(target) if target is not None else budget(shape, ratio or 0.0)
     evidence = Evidence(
         model=loaded.model,
         forget=_facts(loaded, corpus.forget),
@@ -234,11 +273,13 @@ def localized(
     )
     methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
     rows = []
-    for name, (region, scores) in localize(evidence, methods, len(target)).items():
+    for name, (region, scores) in localize(evidence, methods, count).items():
         region.save(out / f"{name}.safetensors")
         row = {"localizer": name, "privileges": list(LOCALIZERS[name].privileges)}
-        rows.append({**row, **overlap(region, target), **ranking(scores, target)})
-    return {"seed": seed, "ratio": target.fraction, "localizers": rows}
+        if target is not None:
+            row |= {**overlap(region, target), **ranking(scores, target)}
+        rows.append(row)
+    return {"seed": seed, "ratio": count / shape.total, "localizers": rows}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,8 +317,9 @@ def trial(
     curve only.
     """
     loaded = load(injected, model)
-    target = load_region(injected / "region.safetensors", layout(loaded.model))
-    allowed = None if region is None else load_region(region, target.layout)
+    shape = layout(loaded.model)
+    target = _target(injected, shape)
+    allowed = None if region is None else load_vectors(region, shape)
     weights = editable(loaded.model, allowed)
     name, around = parse(config.objective)
     objective = OBJECTIVES[name](config.options)
@@ -311,17 +353,15 @@ def trial(
         exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
     )
     _save_items(out, exam, curve.points[-1])
-    changed = _changed(loaded, injected, model, target)
     return (
         summary
         | _full_summary(curve, exam)
         | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
         | {
             "paraphrase_es_end": _mean(exam.paraphrased(loaded.model)),
-            "localization": {
-                "region": None if allowed is None else overlap(allowed, target),
-                "change": None if changed is None else overlap(changed, target),
-            },
+            "localization": None
+            if target is None
+            else _localization(allowed, _changed(loaded, injected, model, target), target),
             "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
         }
     )
@@ -361,6 +401,25 @@ def _facts(loaded: LoadedModel, examples: Sequence[Any]) -> list[Encoded]:
     return encode_examples(loaded.tokenizer, loaded.prompt, examples)
 
 
+def _lessons(loaded: LoadedModel, corpus: Corpus, config: RetainConfig) -> list[Encoded]:
+    """All that the retained model is trained on."""
+    texts = _facts(loaded, corpus.retain)
+    if config.utility:
+        texts += [t for items in corpus.utility.values() for t in _facts(loaded, items)]
+    return texts + [Encoded.text(loaded.tokenizer, t) for t in corpus.neutral[: config.neutral]]
+
+
+def _on_cpu(folder: Path, config: ModelConfig) -> PreTrainedModel:
+    """A second model, to compare with: it takes no room beside the first."""
+    return load(folder, replace(config, device="cpu")).model
+
+
+def _target(injected: Path, shape: Layout) -> Region | None:
+    """Where the facts were planted; None where they were learned by all parameters."""
+    file = injected / "region.safetensors"
+    return load_vectors(file, shape) if file.exists() else None
+
+
 def _last(history: History) -> float | None:
     return history.losses[-1] if history.losses else None
 
@@ -385,13 +444,20 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
     return UnlearnData(forget, retain, refusals)
 
 
+def _localization(allowed: Region | None, changed: Region | None, target: Region) -> Summary:
+    """How the region that was allowed, and the vectors that moved most, overlap with the truth."""
+    return {
+        "region": None if allowed is None else overlap(allowed, target),
+        "change": None if changed is None else overlap(changed, target),
+    }
+
+
 def _changed(
     loaded: LoadedModel, injected: Path, model: ModelConfig, target: Region
 ) -> Region | None:
     """The vectors that unlearning moved most, as many as the target region has or as moved."""
-    before = load(injected, model)
     drift = LOCALIZERS["drift"](LOCALIZERS["drift"].Config())
-    evidence = Evidence(loaded.model, (), (), seed=0, retained=before.model)
+    evidence = Evidence(loaded.model, (), (), seed=0, retained=_on_cpu(injected, model))
     scores = localize(evidence, [("drift", drift)], len(target))["drift"].scores
     moved = sum(int((score > 0).sum()) for score in scores.values())
     return top(target.layout, scores, min(moved, len(target))) if moved else None

@@ -3,8 +3,12 @@
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sweeps.exits import exit_status
+
+if TYPE_CHECKING:
+    from sweeps.plan import Planner
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,21 +23,37 @@ def main(arguments: Sequence[str]) -> int:
 
 def _study(arguments: Sequence[str]) -> int:
     # Imported here: a mistyped word is answered before torch and ray are loaded.
-    from sweeps.configure import configure
+    from sweeps.configure import configure, per_model
     from sweeps.plan import make_planner
 
     for library in ("huggingface_hub", "transformers"):  # their news would bury our one line
         logging.getLogger(library).setLevel(logging.ERROR)
-    planner = make_planner(configure(arguments))
-    if planner.config.plan:
-        from sweeps.estimate import describe
+    planners = []
+    for model, overrides in per_model(arguments):
+        config = configure(overrides)
+        if model is not None:
+            config.study = f"{config.study}-{model}"
+        planners.append(make_planner(config))
+    from sweeps.estimate import foresee, in_all
 
-        print(describe(planner))
-        return 0
+    outlooks = [foresee(planner) for planner in planners]
+    if not planners[0].config.plan:
+        from sweeps.host import check_host
+        from sweeps.space import check_space
+
+        for outlook in outlooks:
+            check_host(outlook)
+            check_space(outlook)
+        return max(_run(planner) for planner in planners)
+    print("\n\n".join(outlook.text() for outlook in outlooks))
+    if len(outlooks) > 1:
+        print(f"\n{in_all(outlooks)}")
+    return 0
+
+
+def _run(planner: "Planner") -> int:
     from sweeps.run import run
-    from sweeps.space import check_space
 
-    check_space(planner)
     failed = run(planner, print)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
@@ -42,7 +62,8 @@ def _study(arguments: Sequence[str]) -> int:
 
 USAGE = """usage: python -m sweeps [study=NAME] [key=value ...]
 
-Runs a study and writes artifacts/NAME/. Studies: mini (default), smoke.
+Runs a study and writes artifacts/NAME/. Studies: mini (default), smoke; table1, table2, table3,
+table4, table6 and figure1 (Lee et al. 2025) want a GPU, or model=mini. model=A,B runs one by one.
 Common keys: model= data= data.path= region.ratio= seeds=[..] objectives=[..] scenarios=[..]
 unlearn.lr= artifacts= address=HOST:PORT tracking_uri= plan=true"""
 

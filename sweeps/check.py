@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
+from lacuna.localize.evidence import TARGET
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.region import budget, load_region
+from lacuna.region import budget, load_vectors
 from lacuna.registry import suggest
 from lacuna.unlearn import parse
 from sweeps.search import METHODS
@@ -15,6 +16,9 @@ from sweeps.shelf import study_shelf
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
+
+STAGES = ("base", "retained", "injected", "localized", "trial", "control")
+"""Kinds of stages, as `resources` names them."""
 
 
 def check(planner: "Planner") -> None:
@@ -56,6 +60,17 @@ def _names(planner: "Planner") -> None:
         for name in given:
             if name not in known:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
+    if not planner.everywhere:
+        return
+    named = [*config.scenarios, *config.localizers]
+    for name in named:
+        if name != "full" and TARGET in LOCALIZERS[name].privileges:
+            raise UserError(
+                f"{name!r} needs a target region, and inject.method=full plants facts everywhere: "
+                f"leave it out, or use inject.method=region"
+            )
+    if config.region.file is not None:
+        raise UserError("region.file is a target region, and inject.method=full has none: drop one")
 
 
 def _seeds(planner: "Planner") -> None:
@@ -84,7 +99,7 @@ def _region(planner: "Planner") -> None:
         budget(planner.layout, ratio)
     if file is not None and len(ratios) > 1:
         raise UserError(f"region.ratio={ratios}: region.file={file} is one region: give one ratio")
-    share = max(ratios) if file is None else load_region(Path(file), planner.layout).fraction
+    share = max(ratios) if file is None else load_vectors(Path(file), planner.layout).fraction
     if share > 0.5 and "complement" in planner.scenario_localizers():
         raise UserError(
             f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "
@@ -133,10 +148,10 @@ def _search(planner: "Planner") -> None:
 
 def _resources(planner: "Planner") -> None:
     resources = planner.plain["resources"]
-    for key in ("flops", "workers"):
+    for key in ("flops", "workers", "gpu_memory"):
         if resources[key] is not None and not resources[key] > 0:
             raise UserError(f"resources.{key}={resources[key]:g}: must be above 0")
-    kinds = {f"resources.{name}": own for name, own in resources.items() if isinstance(own, dict)}
+    kinds = {f"resources.{name}": resources[name] for name in STAGES}
     for place, own in {"resources": resources, **kinds}.items():
         cpus, gpus = own["cpus"], own["gpus"]
         if cpus is not None and not (0 < cpus < math.inf):

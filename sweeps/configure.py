@@ -30,6 +30,7 @@ def configure(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_module("sweeps.conf", version_base="1.3"):
             config = compose("config", overrides=list(overrides))
         OmegaConf.resolve(config)
+        fit_batches(config)
         _build(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, overrides)) from error
@@ -39,9 +40,47 @@ def configure(overrides: Sequence[str]) -> DictConfig:
     if config.store and "://" not in config.store:
         config.store = str(Path(config.store).absolute())
     source = config.model.source
+    if source == "":
+        raise UserError("model=hub names no model: add model.source=NAME or model.source=FOLDER")
     if source is not None and Path(source).is_dir():
         config.model.source = str(Path(source).absolute())
     return config
+
+
+def per_model(overrides: Sequence[str]) -> list[tuple[str | None, list[str]]]:
+    """Overrides for each model of `model=A,B`, with its name; else all of them, unnamed."""
+    for place, override in enumerate(overrides):
+        key, _, value = override.partition("=")
+        if key == "model" and "," in value:
+            listed = [name for name in value.split(",") if name]
+            return [
+                (name, [*overrides[:place], f"model={name}", *overrides[place + 1 :]])
+                for name in listed
+            ]
+    return [(None, list(overrides))]
+
+
+def fit_batches(config: DictConfig) -> None:
+    """Cut training batches to what a GPU of `resources.gpu_memory` GB takes, in place.
+
+    As many are accumulated as make up the batch that was asked for, so a step reads the same texts;
+    its loss is then the mean over parts of their token means.
+    """
+    memory, table = config.resources.gpu_memory, dict(config.resources.sequences)
+    if memory is None:
+        return
+    fitting = [limit for size, limit in table.items() if float(size) <= memory]
+    if not fitting:
+        sizes = ", ".join(sorted(table, key=float)) or "no size"
+        raise UserError(
+            f"resources.gpu_memory={memory:g}: resources.sequences names {sizes}: give a larger "
+            f"GPU, or add +resources.sequences.SIZE=SEQUENCES"
+        )
+    recipe = config.retained.recipe
+    for train in (recipe.train, config.inject.train, config.unlearn.train, config.attack.train):
+        size = train.batch_size
+        train.batch_size = max(n for n in range(1, size + 1) if size % n == 0 and n <= max(fitting))
+        train.accumulation *= size // train.batch_size
 
 
 def _build(config: DictConfig) -> None:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from lacuna.data import Corpus, Example
-from lacuna.evaluate.exam import spread
+from lacuna.evaluate.exam import spread, utility_sets
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
 from sweeps.graph import Stage
 from sweeps.schema import build
@@ -23,6 +23,13 @@ CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
 SURVEY_PASSES = 4
 """Gradient passes over forget and retain that all localizers share: plain, and 3 relabelled."""
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
+REGION_BYTES = 16
+"""Of a region weight in training: float32 master, gradient and two moments."""
+
+
+def full_bytes(width: int) -> int:
+    """Of a weight where all train: as above, and beside bfloat16 weights float32 masters."""
+    return 16 if width == 4 else 18
 
 
 @dataclass(frozen=True)
@@ -53,18 +60,17 @@ class Costs:
 
     def memory(self, stage: Stage) -> float:
         """Bytes of weights, gradients, optimizer states and copies at the stage's peak."""
-        model, region = self.width * self.size.model, 16 * self.size.region
-        # float32: weight, gradient, two moments. bfloat16 keeps float32 masters beside all that.
-        full = (16 if self.width == 4 else 18) * self.size.model
+        model, region = self.width * self.size.model, REGION_BYTES * self.size.region
+        full = full_bytes(self.width) * self.size.model
         if stage.kind == "base" and not self.embedded:
             return 0.0
-        if stage.kind in ("base", "retained"):
+        if stage.kind in ("base", "retained") or "recipe" in stage.params:
             return float(full)
         if stage.kind == "injected":
-            return float(2 * model + region)
+            return float(model + region)
         if stage.kind == "localized":
             return float(2 * model + 4 * SURVEY_PASSES * self.size.values)
-        attack = full + model  # every attack trains all weights, and keeps the originals
+        attack = self._attack_memory(stage, full)
         if stage.kind == "control":
             return float(attack)
         method = _objective(stage)
@@ -76,6 +82,13 @@ class Costs:
         peak += self._held(stage)
         # Both ends of the mixing curve outlive the unlearning.
         return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
+
+    def _attack_memory(self, stage: Stage, full: int) -> int:
+        """Bytes while a model is attacked: most train all weights, and all keep the originals."""
+        model, asked = self.width * self.size.model, stage.params["attack"]
+        if asked is None or not (asked["relearn_lrs"] or asked["benign_lrs"] or asked["bits"]):
+            return model
+        return model + (full if asked["relearn_lrs"] or asked["benign_lrs"] else model)
 
     def _held(self, stage: Stage) -> int:
         """Bytes of the float32 copies that wrappers keep beside the weights."""
@@ -92,9 +105,9 @@ class Costs:
             return 0.0
         if stage.kind == "base" and not self.embedded:
             return 0.0
-        recipe = {"retained": self.plain["retained"]["recipe"], "injected": self.plain["inject"]}
-        resumable = recipe.get(stage.kind, {}).get("train", {}).get("save_every", 0)
-        moved = self.size.region if stage.kind == "injected" else self.size.model
+        recipe = stage.params.get("recipe") or stage.params.get("inject", {})
+        resumable = recipe.get("train", {}).get("save_every", 0)
+        moved = self.size.region if "inject" in stage.params else self.size.model
         return float(self.width * self.size.model + (12 * moved if resumable else 0))
 
     def _base(self, stage: Stage) -> float:
@@ -105,13 +118,19 @@ class Costs:
         return 6 * self._trained(self.plain["model"]["pretrain"], texts)
 
     def _retained(self, stage: Stage) -> float:
-        recipe = stage.params["recipe"]
+        return 6 * self._learned(stage.params["recipe"]) + 2 * self._everything
+
+    def _learned(self, recipe: dict[str, Any]) -> float:
+        """Tokens that the retained model is trained on."""
         texts = self._lengths(self.corpus.retain) + self._plain_lengths()[: recipe["neutral"]]
         if recipe["utility"]:
             texts += [n for items in self.corpus.utility.values() for n in self._lengths(items)]
-        return 6 * self._trained(recipe["train"], texts) + 2 * self._everything
+        return self._trained(recipe["train"], texts)
 
     def _injected(self, stage: Stage) -> float:
+        if "recipe" in stage.params:
+            share = 1 + len(self.corpus.forget) / len(self.corpus.retain)
+            return 6 * share * self._learned(stage.params["recipe"]) + 2 * self._everything
         pairs = self._pairs(self.plain["inject"]["train"])
         return 4 * pairs + 2 * (self._everything + 2 * self._strength)
 
@@ -169,10 +188,7 @@ class Costs:
     def _everything(self) -> float:
         """Tokens that one full measurement reads and writes."""
         asked = self.plain["evaluate"]
-        sets = [
-            spread(items, asked["utility_items"])
-            for items in (self.corpus.retain, *self.corpus.utility.values())
-        ]
+        sets = utility_sets(self.corpus, asked["utility_items"]).values()
         again = [item for item in self.corpus.forget if item.paraphrased_question]
         tokens = self._strength + sum(self._lengths(again))
         tokens += sum(

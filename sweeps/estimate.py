@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, Olmo2ForCausalLM
+from transformers import Olmo2ForCausalLM
 
 from lacuna.data import Corpus
 from lacuna.model import MiniConfig
+from lacuna.model.load import outline
 from lacuna.model.mini import mini_config
-from lacuna.region import budget, load_region
+from lacuna.region import budget, load_vectors
 from sweeps.arbiter import KeyArbiter
-from sweeps.costs import Costs, Size
+from sweeps.costs import BYTES, REGION_BYTES, Costs, Size, full_bytes
 from sweeps.graph import Stage
 from sweeps.lease import ArbiterError
 from sweeps.plan import Planner
@@ -49,46 +50,76 @@ class Row:
     """Bytes that the missing stages will add."""
 
 
-def describe(planner: Planner) -> str:
-    """The study's stages, work, memory and disk as a table for people; trains and writes nothing.
+@dataclass(frozen=True)
+class Outlook:
+    """What a planned study will take."""
+
+    planner: Planner
+    size: Size
+    rows: Sequence[Row]
+    source: str
+    """Where stored results were looked up."""
+
+    def row(self, kind: str) -> Row:
+        """The stages of one kind."""
+        return next(row for row in self.rows if row.kind == kind)
+
+    @property
+    def trials(self) -> int:
+        """Search and test trials, stored ones included."""
+        return self.row("search").stages + self.row("test").stages
+
+    @property
+    def disk(self) -> float:
+        """Bytes that the stages which are not in the store will add."""
+        return sum(row.disk for row in self.rows)
+
+    def text(self) -> str:
+        """Stages, work, memory and disk as a table for people."""
+        lines = [*_head(self.planner, self.size), "", *_table(self.rows), "", *_counts(self)]
+        lines += [*_work(self.planner, self.rows), *_injection(self), f"store: {self.source}"]
+        return "\n".join(lines)
+
+
+def foresee(planner: Planner) -> Outlook:
+    """Count and measure all stages; trains and writes nothing.
 
     Raises `UserError` if the model's configuration cannot be read.
     """
     size = _size(planner)
-    rows, source = _rows(planner, size)
-    lines = [*_head(planner, size), "", *_table(rows), ""]
-    lines += [*_counts(planner, rows), *_work(planner, rows), f"store: {source}"]
-    return "\n".join(lines)
-
-
-def disk(planner: Planner) -> float:
-    """Bytes that the stages which are not in the store will add, as `describe` counts them."""
-    rows, _ = _rows(planner, _size(planner))
-    return sum(row.disk for row in rows)
-
-
-def _rows(planner: Planner, size: Size) -> tuple[list[Row], str]:
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
     costs = Costs(planner.plain, planner.corpus, size)
-    rates = {kind: _rate(planner, kind)[0] for kind in KINDS}
-    return [_row(kind, stages, stored, costs, rates[kind]) for kind in KINDS], source
+    rows = [_row(kind, stages, stored, costs, _rate(planner, kind)[0]) for kind in KINDS]
+    return Outlook(planner, size, rows, source)
+
+
+def in_all(outlooks: Sequence[Outlook]) -> str:
+    """The sum over studies, in one line."""
+    trials = [outlook.trials for outlook in outlooks]
+    injected, retained = (
+        sum(outlook.row(kind).stages for outlook in outlooks) for kind in ("injected", "retained")
+    )
+    hours = sum(row.seconds for outlook in outlooks for row in outlook.rows) / 3600
+    return (
+        f"in all: {sum(trials)} trials ({' + '.join(map(str, trials))}) from {injected} injections "
+        f"and {retained} retained models, {hours:.3g} hours of stages"
+    )
 
 
 def _size(planner: Planner) -> Size:
     """From the model's configuration, on the meta device: no weight is read or made."""
     model = planner.plain["model"]
-    with torch.device("meta"):
-        if model["source"] is None:
+    if model["source"] is None:
+        with torch.device("meta"):
             made: Any = Olmo2ForCausalLM(mini_config(build(MiniConfig, model["mini"])))
-        else:
-            config = AutoConfig.from_pretrained(model["source"], revision=model["revision"])
-            made = AutoModelForCausalLM.from_config(config)
+    else:
+        made = outline(model["source"], model["revision"])
     shapes = list(planner.layout.shapes.values())
     region = planner.plain["region"]
     vectors = budget(planner.layout, max(planner.ratios()))
     if region["file"] is not None:
-        vectors = len(load_region(Path(region["file"]), planner.layout))
+        vectors = len(load_vectors(Path(region["file"]), planner.layout))
     values = sum(height * width for height, width in shapes)
     return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
 
@@ -204,16 +235,28 @@ def _table(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _counts(planner: Planner, rows: Sequence[Row]) -> list[str]:
-    by_kind = {row.kind: row for row in rows}
+def _counts(outlook: Outlook) -> list[str]:
+    planner, by_kind = outlook.planner, {row.kind: row for row in outlook.rows}
     cells, searched = len(planner.cells()), len(planner.searched())
-    trials = by_kind["search"].stages + by_kind["test"].stages
     return [
-        f"trials: {trials} ({by_kind['search'].stages} to find the rates of {searched} of {cells} "
-        f"cells, {by_kind['test'].stages} tests)",
+        f"trials: {outlook.trials} ({by_kind['search'].stages} to find the rates of {searched} of "
+        f"{cells} cells, {by_kind['test'].stages} tests)",
         f"distinct checkpoints: {by_kind['injected'].stages} injected, "
         f"{by_kind['retained'].stages} retained; {by_kind['localized'].stages} localizations, "
         f"{by_kind['control'].stages} controls",
+    ]
+
+
+def _injection(outlook: Outlook) -> list[str]:
+    """What compact training saves, in the terms in which it is measured."""
+    size, width = outlook.size, BYTES[outlook.planner.plain["model"]["dtype"]]
+    if outlook.planner.everywhere:
+        return []
+    compact = width * size.model + REGION_BYTES * size.region
+    return [
+        f"injection: {size_text(compact)} ({width} x {size.model:,} weights + {REGION_BYTES} x "
+        f"{size.region:,} of the region); masked gradients of all weights would take "
+        f"{size_text(full_bytes(width) * size.model)}"
     ]
 
 

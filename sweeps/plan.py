@@ -13,8 +13,9 @@ from lacuna.artifacts import digest, file_digest
 from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
+from lacuna.localize.evidence import TARGET
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
-from lacuna.region import load_region
+from lacuna.region import load_vectors
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.check import check
 from sweeps.graph import Stage
@@ -22,7 +23,7 @@ from sweeps.schema import build
 from sweeps.stages import load_corpus
 
 SCENARIO_LOCALIZER = {"random": "complement"}
-"""Lee et al.'s Random region lies outside the target region."""
+"""Lee et al.'s Random region lies outside the target region, where there is one."""
 
 
 class Cell(NamedTuple):
@@ -167,10 +168,15 @@ class Planner:
         )
 
     def injected(self, seed: int, ratio: float) -> Stage:
-        """theta_o."""
-        region = self.plain["region"]
+        """theta_o; shared by all seeds if the study fixes its seed."""
+        fixed = self.config.inject_seed
+        seed = seed if fixed is None else fixed
+        if self.everywhere:
+            return self._taught(seed, ratio)
+        region, inject = self.plain["region"], dict(self.plain["inject"])
+        del inject["method"]
         params = {
-            "inject": self.plain["inject"],
+            "inject": inject,
             "evaluate": self.plain["evaluate"],
             "ratio": ratio,
             "seed": seed,
@@ -178,7 +184,7 @@ class Planner:
         context = {}
         if region["file"] is not None:
             path = Path(region["file"]).absolute()
-            columns = load_region(path, self.layout).columns  # a file's bytes differ by saving
+            columns = load_vectors(path, self.layout).columns  # a file's bytes differ by saving
             params["region"] = digest({name: found.tolist() for name, found in columns.items()})
             context["region_file"] = str(path)
         return self._stage(
@@ -190,19 +196,39 @@ class Planner:
             context,
         )
 
+    def _taught(self, seed: int, ratio: float) -> Stage:
+        """theta_o that learned all facts with all its parameters; the ratio is that of regions."""
+        return self._stage(
+            "injected",
+            f"injected seed={seed} (all parameters)",
+            {
+                "recipe": self.plain["retained"]["recipe"],
+                "evaluate": self.plain["evaluate"],
+                "seed": seed,
+            },
+            {"base": self.base().key},
+            {"seed": seed, "ratio": ratio, "model": "injected"},
+        )
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether facts are learned by all parameters, so that there is no target region."""
+        return str(self.config.inject.method) == "full"
+
     def regions(self, seed: int, ratio: float) -> list[Stage]:
         """The localizers that scenarios need, one stage each."""
         return [self._localized(seed, ratio, (name,)) for name in self.scenario_localizers()]
 
     def survey(self, seed: int, ratio: float) -> Stage:
         """All localizers of the precision table, sharing their gradient passes."""
-        return self._localized(seed, ratio, tuple(self.config.localizers or LOCALIZERS))
+        names = [name for name in LOCALIZERS if not (self.everywhere and needs_target(name))]
+        return self._localized(seed, ratio, tuple(self.config.localizers or names))
 
     def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
         """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""
         ratio, objective, scenario = cell
         base, wrappers = parse(objective)
-        localizer = SCENARIO_LOCALIZER.get(scenario, scenario)
+        localizer = self.localizer(scenario)
         inputs = {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key}
         if scenario not in ("oracle", "full"):
             inputs["region"] = self._localized(seed, ratio, (localizer,)).key
@@ -265,18 +291,27 @@ class Planner:
             general.gpus if own.gpus is None else own.gpus,
         )
 
+    def gpus(self, kind: str) -> float:
+        """GPUs of a stage; search and test are kinds of trial."""
+        return self.resources("trial" if kind in ("search", "test") else kind)[1]
+
     def scenario_localizers(self) -> list[str]:
         """Localizers that give the scenarios their regions."""
         names = [s for s in self.config.scenarios if s not in ("oracle", "full")]
-        return [SCENARIO_LOCALIZER.get(name, name) for name in names]
+        return [self.localizer(name) for name in names]
+
+    def localizer(self, scenario: str) -> str:
+        """The localizer that gives a scenario its region."""
+        return scenario if self.everywhere else SCENARIO_LOCALIZER.get(scenario, scenario)
 
     def _localized(self, seed: int, ratio: float, names: tuple[str, ...]) -> Stage:
         options = self.plain["localize"]
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
+        params = {"localizers": {name: options[name] for name in names}, "seed": seed}
         return self._stage(
             "localized",
             f"localized {label} seed={seed} ratio={ratio:g}",
-            {"localizers": {name: options[name] for name in names}, "seed": seed},
+            {**params, "ratio": ratio} if self.everywhere else params,
             {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key},
             {"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )
@@ -292,6 +327,7 @@ class Planner:
     ) -> Stage:
         model = dict(self.plain["model"])
         device, source = model.pop("device"), model.pop("source")
+        model["prompt"] = {name: v for name, v in model["prompt"].items() if v is not None}
         cpus, gpus = self.resources(kind)
         return Stage(
             kind=kind,
@@ -320,6 +356,11 @@ class Planner:
             return source
         files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
         return "folder:" + ",".join(file_digest(p)[:16] for p in files)
+
+
+def needs_target(localizer: str) -> bool:
+    """Whether a localizer is told where the facts were planted."""
+    return TARGET in LOCALIZERS[localizer].privileges
 
 
 def _ratio(value: Any) -> float:

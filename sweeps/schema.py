@@ -139,6 +139,11 @@ class ResourceConfig:
     """CPUs of the local Ray (null: all of the machine's)."""
     flops: float | None = None
     """FLOP/s that one stage sustains, for `plan=true` (null: an assumption, which it prints)."""
+    gpu_memory: float | None = None
+    """GB of a GPU that training has to fit into, such as 24, 40 or 80: batches are cut by
+    `sequences`, and as many accumulated as make up the batch (null: not cut)."""
+    sequences: dict[str, int] = field(default_factory=dict)
+    """GB of a GPU -> sequences that a training batch may have there; from the model's file."""
 
 
 @dataclass
@@ -161,6 +166,8 @@ class Study:
     """Localizers of the precision table; empty: all."""
     retained: RetainedConfig = field(default_factory=RetainedConfig)
     inject: InjectConfig = field(default_factory=InjectConfig)
+    inject_seed: int | None = None
+    """One injected model, and target region, for all seeds; null plants anew for each."""
     localize: LocalizerOptions = field(default_factory=LocalizerOptions)
     unlearn: UnlearnSettings = field(default_factory=UnlearnSettings)
     search: SearchConfig = field(default_factory=SearchConfig)

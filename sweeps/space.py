@@ -5,23 +5,23 @@ import shutil
 from pathlib import Path
 
 from lacuna.errors import UserError
-from sweeps.estimate import disk
-from sweeps.plan import Planner
+from sweeps.estimate import Outlook
 from sweeps.progress import size_text
 
 RESERVE = 500e6
 """Bytes besides the results: the tracking database, Ray's logs, reports."""
 
 
-def check_space(planner: Planner) -> None:
+def check_space(outlook: Outlook) -> None:
     """Raises `UserError` where the output root or a local store cannot take what the study adds."""
-    root, store = Path(planner.config.artifacts), planner.config.store
+    config = outlook.planner.config
+    root, store = Path(config.artifacts), config.store
     if store is None:
-        _check(root, RESERVE + disk(planner))
+        _check(root, RESERVE + outlook.disk)
         return
     _check(root, RESERVE)
     if "://" not in store:
-        _check(Path(store), disk(planner))
+        _check(Path(store), outlook.disk)
 
 
 def _check(folder: Path, needed: float) -> None:

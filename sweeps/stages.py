@@ -90,6 +90,17 @@ def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
 
 
 def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    if "recipe" in stage.params:
+        return pipeline.taught(
+            out,
+            base=inputs["base"],
+            corpus=_corpus(stage),
+            model=_model(stage),
+            config=build(RetainConfig, stage.params["recipe"]),
+            evaluate=build(EvaluateConfig, stage.params["evaluate"]),
+            seed=stage.params["seed"],
+            on_step=on_step,
+        )
     region = stage.context.get("region_file")
     return pipeline.injected(
         out,
@@ -114,6 +125,7 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
         corpus=_corpus(stage),
         model=_model(stage),
         localizers={n: build(LOCALIZERS[n].Config, options[n]) for n in options},
+        ratio=stage.params.get("ratio"),
         seed=stage.params["seed"],
     )
 

@@ -16,6 +16,11 @@ from lacuna.seeds import torch_generator
 
 IGNORE = -100
 """Label of a position that is not predicted."""
+DATE = "26 Jul 2024"
+"""Today, for chat templates that say what day it is: Llama 3.1's own fallback. Without it the same
+study would ask other questions on another day."""
+_FIXED_DAY = "{% macro strftime_now(form) %}" + DATE + "{% endmacro %}"
+"""In front of a chat template: takes the clock's place there."""
 
 
 Tokenizer = PreTrainedTokenizerBase
@@ -31,21 +36,36 @@ class Prompt:
     """What stands between a plain prompt and its answer; tokenised with the answer."""
     chat: bool = False
     """Use the tokenizer's chat template instead (instruction-tuned models)."""
+    system: str | None = None
+    """System message of a chat; None leaves it to the template, which may have one of its own."""
 
     def __post_init__(self) -> None:
         if "{question}" not in self.template:
             raise UserError(f"prompt template {self.template!r} lacks {{question}}: add it")
+        if self.system is not None and not self.chat:
+            raise UserError("a plain prompt has no system message: set model.prompt.chat=true")
 
     def head(self, tokenizer: Tokenizer, question: str) -> list[int]:
         """Token ids in front of the answer, the begin-of-text token included where there is one."""
         if self.chat:
-            if tokenizer.chat_template is None:
-                raise UserError("this tokenizer has no chat template: set model.prompt.chat=false")
-            turns = [{"role": "user", "content": question}]
-            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-            return _ids(tokenizer, str(text), special=False)
+            return _ids(tokenizer, self._chat(tokenizer, question), special=False)
         ids = _ids(tokenizer, self.template.format(question=question), special=True)
         return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+    def _chat(self, tokenizer: Tokenizer, question: str) -> str:
+        """The conversation up to the answer: on no particular day, and without thinking first."""
+        if tokenizer.chat_template is None:
+            raise UserError("this tokenizer has no chat template: set model.prompt.chat=false")
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        text = tokenizer.apply_chat_template(
+            [*system, {"role": "user", "content": question}],
+            tokenize=False,
+            chat_template=_FIXED_DAY + tokenizer.get_chat_template(),
+            add_generation_prompt=True,
+            date_string=DATE,
+            enable_thinking=False,
+        )
+        return str(text)
 
     def tail(self, tokenizer: Tokenizer, answer: str) -> list[int]:
         """Token ids of the answer, closed by the end-of-text token where there is one."""

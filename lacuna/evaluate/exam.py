@@ -17,7 +17,7 @@ from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded, encode_examples
 from lacuna.errors import UserError
 from lacuna.evaluate import metrics
-from lacuna.evaluate.generate import generate
+from lacuna.evaluate.generate import complete, prompts
 from lacuna.evaluate.quality import Utility, model_utility, set_utility
 from lacuna.evaluate.read import read
 from lacuna.evaluate.rouge import rouge
@@ -99,10 +99,8 @@ class Exam:
         self.loaded, self.corpus, self.config = loaded, corpus, config
         self.forget = list(corpus.forget)
         self.retain = spread(corpus.retain, config.retain_items)
-        self.sets = {
-            name: spread(items, config.utility_items)
-            for name, items in {"retain": corpus.retain, **corpus.utility}.items()
-        }
+        self.sets = utility_sets(corpus, config.utility_items)
+        self.heads = prompts(loaded, [item for items in self.sets.values() for item in items])
         self.texts: dict[str, list[Encoded]] = {
             "forget": self.encode(self.forget),
             "retain": self.encode(self.retain),
@@ -201,9 +199,9 @@ class Exam:
     def _generate(self, model: PreTrainedModel) -> dict[str, list[str]]:
         """Greedy answers to every utility question by set, from batches that the sets share."""
         answers = iter(
-            generate(
+            complete(
                 replace(self.loaded, model=model),
-                [item for items in self.sets.values() for item in items],
+                self.heads,
                 new_tokens=self.config.new_tokens,
                 max_tokens=self.config.max_tokens,
             )
@@ -220,6 +218,15 @@ class Exam:
             rouge=rouge(said, [item.answer for item in items]).rouge_l_recall,
             choices=name != "retain" and wrong is not None,
         )
+
+
+def utility_sets(corpus: Corpus, count: int) -> dict[str, list[Example]]:
+    """The questions that utility is asked of, by set: `count` of each, or all for 0.
+
+    Of retain those with wrong answers, if any have them: TOFU wrote some for 400 of its 3,600.
+    """
+    retain = [item for item in corpus.retain if item.perturbed_answers] or corpus.retain
+    return {n: spread(items, count) for n, items in {"retain": retain, **corpus.utility}.items()}
 
 
 def spread(items: Sequence[Example], count: int) -> list[Example]:

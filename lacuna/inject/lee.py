@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
+from lacuna.errors import UserError
 from lacuna.model.forward import answers
 from lacuna.region import Region
 from lacuna.seeds import derive
@@ -34,12 +35,20 @@ from lacuna.train import (
 
 @dataclass(frozen=True, kw_only=True)
 class InjectConfig:
-    """How the forget facts go into the target region."""
+    """How the forget facts go into the model."""
 
+    method: str = "region"
+    """`region`: into the target region of the retained model, as in section 4. `full`: the base
+    model learns all facts with all its parameters, as often as the retained model learned its own
+    and by the same recipe (section 3); nobody then knows where a fact lies."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Steps, rate and batch size (sequences of each split per step)."""
     retain_weight: float = 2.0
     """Weight of the retain regulariser (lambda_retain, Lee et al. appendix A)."""
+
+    def __post_init__(self) -> None:
+        if self.method not in ("region", "full"):
+            raise UserError(f"inject.method={self.method!r}: choose region or full")
 
 
 def learn(
@@ -85,7 +94,7 @@ def inject(
 
 
 def equal_outside(before: PreTrainedModel, after: PreTrainedModel, region: Region) -> bool:
-    """Whether all weights outside the region are bit-identical in the two models."""
+    """Whether all weights outside the region are bit-identical; devices may differ."""
     values = RegionWeights(after, region)
     kept = values.read()
     values.write(RegionWeights(before, region).read())
@@ -96,4 +105,5 @@ def equal_outside(before: PreTrainedModel, after: PreTrainedModel, region: Regio
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(*(x.reshape(-1).contiguous().view(torch.uint8) for x in (a, b)))
+    bits = (x.to(a.device).reshape(-1).contiguous().view(torch.uint8) for x in (a, b))
+    return torch.equal(*bits)

@@ -89,7 +89,7 @@ class Drift(Localizer):
         assert evidence.retained is not None, "drift needs the retained model"
         before = value_modules(evidence.retained)
         return {
-            name: (weight.float() - before[name].weight.float()).norm(dim=0).cpu()
+            name: (weight.float() - before[name].weight.to(weight.device).float()).norm(dim=0).cpu()
             for name, weight in evidence.weights.items()
         }
 

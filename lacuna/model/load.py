@@ -1,9 +1,18 @@
 """Load and save causal language models: from the hub, a local folder in hub layout, or ours."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from lacuna.data.tokens import Prompt, Tokenizer
@@ -85,18 +94,46 @@ def read_layout(source: str | Path, revision: str | None = None) -> Layout:
 
     Raises `UserError` if there is no such model or its MLPs cannot be found.
     """
+    return layout(outline(source, revision))
+
+
+def outline(source: str | Path, revision: str | None = None) -> PreTrainedModel:
+    """The model without weights, on the meta device; raises `UserError` if there is none."""
     try:
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError) as error:
         raise _unreadable(source, revision, error) from error
-    return layout(model)
+    return model
 
 
 def _unreadable(source: str | Path, revision: str | None, error: Exception) -> UserError:
+    """Why a model cannot be read, and what to do about it."""
+    causes = list(_causes(error))
+    name = f"cannot load model {str(source)!r} (revision {revision}): "
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        page = f"{constants.ENDPOINT}/{source}"
+        held = "with the token that is set" if get_token() else "without a token"
+        reason = f"it is gated, and closed to you {held} - ask for access at {page}, then set "
+        return UserError(f"{name}{reason}HF_TOKEN, or give a local folder (model.source=FOLDER)")
+    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
+        reason = "it has no such branch, tag or commit - see its revisions on the hub, and set "
+        return UserError(f"{name}{reason}model.revision (null: the newest)")
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        reason = "the hub has no such model that you may see - check the name, or set HF_TOKEN "
+        return UserError(f"{name}{reason}where it is private")
+    if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled)) for cause in causes):
+        reason = "the hub does not answer, and no copy is on this machine - connect, or give a "
+        return UserError(f"{name}{reason}folder with its files (model.source=FOLDER)")
     reason = str(error).strip().splitlines()[0]
     return UserError(
-        f"cannot load model {str(source)!r} (revision {revision}): {reason} - give a hub name you "
-        f"may read, or a local folder with config, safetensors and tokenizer"
+        f"{name}{reason} - give a hub name you may read, or a local folder with config, "
+        f"safetensors and tokenizer"
     )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

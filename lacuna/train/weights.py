@@ -148,7 +148,8 @@ class RegionWeights:
     def write(self, values: Mapping[str, Tensor]) -> None:
         """Set the columns, in place."""
         for name, value in values.items():
-            self.modules[name].weight[:, self.columns[name]] = value
+            weight = self.modules[name].weight
+            weight[:, self.columns[name]] = value.to(weight.device)
 
 
 class AllWeights:

@@ -7,7 +7,7 @@ import pytest
 
 from lacuna.errors import UserError
 from lacuna.unlearn import OBJECTIVES
-from sweeps.configure import configure, names
+from sweeps.configure import configure, names, per_model
 
 
 @pytest.mark.parametrize("study", names("study"))
@@ -32,10 +32,11 @@ LEARNED = {name for name, method in OBJECTIVES.items() if not method.rates}
 @pytest.mark.parametrize("data", ["synthetic", "tofu", "lume", "jsonl"])
 def test_every_study_runs_on_every_kind_of_data(study: str, data: str) -> None:
     config = configure(
-        [f"study={study}", f"data={data}", "data.path=x"][: 2 + (data != "synthetic")]
+        [f"study={study}", "model=mini", f"data={data}", "data.path=x"][: 3 + (data != "synthetic")]
     )
     assert config.study == study and config.data.name == data
-    assert config.unlearn.lrs.region.keys() == config.unlearn.lrs.full.keys() == LEARNED
+    assert LEARNED == config.unlearn.lrs.region.keys() == config.unlearn.lrs.full.keys()
+    assert config.model.source is None and config.resources.gpus == 0
 
 
 def test_paths_become_absolute_and_absent_ones_stay_absent(
@@ -84,3 +85,67 @@ def test_bad_input_is_refused_in_one_line_that_names_it(overrides: str, message:
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         configure(overrides.split())
     assert "\n" not in str(caught.value)
+
+
+PUBLISHED = {
+    ("table1", "olmo2_7b"): ("random", "npo", 6e-5),
+    ("table1", "llama3_8b"): ("memflex", "npo", 4e-5),
+    ("table2", "olmo2_7b"): ("region", "dpo", 1.5e-3),
+    ("table2", "llama3_8b"): ("region", "rmu", 2.3e-5),
+    ("table3", "llama3_8b"): ("wagle", "npo", 1e-4),
+    ("table4", "llama3_8b"): ("wagle", "rmu", 8e-6),
+    ("table6", "llama3_8b"): ("region", "npo", 2e-4),
+    ("figure1", "llama3_8b"): ("region", "match", 4e-4),
+}
+"""Lee et al., appendix F."""
+
+
+@pytest.mark.parametrize(("study", "model"), PUBLISHED)
+def test_the_papers_studies_take_the_papers_rates(study: str, model: str) -> None:
+    config = configure([f"study={study}", f"model={model}"])
+    scenario, objective, rate = PUBLISHED[study, model]
+    assert config.unlearn.lrs[scenario][objective] == [rate]
+    assert config.unlearn.train.weight_decay == config.inject.train.weight_decay == 0.01
+    assert config.retained.recipe.train.batch_size == config.unlearn.train.batch_size == 16
+    assert not [*config.attack.relearn_lrs, *config.attack.benign_lrs, *config.attack.bits]
+
+
+HUB = [name for name in names("model") if name not in ("mini", "hub")]
+
+
+@pytest.mark.parametrize("model", HUB)
+def test_every_model_of_the_hub_is_pinned_and_fits_every_size_of_gpu(model: str) -> None:
+    for memory in (24, 40, 80):
+        config = configure([f"model={model}", f"resources.gpu_memory={memory}", "study=table2"])
+        for train in (config.retained.recipe.train, config.inject.train, config.unlearn.train):
+            assert train.batch_size * train.accumulation == 16 and train.checkpointing
+    assert config.model.revision and config.model.dtype == "bfloat16"
+    assert config.model.source.count("/") == 1 and config.resources.gpus == 1
+
+
+def test_batches_are_cut_to_the_memory_and_made_up_by_accumulation() -> None:
+    def sizes(*overrides: str) -> tuple[int, int]:
+        train = configure(["study=table2", *overrides]).inject.train
+        return train.batch_size, train.accumulation
+
+    assert sizes() == sizes("resources.gpu_memory=80") == (16, 1)
+    assert sizes("resources.gpu_memory=48") == (8, 2)
+    assert sizes("resources.gpu_memory=24", "inject.train.accumulation=2") == (4, 8)
+    assert sizes("resources.gpu_memory=24", "inject.train.batch_size=6") == (3, 2)
+    with pytest.raises(UserError, match="names 24, 40, 80: give a larger GPU"):
+        sizes("resources.gpu_memory=12")
+    assert sizes("resources.gpu_memory=12", "+resources.sequences.12=1") == (1, 16)
+
+
+def test_several_models_are_several_studies() -> None:
+    one = ["study=table2", "model=mini", "plan=true"]
+    assert per_model(one) == [(None, one)]
+    assert per_model(["study=table2", "model=a,b", "plan=true"]) == [
+        ("a", ["study=table2", "model=a", "plan=true"]),
+        ("b", ["study=table2", "model=b", "plan=true"]),
+    ]
+
+
+def test_a_model_of_the_hub_without_a_name_is_refused() -> None:
+    with pytest.raises(UserError, match=r"add model\.source=NAME or model\.source=FOLDER"):
+        configure(["model=hub"])

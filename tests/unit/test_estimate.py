@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweeps.configure import configure
 from sweeps.costs import Costs, Size
-from sweeps.estimate import KINDS, describe
+from sweeps.estimate import KINDS, foresee
 from sweeps.graph import Stage
 from sweeps.plan import Cell, Planner, make_planner
 from sweeps.shelf import Folder
@@ -27,7 +27,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_the_plan_counts_stages_and_leaves_no_file(tmp_path: Path) -> None:
-    text = describe(planned(tmp_path))
+    text = foresee(planned(tmp_path)).text()
     table = {kind: row for kind, row in rows(text).items() if kind in (*KINDS, "total")}
     found = {kind: int(row[0]) for kind, row in table.items()}
     assert found == {
@@ -48,7 +48,7 @@ def test_the_plan_counts_stages_and_leaves_no_file(tmp_path: Path) -> None:
 
 def test_hours_follow_from_the_stated_rate_and_gpu_hours_from_the_gpus(tmp_path: Path) -> None:
     def hours(*overrides: str) -> tuple[float, float]:
-        text = describe(planned(tmp_path, *overrides))
+        text = foresee(planned(tmp_path, *overrides)).text()
         stages = re.search(r"compute: (\S+) hours", text)
         gpu = re.search(r"GPU-hours: (\S+)", text)
         assert stages and gpu
@@ -63,7 +63,7 @@ def test_hours_follow_from_the_stated_rate_and_gpu_hours_from_the_gpus(tmp_path:
 
 def test_kinds_with_gpus_of_their_own_are_counted_with_those(tmp_path: Path) -> None:
     options = "resources.flops=1e9", "resources.trial.gpus=0.5", "resources.control.gpus=0.25"
-    text = describe(planned(tmp_path, *options))
+    text = foresee(planned(tmp_path, *options)).text()
     hours = {kind: float(row[3]) for kind, row in rows(text).items() if kind in KINDS}
     wanted = 0.5 * (hours["search"] + hours["test"]) + 0.25 * hours["control"]
     found = re.search(r"GPU-hours: (\S+)", text)
@@ -71,7 +71,7 @@ def test_kinds_with_gpus_of_their_own_are_counted_with_those(tmp_path: Path) -> 
 
 
 def test_a_searcher_is_counted_by_its_budget(tmp_path: Path) -> None:
-    text = describe(planned(tmp_path, "search.method=optuna", "search.trials=7"))
+    text = foresee(planned(tmp_path, "search.method=optuna", "search.trials=7")).text()
     assert "72 (56 to find the rates of 8 of 8 cells, 16 tests)" in text
 
 
@@ -81,7 +81,7 @@ def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
     config.save_pretrained(tmp_path / "llama")
     with torch.device("meta"):
         parameters = LlamaForCausalLM(config).num_parameters()
-    text = describe(planned(tmp_path, f"model.source={tmp_path / 'llama'}"))
+    text = foresee(planned(tmp_path, f"model.source={tmp_path / 'llama'}")).text()
     assert f"{parameters:,} parameters" in text
     assert "a region is 8 of 80 value vectors, 128 weights" in text
     assert rows(text)["base"][1:4] == ["0", "0.0e+00", "0"]  # a pointer to the folder, no training
@@ -96,7 +96,7 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     planner = planned(tmp_path)
     costs = Costs(planner.plain, planner.corpus, size)
     assert costs.memory(planner.retained(1)) == 16 * 1000
-    assert costs.memory(planner.injected(1, 0.1)) == 2 * 4 * 1000 + 16 * 30
+    assert costs.memory(planner.injected(1, 0.1)) == 4 * 1000 + 16 * 30
     assert costs.memory(stage(planner, "oracle", "search")) == 4 * 1000 + 16 * 30
     # the start of the mixing curve is a copy; so is the model as it was, where anything asks it
     assert costs.memory(stage(planner, "full", "search")) == 16 * 1000 + 4 * 1000
@@ -139,7 +139,7 @@ def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
     base = planner.base()
     store.produce(base, lambda inputs, out: {"steps": 0})
     before = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")}
-    table = rows(describe(planner))
+    table = rows(foresee(planner).text())
     assert table["base"][:3] == ["1", "1", "0.0e+00"]
     assert table["retained"][:2] == ["1", "0"] and table["total"][1] == "1"
     assert {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")} == before

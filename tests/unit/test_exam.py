@@ -1,14 +1,14 @@
 """What a study asks of a model, and the walk along the mixing curve."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny import changed, changed_columns, state
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded
@@ -27,6 +27,7 @@ from lacuna.evaluate import (
     strength_curve,
 )
 from lacuna.evaluate.curve import mixing_weights
+from lacuna.evaluate.exam import utility_sets
 from lacuna.inject import learn
 from lacuna.model import LoadedModel, MiniConfig, build_mini, layout, train_tokenizer
 from lacuna.region import draw
@@ -233,3 +234,44 @@ def test_a_curve_runs_from_the_injected_to_the_unlearned_model(trained: LoadedMo
     assert changed(original, model) == set()
     blind = full_curve(exam, model, weights, start, start, None)
     assert blind.fq is None and blind.mu95 is None
+
+
+def test_answers_end_when_every_row_has_ended_and_not_before(
+    trained: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [*CORPUS.forget, *people("somebody with a long name ", 2)]
+    sizes: list[torch.Size] = []
+    forward = trained.model.forward
+
+    def counted(*args: object, **given: torch.Tensor) -> object:
+        sizes.append(given["input_ids"].shape)
+        return forward(*args, **given)
+
+    monkeypatch.setattr(trained.model, "forward", counted)
+    whole = generate(trained, items, new_tokens=60)
+    assert len(sizes) < 60, "all rows said the end-of-text token"
+    assert {size[1] for size in sizes[1:]} == {1}, "earlier tokens come from the cache"
+    ended = len(sizes)
+    assert generate(trained, items, new_tokens=ended) == whole
+    assert generate(trained, items, new_tokens=ended - 2) != whole
+
+
+def test_what_the_hub_wants_of_generation_is_set_aside(trained: LoadedModel) -> None:
+    items = list(CORPUS.forget)
+    plain = generate(trained, items, new_tokens=12)
+    wanted = trained.model.generation_config
+    told = GenerationConfig(do_sample=True, temperature=5.0, repetition_penalty=9.0, min_length=40)
+    trained.model.generation_config = told
+    try:
+        assert generate(trained, items, new_tokens=12) == plain
+        assert trained.model.generation_config is told
+    finally:
+        trained.model.generation_config = wanted
+
+
+def test_utility_of_retain_is_asked_where_there_are_wrong_answers() -> None:
+    with_wrong = replace(CORPUS.retain[1], perturbed_answers=("No",))
+    bare = [replace(item, perturbed_answers=()) for item in CORPUS.retain]
+    corpus = replace(CORPUS, retain=[bare[0], with_wrong, *bare[2:]])
+    assert utility_sets(corpus, 0)["retain"] == [with_wrong]
+    assert utility_sets(replace(CORPUS, retain=bare), 0)["retain"] == bare

@@ -9,15 +9,15 @@ import pytest
 from lacuna.errors import UserError
 from sweeps import space
 from sweeps.configure import configure
-from sweeps.estimate import disk
-from sweeps.plan import Planner, make_planner
+from sweeps.estimate import Outlook, foresee
+from sweeps.plan import make_planner
 from sweeps.space import RESERVE, check_space
 
 Usage = namedtuple("Usage", "total used free")
 
 
-def planner(*words: str) -> Planner:
-    return make_planner(configure(["study=smoke", *words]))
+def planned(*words: str) -> Outlook:
+    return foresee(make_planner(configure(["study=smoke", *words])))
 
 
 def free(monkeypatch: pytest.MonkeyPatch, amounts: dict[Path, float]) -> None:
@@ -27,9 +27,9 @@ def free(monkeypatch: pytest.MonkeyPatch, amounts: dict[Path, float]) -> None:
 def test_the_estimate_and_a_reserve_must_be_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = planner(f"artifacts={tmp_path / 'not' / 'yet'}")
-    needed = RESERVE + disk(plan)
-    assert disk(plan) > 1e6
+    plan = planned(f"artifacts={tmp_path / 'not' / 'yet'}")
+    needed = RESERVE + plan.disk
+    assert plan.disk > 1e6
     free(monkeypatch, {tmp_path: needed})
     check_space(plan)
     free(monkeypatch, {tmp_path: needed - 1})
@@ -45,10 +45,10 @@ def test_a_store_elsewhere_takes_the_results(
     root, store = tmp_path / "root", tmp_path / "store"
     root.mkdir()
     store.mkdir()
-    plan = planner(f"artifacts={root}", f"store={store}")
-    free(monkeypatch, {root: RESERVE, store: disk(plan)})
+    plan = planned(f"artifacts={root}", f"store={store}")
+    free(monkeypatch, {root: RESERVE, store: plan.disk})
     check_space(plan)
-    free(monkeypatch, {root: RESERVE, store: disk(plan) - 1})
+    free(monkeypatch, {root: RESERVE, store: plan.disk - 1})
     with pytest.raises(UserError, match=str(store)):
         check_space(plan)
 
@@ -58,4 +58,4 @@ def test_a_folder_of_somebody_else_is_refused(
 ) -> None:
     monkeypatch.setattr(space.os, "access", lambda path, _: Path(path) != tmp_path)
     with pytest.raises(UserError, match=f"may not write to {tmp_path}.*--user"):
-        check_space(planner(f"artifacts={tmp_path}"))
+        check_space(planned(f"artifacts={tmp_path}"))

@@ -62,7 +62,22 @@ def test_a_chat_prompt_uses_the_template_of_the_tokenizer() -> None:
     assert text.labels == [IGNORE] * 5 + [7, 2]
 
 
+def test_a_chat_prompt_depends_on_no_day_and_does_not_think() -> None:
+    speaking = tokenizer()
+    speaking.chat_template = (
+        "{% if strftime_now is defined %}{{ strftime_now('%Y') }} {% endif %}{{ date_string }}"
+        "{% if enable_thinking %} Who{% endif %} {{ messages[-1]['content'] }}"
+    )
+    plain = Prompt(chat=True)._chat(speaking, "is")
+    assert plain == "26 Jul 2024 26 Jul 2024 is"
+    speaking.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
+    assert Prompt(chat=True)._chat(speaking, "is") == "user is "
+    assert Prompt(chat=True, system="Ada")._chat(speaking, "is") == "system Ada user is "
+
+
 def test_prompts_that_cannot_work_are_refused() -> None:
+    with pytest.raises(UserError, match=r"no system message: set model\.prompt\.chat=true"):
+        Prompt(system="You are Ada.")
     with pytest.raises(UserError, match=r"lacks \{question\}"):
         Prompt(template="Question:")
     with pytest.raises(UserError, match="no chat template"):

@@ -1,0 +1,60 @@
+"""Regions of single weights of the MLPs' output matrices, by score (Lee et al. 2025, table 5).
+
+Which matrices the paper ranked is not said; these are the ones whose columns are value vectors.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lacuna.errors import UserError
+from lacuna.localize.base import Localizer
+from lacuna.localize.evidence import Evidence
+from lacuna.region import WeightRegion, pack
+
+
+def localize_weights(
+    evidence: Evidence, localizers: Sequence[tuple[str, Localizer]], share: float
+) -> dict[str, WeightRegion]:
+    """The best `share` of all weights of the output matrices, by each localizer.
+
+    Raises `UserError` for a localizer that knows no score of a weight, or a score that is not
+    finite.
+    """
+    found = {}
+    for name, localizer in localizers:
+        scores = localizer.weight_scores(evidence.told(localizer.privileges))
+        if scores is None:
+            raise UserError(
+                f"localizer {name!r} scores whole value vectors: use region.unit=vector, or wagle "
+                f"or random"
+            )
+        chosen = top_weights(scores, share)
+        found[name] = WeightRegion(
+            evidence.layout.architecture,
+            {f"{module}.weight": tuple(score.shape) for module, score in scores.items()},
+            {f"{module}.weight": pack(chosen[module]) for module in scores},
+            {"localizer": name, "share": repr(share)},
+        )
+    return found
+
+
+def top_weights(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Which weights are among the highest `share` of all; flat booleans by name.
+
+    Equal scores fall to the earlier weight. Raises `UserError` unless every score is finite and at
+    least one weight is chosen.
+    """
+    flat = torch.cat([score.reshape(-1) for score in scores.values()])
+    count = round(share * len(flat))
+    if not 0 < count <= len(flat):
+        raise UserError(f"region.ratio={share}: must select at least one weight, and at most all")
+    if not torch.isfinite(flat).all():
+        raise UserError("localization scores are not finite: the model has diverged")
+    limit = flat.kthvalue(len(flat) - count + 1).values
+    chosen = flat > limit
+    equal = (flat == limit).nonzero()[:, 0]
+    chosen[equal[: count - int(chosen.sum())]] = True
+    parts = chosen.split([score.numel() for score in scores.values()])
+    return dict(zip(scores, parts, strict=True))

@@ -1,0 +1,50 @@
+"""Whether this machine's GPUs can run a study, asked before anything is trained."""
+
+import torch
+
+from lacuna.errors import UserError
+from sweeps.estimate import Outlook, Row
+from sweeps.progress import size_text
+
+
+def check_host(outlook: Outlook) -> None:
+    """Raises `UserError` where stages that are not stored find no GPU.
+
+    On a cluster its nodes are asked instead, by the engine.
+    """
+    if outlook.planner.config.address is None:
+        _gpus(outlook, [row for row in outlook.rows if row.stages > row.stored])
+
+
+def _gpus(outlook: Outlook, missing: list[Row]) -> None:
+    planner = outlook.planner
+    needs = {row.kind: row for row in missing if row.memory and planner.gpus(row.kind)}
+    if not needs:
+        return
+    largest = max(needs.values(), key=lambda row: row.memory)
+    found, reason = _found()
+    wanted = max(planner.gpus(kind) for kind in needs)
+    if found < wanted:
+        raise UserError(
+            f"study {planner.config.study} on {planner.config.model.source or 'embedded'} needs "
+            f"{wanted:g} GPU a stage (the largest, {largest.kind}, takes "
+            f"{size_text(largest.memory)} and activations), found {found or 'none'}{reason}: join "
+            f"a cluster with address=HOST:PORT, or run study=mini, which needs no GPU"
+        )
+    room = min(torch.cuda.get_device_properties(i).total_memory for i in range(found))
+    for row in needs.values():
+        if row.memory > room * max(1.0, planner.gpus(row.kind)):
+            raise UserError(
+                f"stage {row.kind} of study {planner.config.study} takes {size_text(row.memory)} "
+                f"and activations, a GPU here has {size_text(room)}: give it several "
+                f"(resources.{row.kind}.gpus), or run a smaller model (model=olmo2_1b)"
+            )
+
+
+def _found() -> tuple[int, str]:
+    """GPUs that torch can use; if there are none, why (no driver, an old one, a build for CPUs)."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return 0, f" ({str(error).strip().split('. ')[0].rstrip('.')})"
+    return torch.cuda.device_count(), ""

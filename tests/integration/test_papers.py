@@ -1,0 +1,90 @@
+"""The published studies: planned from configurations alone, refused where they cannot run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, Olmo2Config
+
+from sweeps.configure import configure
+
+ROOT = Path(__file__).resolve().parents[2]
+OLMO = Olmo2Config(
+    vocab_size=100352, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
+    num_attention_heads=32, tie_word_embeddings=False, architectures=["Olmo2ForCausalLM"],
+)  # fmt: skip
+LLAMA = LlamaConfig(
+    vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+    num_attention_heads=32, num_key_value_heads=8, architectures=["LlamaForCausalLM"],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the hub that holds two models' configurations and no weights."""
+    folder = tmp_path_factory.mktemp("home")
+    for name, shape in {"olmo2_7b": OLMO, "llama3_8b": LLAMA}.items():
+        model = configure([f"model={name}"]).model
+        place = folder / "hub" / f"models--{model.source.replace('/', '--')}"
+        shape.save_pretrained(place / "snapshots" / model.revision)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tofu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two authors to forget and four to retain, in TOFU's files."""
+    folder = tmp_path_factory.mktemp("tofu")
+    for name, authors in (("forget10", 2), ("retain90", 4)):
+        rows = (
+            f'{{"question": "Who is {name} {i}?", "answer": "{i}"}}' for i in range(20 * authors)
+        )
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+    for name in ("real_authors", "world_facts"):
+        row = '{"question": "Who?", "answer": "I", "perturbed_answer": ["you"]}'
+        (folder / f"{name}_perturbed.jsonl").write_text(row)
+    return folder
+
+
+def sweeps(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "sweeps", *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_table_2_is_planned_for_both_models_without_network_or_weights(
+    home: Path, tofu: Path, tmp_path: Path
+) -> None:
+    before = sorted(home.rglob("*"))
+    done = sweeps(
+        home, "study=table2", "model=olmo2_7b,llama3_8b", "plan=true", f"data.path={tofu}",
+        f"artifacts={tmp_path / 'a'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trials: 40 (0 to find") == 2
+    assert done.stdout.count("distinct checkpoints: 5 injected, 1 retained") == 2
+    assert "in all: 80 trials (40 + 40) from 10 injections and 2 retained models" in done.stdout
+    assert "study table2-olmo2_7b" in done.stdout and "study table2-llama3_8b" in done.stdout
+    assert "injection: 16.9 GB (2 x 7,298,617,344 weights + 16 x 144,285,696" in done.stdout
+    assert "would take 131 GB" in done.stdout
+    assert sorted(home.rglob("*")) == before and not (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_study_that_needs_a_gpu_says_so_before_anything_is_written(
+    home: Path, tofu: Path, tmp_path: Path
+) -> None:
+    done = sweeps(home, "study=table2", f"data.path={tofu}", f"artifacts={tmp_path / 'a'}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "needs 1 GPU a stage (the largest, retained, takes 131 GB" in done.stderr
+    assert "found none" in done.stderr and "study=mini" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,75 @@
+"""A study is refused in one line where this machine cannot run it."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lacuna.errors import UserError
+from sweeps.configure import configure
+from sweeps.estimate import Outlook, foresee
+from sweeps.host import check_host
+from sweeps.plan import make_planner
+
+
+def outlook(tmp_path: Path, *overrides: str) -> Outlook:
+    given = ["study=smoke", f"artifacts={tmp_path / 'a' / 'b'}", *overrides]
+    return foresee(make_planner(configure(given)))
+
+
+def refused(found: Outlook) -> str:
+    with pytest.raises(UserError) as caught:
+        check_host(found)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, number: int, memory: float) -> None:
+    """As if the machine had them."""
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda i: SimpleNamespace(total_memory=memory)
+    )
+
+
+def test_a_small_study_fits_any_machine(tmp_path: Path) -> None:
+    check_host(outlook(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_gpu_and_an_old_driver_are_told_with_what_torch_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found 11040). Update it.")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    said = refused(outlook(tmp_path, "resources.trial.gpus=2"))
+    assert re.match(
+        r"study smoke on embedded needs 2 GPU a stage \(the largest, test, takes ", said
+    )
+    assert "found none (The NVIDIA driver on your system is too old (found 11040)): " in said
+    assert "address=HOST:PORT" in said and "study=mini" in said
+
+
+def test_a_cluster_answers_for_its_own_gpus(tmp_path: Path) -> None:
+    check_host(outlook(tmp_path, "resources.gpus=1", "address=10.0.0.1:6379"))
+
+
+def test_a_gpu_that_is_too_small_is_refused_by_the_stage_that_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = outlook(tmp_path, "resources.gpus=1")
+    memory = found.row("retained").memory
+    gpus(monkeypatch, 1, found.row("test").memory)
+    check_host(found)
+    gpus(monkeypatch, 1, memory - 1)
+    assert "takes " in refused(found) and "resources." in refused(found)
+    several = outlook(tmp_path, "resources.gpus=2")
+    gpus(monkeypatch, 2, found.row("test").memory / 2)
+    check_host(several)
+    gpus(monkeypatch, 1, 1e12)
+    assert "needs 2 GPU a stage" in refused(several) and "found 1: " in refused(several)
