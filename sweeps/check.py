@@ -9,7 +9,7 @@ from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
 from lacuna.region import budget, load_region
 from lacuna.registry import suggest
-from lacuna.unlearn import parse
+from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.search import METHODS
 from sweeps.shelf import study_shelf
 
@@ -48,7 +48,11 @@ def check(planner: "Planner") -> None:
 def _names(planner: "Planner") -> None:
     config = planner.config
     for name in config.objectives:
-        parse(name)
+        if not OBJECTIVES[parse(name).objective].confined and "full" not in config.scenarios:
+            raise UserError(
+                f"objective {name!r} moves whole matrices and cannot be confined to a region: add "
+                f"the scenario full, or drop it"
+            )
     for kind, given, known in (
         ("scenario", config.scenarios, ["full", *LOCALIZERS]),
         ("localizer", config.localizers, list(LOCALIZERS)),
