@@ -7,7 +7,7 @@ scores. Nothing here knows about Ray, MLflow or Hydra.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,6 @@ from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.evaluate import (
     EvaluateConfig,
     Exam,
-    FullCurve,
-    Measured,
-    StrengthCurve,
     forget_quality,
     full_curve,
     inspect,
@@ -39,12 +36,19 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, draw, load_region, overlap, ranking, top
+from lacuna.region import Region, draw, load_vectors, overlap, ranking, top
 from lacuna.seeds import derive
+from lacuna.summary import (
+    Summary,
+    ends,
+    full_summary,
+    mean,
+    save_items,
+    strength_summary,
+    write_items,
+)
 from lacuna.train import History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
-
-Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,12 +151,12 @@ def retained(
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
     save_model(loaded, out)
-    _save_items(out, exam, measured)
+    save_items(out, exam, measured)
     return {
         "seed": seed,
         "steps": len(history.losses),
         "loss_end": _last(history),
-        **_ends(exam, loaded, measured),
+        **ends(exam, loaded, measured),
     }
 
 
@@ -175,7 +179,7 @@ def injected(
     """
     before, loaded = load(retained, model), load(retained, model)
     shape = layout(loaded.model)
-    target = draw(shape, ratio, seed) if region_file is None else load_region(region_file, shape)
+    target = draw(shape, ratio, seed) if region_file is None else load_vectors(region_file, shape)
     forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
     history = inject(
         loaded.model,
@@ -195,7 +199,7 @@ def injected(
     gold = 1 - exam.strength(before.model).fs
     save_model(loaded, out)
     target.save(out / "region.safetensors")
-    _save_items(out, exam, measured)
+    save_items(out, exam, measured)
     return {
         "seed": seed,
         "ratio": target.fraction,
@@ -207,7 +211,7 @@ def injected(
             "forget_es_retained": gold,
             "passed": abs(restored - gold) <= 1e-6,
         },
-        **_ends(exam, loaded, measured),
+        **ends(exam, loaded, measured),
     }
 
 
@@ -223,7 +227,7 @@ def localized(
 ) -> Summary:
     """Regions that localizers (name -> config) find, as large as the target; how they compare."""
     loaded, before = load(injected, model), load(retained, model)
-    target = load_region(injected / "region.safetensors", layout(loaded.model))
+    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
     evidence = Evidence(
         model=loaded.model,
         forget=_facts(loaded, corpus.forget),
@@ -276,8 +280,8 @@ def trial(
     curve only.
     """
     loaded = load(injected, model)
-    target = load_region(injected / "region.safetensors", layout(loaded.model))
-    allowed = None if region is None else load_region(region, target.layout)
+    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
+    allowed = None if region is None else load_vectors(region, target.layout)
     weights = editable(loaded.model, allowed)
     name, around = parse(config.objective)
     objective = OBJECTIVES[name](config.options)
@@ -305,19 +309,19 @@ def trial(
         "purpose": "search" if attacks is None else "test",
     }
     if attacks is None:
-        return summary | _strength_summary(strength_curve(exam, loaded.model, weights, start, end))
+        return summary | strength_summary(strength_curve(exam, loaded.model, weights, start, end))
     ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
     curve = full_curve(
         exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
     )
-    _save_items(out, exam, curve.points[-1])
+    save_items(out, exam, curve.points[-1])
     changed = _changed(loaded, injected, model, target)
     return (
         summary
-        | _full_summary(curve, exam)
+        | full_summary(curve, exam)
         | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
         | {
-            "paraphrase_es_end": _mean(exam.paraphrased(loaded.model)),
+            "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
             "localization": {
                 "region": None if allowed is None else overlap(allowed, target),
                 "change": None if changed is None else overlap(changed, target),
@@ -351,7 +355,7 @@ def control(
         "model": name,
         "seed": seed,
         "fq": quality,
-        **_ends(exam, loaded, measured),
+        **ends(exam, loaded, measured),
         **_inspections(out, exam, loaded, {"retained": retained}, model),
         "attacks": _attacks(loaded, corpus, exam, attacks, seed),
     }
@@ -415,70 +419,5 @@ def _inspections(
     """Results of the inspections that are on, by name; per-item scores go to files of that name."""
     found = inspect(exam, loaded.model, others, lambda folder: load(folder, config).model)
     for name, inspected in found.items():
-        _write_items(out / f"{name}.json", exam, inspected.items)
+        write_items(out / f"{name}.json", exam, inspected.items)
     return {name: inspected.summary for name, inspected in found.items()}
-
-
-def _ends(exam: Exam, loaded: LoadedModel, measured: Measured) -> Summary:
-    return {
-        "forget_es": 1 - measured.strength.fs,
-        "retain_es": measured.strength.rs,
-        "paraphrase_es": _mean(exam.paraphrased(loaded.model)),
-        "mu": measured.utility,
-    }
-
-
-def _strength_summary(curve: StrengthCurve) -> Summary:
-    return {
-        "alphas": curve.alphas,
-        "curve": {"fs": curve.fs.tolist(), "rs": curve.rs.tolist()},
-        "aues": curve.aues,
-        "fs_end": float(curve.fs[-1]),
-        "rs_end": float(curve.rs[-1]),
-    }
-
-
-def _full_summary(curve: FullCurve, exam: Exam) -> Summary:
-    summary = _strength_summary(curve.strength)
-    summary["curve"] |= {
-        "mu": curve.mu,
-        "fq": curve.fq,
-        "forget_em": [_mean(point.forget["em"]) for point in curve.points],
-        "forget_prob": [_mean(point.forget["probability"]) for point in curve.points],
-    }
-    return summary | {
-        "es_forget": curve.strength.forget_AI.tolist(),
-        "es_retain": curve.strength.retain_AI.tolist(),
-        "people_forget": [item.person for item in exam.forget],
-        "people_retain": [item.person for item in exam.retain],
-        "mu95": None if curve.mu95 is None else curve.mu95._asdict(),
-        "utility_sets": {name: asdict(u) for name, u in curve.points[-1].sets.items()},
-    }
-
-
-def _save_items(out: Path, exam: Exam, measured: Measured) -> None:
-    scores = {"forget": measured.forget, "retain": measured.retain}
-    _write_items(out / "items.json", exam, scores)
-
-
-def _write_items(file: Path, exam: Exam, scores: Mapping[str, Mapping[str, Any]]) -> None:
-    """Per-item scores, keyed by person and field."""
-    questions = {"forget": exam.forget, "retain": exam.retain, "holdout": exam.corpus.holdout}
-    table = {
-        name: {
-            "id": [item.id for item in questions[name]],
-            "person": [item.person for item in questions[name]],
-            "field": [item.field for item in questions[name]],
-            **{metric: _plain(values) for metric, values in found.items()},
-        }
-        for name, found in scores.items()
-    }
-    write_json(file, table)
-
-
-def _plain(values: Any) -> list[float | None]:
-    return [None if not np.isfinite(value) else float(value) for value in values]
-
-
-def _mean(values: Any) -> float | None:
-    return float(np.nanmean(values)) if len(values) and not np.isnan(values).all() else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.region import budget, load_region
+from lacuna.region import budget, load_vectors
 from lacuna.registry import suggest
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.search import METHODS
@@ -88,7 +88,7 @@ def _region(planner: "Planner") -> None:
         budget(planner.layout, ratio)
     if file is not None and len(ratios) > 1:
         raise UserError(f"region.ratio={ratios}: region.file={file} is one region: give one ratio")
-    share = max(ratios) if file is None else load_region(Path(file), planner.layout).fraction
+    share = max(ratios) if file is None else load_vectors(Path(file), planner.layout).fraction
     if share > 0.5 and "complement" in planner.scenario_localizers():
         raise UserError(
             f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lacuna.artifacts import digest
-from lacuna.region import load_region
+from lacuna.region import load_vectors
 from sweeps.graph import Stage
 from sweeps.records import Data
 
@@ -23,7 +23,7 @@ def regions_in(folders: Iterable[Path]) -> list[Data]:
     found = []
     for path in (folder / "region.safetensors" for folder in folders):
         if path.exists():
-            region = load_region(path)
+            region = load_vectors(path)
             columns = {name: chosen.tolist() for name, chosen in region.columns.items()}
             found.append(
                 {

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Olmo2ForCausalLM
 from lacuna.data import Corpus
 from lacuna.model import MiniConfig
 from lacuna.model.mini import mini_config
-from lacuna.region import budget, load_region
+from lacuna.region import budget, load_vectors
 from sweeps.arbiter import KeyArbiter
 from sweeps.costs import Costs, Size
 from sweeps.graph import Stage
@@ -77,7 +77,7 @@ def _size(planner: Planner) -> Size:
     region = planner.plain["region"]
     vectors = budget(planner.layout, max(planner.ratios()))
     if region["file"] is not None:
-        vectors = len(load_region(Path(region["file"]), planner.layout))
+        vectors = len(load_vectors(Path(region["file"]), planner.layout))
     values = sum(height * width for height, width in shapes)
     return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
 

@@ -14,7 +14,7 @@ from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
-from lacuna.region import load_region
+from lacuna.region import load_vectors
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.check import check
 from sweeps.graph import Stage
@@ -179,7 +179,7 @@ class Planner:
         context = {}
         if region["file"] is not None:
             path = Path(region["file"]).absolute()
-            columns = load_region(path, self.layout).columns  # a file's bytes differ by saving
+            columns = load_vectors(path, self.layout).columns  # a file's bytes differ by saving
             params["region"] = digest({name: found.tolist() for name, found in columns.items()})
             context["region_file"] = str(path)
         return self._stage(

@@ -4,7 +4,7 @@ A value vector is a column of such a matrix (d_model x d_ff): what one neuron wr
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -23,6 +23,8 @@ class Layout:
     architecture: str
     shapes: Mapping[str, tuple[int, int]]
     """Module name -> (d_model, d_ff), in layer order."""
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    """Parameter name -> shape, of all weights; empty where only value vectors are known."""
 
     @property
     def fingerprint(self) -> str:
@@ -62,4 +64,5 @@ def layout(model: PreTrainedModel) -> Layout:
     return Layout(
         architecture=type(model).__name__,
         shapes={n: (m.out_features, m.in_features) for n, m in modules.items()},
+        weights={name: tuple(weight.shape) for name, weight in model.named_parameters()},
     )

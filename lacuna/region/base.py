@@ -95,8 +95,8 @@ class Region:
 _SAVED = {"architecture", "fingerprint", "fraction", "shapes"}
 
 
-def load_region(path: Path, layout: Layout | None = None) -> Region:
-    """Read a saved region; with `layout`, refuse one that was made for another model.
+def load_vectors(path: Path, layout: Layout | None = None) -> Region:
+    """Read a saved region of value vectors; with `layout`, refuse one made for another model.
 
     Raises `UserError` where the file is missing, damaged, or names columns that cannot be.
     """

@@ -44,9 +44,13 @@ def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequen
         ("config", "Configuration", config_section(results.config)),
     ]
     shown = [(anchor, title, body) for anchor, title, body in sections if body]
-    links = [element("a", title, href=f"#{anchor}") for anchor, title, _ in shown]
-    parts = [join([element("h2", title, id=anchor), body]) for anchor, title, body in shown]
-    title = f"Lacuna: {results.study}"
+    return document(f"Lacuna: {results.study}", introduction(), shown)
+
+
+def document(title: str, before: Markup, sections: Sequence[tuple[str, str, Markup]]) -> str:
+    """A self-contained page: title, what stands before the links, then (anchor, title, body)."""
+    links = [element("a", title, href=f"#{anchor}") for anchor, title, _ in sections]
+    parts = [join([element("h2", title, id=anchor), body]) for anchor, title, body in sections]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -54,7 +58,7 @@ def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequen
         element("title", title),
         element("style", Markup(CSS)),
     )
-    body = element("body", element("h1", title), introduction(), element("nav", *links), *parts)
+    body = element("body", element("h1", title), before, element("nav", *links), *parts)
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
