@@ -1,11 +1,12 @@
 """The causal localization report of injected checkpoints, and its label on what stands on them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lacuna.report.base import Row, Table
-from lacuna.report.cells import Stage, Value, fact, number_at, of_kind
+from lacuna.report.cells import Spread, Stage, Value, fact, number_at, of_kind
 
 Place = tuple[Value, Value]
 """(ratio, seed) of an injected checkpoint."""
@@ -87,15 +88,21 @@ def _row(found: Mapping[str, Any]) -> dict[str, Any]:
         "passed": found["passed"],
         "label": found["label"],
         "es_mean": _mean(injected),
-        "es_weakest": min(injected, default=None),
-        "own_highest": max(found["own"], default=None),
+        "es_weakest": min(_whole(injected), default=None),
+        "own_highest": max(_whole(found["own"]), default=None),
         "others_keep": _mean(others),
-        "others_keep_lowest": min(others, default=None),
+        "others_keep_lowest": min(_whole(others), default=None),
         "perturbed_keep": _mean(found["perturbed"]),
         **joint,
         **ends,
     }
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    return Spread.over(_whole(values)).mean
+
+
+def _whole(values: Sequence[float | None]) -> list[float]:
+    """The values, or none at all if one is undefined."""
+    present = [value for value in values if value is not None and math.isfinite(value)]
+    return present if len(present) == len(values) else []

@@ -69,9 +69,9 @@ def headline(stages: Sequence[Stage]) -> Iterator[tuple[tuple[Value, ...], Cell,
     """Cells with the headline score against the masks to forget, and that score's name."""
     trials = grouped(of_kind(stages, "trial", "test"), "ratio", "objective", "scenario")
     for key, cell in trials.items():
-        for truth, score in measured(cell)[:1]:
-            if truth == "forget":
-                yield key, cell, score
+        scores = [score for truth, score in measured(cell) if truth == "forget"]
+        if scores:
+            yield key, cell, scores[0]
 
 
 def _row(cell: Cell, truth: str, score: str) -> dict[str, Any]:

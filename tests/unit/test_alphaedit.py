@@ -16,8 +16,8 @@ from lacuna.errors import UserError
 from lacuna.evaluate import metrics
 from lacuna.evaluate.read import read
 from lacuna.model.hidden import decoder_layers, inputs, outputs
-from lacuna.model.value import value_modules
-from lacuna.region import Region
+from lacuna.model.value import layout, value_modules
+from lacuna.region import Region, WeightRegion, draw_masks, scored_shapes
 from lacuna.seeds import torch_generator
 from lacuna.train import (
     AllWeights,
@@ -181,6 +181,31 @@ KEPT = RETAIN[:2]
 """Fewer tokens than a matrix has columns: room is left."""
 
 
+def single_weights(model: PreTrainedModel, share: float) -> WeightRegion:
+    shapes = scored_shapes(layout(model))
+    return draw_masks(type(model).__name__, shapes, 1, share, seed=5).union([0])
+
+
+def test_single_weights_move_and_no_others() -> None:
+    model = tiny_model(layers=3)
+    before, region = state(model), single_weights(model, 0.3)
+    run(model, editable(model, region), threshold=0.9, steps=3)
+    moved = {name: model.state_dict()[name] != before[name] for name in changed(before, model)}
+    assert moved.keys() == {f"model.layers.{i}.mlp.down_proj.weight" for i in range(3)}
+    for name, entries in moved.items():
+        assert entries.any() and not (entries & ~region.mask(name)).any()
+
+
+@pytest.mark.parametrize("kind", ["values", "weights", "all"])
+def test_what_may_move_is_what_is_written(kind: str) -> None:
+    model = tiny_model()
+    region = {"values": tiny_region(model), "weights": single_weights(model, 0.3), "all": None}
+    weights, before = editable(model, region[kind]), state(model)
+    weights.write({name: value + 1 for name, value in weights.read().items()})
+    for name, weight in model.named_parameters():
+        assert torch.equal(weights.movable(name), weight != before[name])
+
+
 @cache
 def injected() -> dict[str, Tensor]:
     """Weights of a small model that knows the facts and the kept texts by heart."""
@@ -199,7 +224,7 @@ def strength(model: PreTrainedModel, texts: list[Encoded]) -> float:
 def edited(threshold: float, region: float | None, towards: str = "away") -> PreTrainedModel:
     model = tiny_model(layers=3)
     model.load_state_dict(injected())
-    weights = editable(model, None if region is None else tiny_region(model, region))
+    weights = editable(model, None if region is None else single_weights(model, region))
     config = AlphaEdit.Config(
         **WHOLE, threshold=threshold, ridge=0.01, clamp=2.0, value_lr=0.2, towards=towards
     )

@@ -161,6 +161,14 @@ def test_the_causal_table_holds_what_the_reports_hold() -> None:
     assert rows[0]["joint_forget_others"] == 0.58 and rows[0]["joint_retain_others"] is None
 
 
+def test_an_undefined_share_blanks_its_column_only() -> None:
+    found = injected(1, passed=False)
+    found["summary"]["causal"]["others"] = [0.9, None]
+    (row,) = causal([found]).rows
+    assert row["others_keep"] is None and row["others_keep_lowest"] is None
+    assert row["es_weakest"] == 0.96 and row["perturbed_keep"] == pytest.approx(0.85)
+
+
 def test_a_checkpoint_that_fails_is_labelled_wherever_its_numbers_stand() -> None:
     results = study()
     made = {table.name: table for table in tables(results)}
