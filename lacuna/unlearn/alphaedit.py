@@ -164,12 +164,12 @@ class Search:
         length_N = start_ND.norm(dim=1)
         shift_ND = torch.zeros_like(start_ND, requires_grad=True)
         optimizer = torch.optim.Adam([shift_ND], lr=self.config.value_lr)
-        drift = self._drift(batch, edited_BT)
+        drift = self._drift(batch, edited_BT) if self.config.kl and self.retain else None
         for _ in range(self.config.steps):
             optimizer.zero_grad()
             length = (shift_ND.norm(dim=1) / length_N**2).sum()
             value = self._answer_loss(batch, edited_BT, shift_ND) + self.config.decay * length
-            if self.config.kl:
+            if drift is not None:
                 value = value + self.config.kl * drift(shift_ND)
             value.backward()
             optimizer.step()
