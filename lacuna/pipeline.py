@@ -382,7 +382,8 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
         if corpus.refusals
     ]
     forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
-    return UnlearnData(forget, retain, refusals)
+    neutral = [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral]
+    return UnlearnData(forget, retain, refusals, neutral=neutral)
 
 
 def _forget(

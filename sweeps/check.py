@@ -11,7 +11,7 @@ from lacuna.model.load import DTYPES, pick_device
 from lacuna.protocol import regroup
 from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
-from lacuna.unlearn import parse
+from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.schema import build
 from sweeps.search import METHODS
 from sweeps.shelf import study_shelf
@@ -55,7 +55,11 @@ def _names(planner: "Planner") -> None:
     if config.protocol not in PROTOCOLS:
         raise UserError(f"protocol={config.protocol}{suggest(config.protocol, PROTOCOLS)}")
     for name in config.objectives:
-        parse(name)
+        if not OBJECTIVES[parse(name).objective].confined and "full" not in config.scenarios:
+            raise UserError(
+                f"objective {name!r} moves whole matrices and cannot be confined to a region: add "
+                f"the scenario full, or drop it"
+            )
     for kind, given, known in (
         ("scenario", config.scenarios, ["full", *planner.known()]),
         ("localizer", config.localizers, planner.known()),

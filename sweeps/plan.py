@@ -73,13 +73,14 @@ class Planner:
         return [_ratio(value) for value in (given if isinstance(given, list) else [given])]
 
     def cells(self) -> list[Cell]:
-        """The whole grid."""
+        """The whole grid; an objective that cannot be confined has the scenario `full` only."""
         config = self.config
         return [
             Cell(ratio, objective, scenario)
             for ratio in self.ratios()
             for objective in config.objectives
             for scenario in config.scenarios
+            if scenario == "full" or OBJECTIVES[parse(objective).objective].confined
         ]
 
     def searched(self) -> list[Cell]:

@@ -56,6 +56,7 @@ class IndexedWeights:
     def __init__(self, model: PreTrainedModel, region: WeightRegion) -> None:
         """Raises `UserError` if the region does not fit the model."""
         region.require_fit(layout(model))
+        self.model = model
         self.modules: dict[str, nn.Linear] = {}
         self.places: dict[str, Tensor] = {}
         for name in region.shapes:
@@ -104,6 +105,13 @@ class IndexedWeights:
         for name, value in values.items():
             weight = self.modules[name].weight
             weight.put_(self.places[name], value.to(weight.dtype))
+
+    def movable(self, name: str) -> Tensor:
+        """True at the region's weights."""
+        found = torch.zeros_like(self.model.get_parameter(name), dtype=torch.bool)
+        if name in self.places:
+            found.view(-1)[self.places[name]] = True
+        return found
 
 
 def _linear(model: PreTrainedModel, name: str) -> nn.Linear:

@@ -40,6 +40,9 @@ class Editable(Protocol):
     def write(self, values: Mapping[str, Tensor]) -> None:
         """Put such a copy into the model, in place. Masters stay: train with a new `Editable`."""
 
+    def movable(self, name: str) -> Tensor:
+        """Which entries of the model's parameter `name` may change: booleans of its shape."""
+
 
 @torch.no_grad()
 def mix(editable: Editable, start: Values, end: Values, alpha: float) -> None:
@@ -117,6 +120,7 @@ class RegionWeights:
     def __init__(self, model: PreTrainedModel, region: Region) -> None:
         region.require_fit(layout(model))
         modules = value_modules(model)
+        self.model = model
         self.modules = {name: modules[name] for name in region.columns}
         self.columns = {
             name: columns.to(modules[name].weight.device)
@@ -156,6 +160,14 @@ class RegionWeights:
         """Set the columns, in place."""
         for name, value in values.items():
             self.modules[name].weight[:, self.columns[name]] = value
+
+    def movable(self, name: str) -> Tensor:
+        """True in the region's columns."""
+        module = name.removesuffix(".weight")
+        found = torch.zeros_like(self.model.get_parameter(name), dtype=torch.bool)
+        if module in self.columns and name != module:
+            found[:, self.columns[module]] = True
+        return found
 
 
 class AllWeights:
@@ -211,6 +223,10 @@ class AllWeights:
         """Set all weights, in place."""
         for name, value in values.items():
             self.weights[name].copy_(value)
+
+    def movable(self, name: str) -> Tensor:
+        """True everywhere."""
+        return torch.ones_like(self.weights[name], dtype=torch.bool)
 
 
 def master(value: Tensor) -> Tensor:
