@@ -7,8 +7,8 @@ scores. Nothing here knows about Ray, MLflow or Hydra.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,6 @@ from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.evaluate import (
     EvaluateConfig,
     Exam,
-    FullCurve,
-    Measured,
-    StrengthCurve,
     forget_quality,
     full_curve,
     inspect,
@@ -42,12 +39,29 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, budget, draw, load_vectors, overlap, ranking, top
+from lacuna.moved import moved
+from lacuna.region import (
+    Region,
+    WeightRegion,
+    budget,
+    draw,
+    load_region,
+    load_vectors,
+    overlap,
+    ranking,
+)
 from lacuna.seeds import derive
-from lacuna.train import History, OnStep, TrainConfig, editable, swapped
+from lacuna.summary import (
+    Summary,
+    ends,
+    full_summary,
+    mean,
+    save_items,
+    strength_summary,
+    write_items,
+)
+from lacuna.train import Editable, History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
-
-Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +160,12 @@ def retained(
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
     save_model(loaded, out)
-    _save_items(out, exam, measured)
+    save_items(out, exam, measured)
     return {
         "seed": seed,
         "steps": len(history.losses),
         "loss_end": _last(history),
-        **_ends(exam, loaded, measured),
+        **ends(exam, loaded, measured),
     }
 
 
@@ -194,7 +208,7 @@ def injected(
     before = _on_cpu(retained, model)
     save_model(loaded, out)
     target.save(out / "region.safetensors")
-    _save_items(out, exam, measured)
+    save_items(out, exam, measured)
     return {
         "seed": seed,
         "ratio": target.fraction,
@@ -206,7 +220,7 @@ def injected(
             "forget_es_retained": gold,
             "passed": abs(restored - gold) <= 1e-6,
         },
-        **_ends(exam, loaded, measured),
+        **ends(exam, loaded, measured),
     }
 
 
@@ -240,8 +254,8 @@ def taught(
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
     save_model(loaded, out)
-    _save_items(out, exam, measured)
-    return {"seed": seed, "steps": len(history.losses), **_ends(exam, loaded, measured)}
+    save_items(out, exam, measured)
+    return {"seed": seed, "steps": len(history.losses), **ends(exam, loaded, measured)}
 
 
 def localized(
@@ -275,7 +289,7 @@ def localized(
     rows = []
     for name, (region, scores) in localize(evidence, methods, count).items():
         region.save(out / f"{name}.safetensors")
-        row = {"localizer": name, "privileges": list(LOCALIZERS[name].privileges)}
+        row: Summary = {"localizer": name, "privileges": list(LOCALIZERS[name].privileges)}
         if target is not None:
             row |= {**overlap(region, target), **ranking(scores, target)}
         rows.append(row)
@@ -313,29 +327,15 @@ def trial(
 ) -> Summary:
     """Unlearn, walk the mixing curve, attack.
 
-    `region` is a region file, None for all parameters. `attacks` None is a search trial: FS-RS
-    curve only.
+    `region` is a region file of either kind, None for all parameters. `attacks` None is a search
+    trial: FS-RS curve only.
     """
     loaded = load(injected, model)
     shape = layout(loaded.model)
-    target = _target(injected, shape)
-    allowed = None if region is None else load_vectors(region, shape)
+    allowed = None if region is None else load_region(region, shape)
     weights = editable(loaded.model, allowed)
-    name, around = parse(config.objective)
-    objective = OBJECTIVES[name](config.options)
-    before = load(retained, model) if objective.needs_retained else None
     start = weights.read()
-    unlearn(
-        loaded.model,
-        weights,
-        objective,
-        _unlearn_data(loaded, corpus, config.seed),
-        config.train,
-        config.seed,
-        wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
-        retained=before.model if before else None,
-        on_step=on_step,
-    )
+    _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step)
     end = weights.read()
     exam = Exam(loaded, corpus, evaluate)
     summary: Summary = {
@@ -347,21 +347,31 @@ def trial(
         "purpose": "search" if attacks is None else "test",
     }
     if attacks is None:
-        return summary | _strength_summary(strength_curve(exam, loaded.model, weights, start, end))
+        return summary | strength_summary(strength_curve(exam, loaded.model, weights, start, end))
     ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
     curve = full_curve(
         exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
     )
-    _save_items(out, exam, curve.points[-1])
+    save_items(out, exam, curve.points[-1])
+    target = _target(injected, shape)
+    change, weights_moved = None, None
+    if target is not None:
+        change, weights_moved = moved(
+            out, loaded, injected, lambda: _on_cpu(injected, model), target
+        )
     return (
         summary
-        | _full_summary(curve, exam)
+        | full_summary(curve, exam)
         | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
         | {
-            "paraphrase_es_end": _mean(exam.paraphrased(loaded.model)),
+            "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
             "localization": None
             if target is None
-            else _localization(allowed, _changed(loaded, injected, model, target), target),
+            else {
+                "region": None if allowed is None else overlap(allowed, target),
+                "change": change,
+            },
+            **({} if weights_moved is None else {"precision": weights_moved}),
             "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
         }
     )
@@ -379,7 +389,7 @@ def control(
     attacks: AttackConfig,
     seed: int,
 ) -> Summary:
-    """The attacks on a model that was not unlearned: `retained` or `injected`."""
+    """The attacks on a model that was not unlearned: `base`, `retained` or `injected`."""
     loaded = load(model_folder, model)
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
@@ -391,7 +401,7 @@ def control(
         "model": name,
         "seed": seed,
         "fq": quality,
-        **_ends(exam, loaded, measured),
+        **ends(exam, loaded, measured),
         **_inspections(out, exam, loaded, {"retained": retained}, model),
         "attacks": _attacks(loaded, corpus, exam, attacks, seed),
     }
@@ -414,10 +424,10 @@ def _on_cpu(folder: Path, config: ModelConfig) -> PreTrainedModel:
     return load(folder, replace(config, device="cpu")).model
 
 
-def _target(injected: Path, shape: Layout) -> Region | None:
+def _target(injected: Path, shape: Layout) -> Region | WeightRegion | None:
     """Where the facts were planted; None where they were learned by all parameters."""
     file = injected / "region.safetensors"
-    return load_vectors(file, shape) if file.exists() else None
+    return load_region(file, shape) if file.exists() else None
 
 
 def _last(history: History) -> float | None:
@@ -441,26 +451,33 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
         if corpus.refusals
     ]
     forget, retain = _facts(loaded, corpus.forget), _facts(loaded, corpus.retain)
-    return UnlearnData(forget, retain, refusals)
+    neutral = [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral]
+    return UnlearnData(forget, retain, refusals, neutral=neutral)
 
 
-def _localization(allowed: Region | None, changed: Region | None, target: Region) -> Summary:
-    """How the region that was allowed, and the vectors that moved most, overlap with the truth."""
-    return {
-        "region": None if allowed is None else overlap(allowed, target),
-        "change": None if changed is None else overlap(changed, target),
-    }
-
-
-def _changed(
-    loaded: LoadedModel, injected: Path, model: ModelConfig, target: Region
-) -> Region | None:
-    """The vectors that unlearning moved most, as many as the target region has or as moved."""
-    drift = LOCALIZERS["drift"](LOCALIZERS["drift"].Config())
-    evidence = Evidence(loaded.model, (), (), seed=0, retained=_on_cpu(injected, model))
-    scores = localize(evidence, [("drift", drift)], len(target))["drift"].scores
-    moved = sum(int((score > 0).sum()) for score in scores.values())
-    return top(target.layout, scores, min(moved, len(target))) if moved else None
+def _forget(
+    loaded: LoadedModel,
+    weights: Editable,
+    corpus: Corpus,
+    config: TrialConfig,
+    retained: Callable[[], LoadedModel],
+    on_step: OnStep,
+) -> None:
+    """Unlearn, in place; the retained model is read only for an objective that needs it."""
+    name, around = parse(config.objective)
+    objective = OBJECTIVES[name](config.options)
+    before = retained() if objective.needs_retained else None
+    unlearn(
+        loaded.model,
+        weights,
+        objective,
+        _unlearn_data(loaded, corpus, config.seed),
+        config.train,
+        config.seed,
+        wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
+        retained=before.model if before else None,
+        on_step=on_step,
+    )
 
 
 def _attacks(
@@ -480,70 +497,5 @@ def _inspections(
     """Results of the inspections that are on, by name; per-item scores go to files of that name."""
     found = inspect(exam, loaded.model, others, lambda folder: load(folder, config).model)
     for name, inspected in found.items():
-        _write_items(out / f"{name}.json", exam, inspected.items)
+        write_items(out / f"{name}.json", exam, inspected.items)
     return {name: inspected.summary for name, inspected in found.items()}
-
-
-def _ends(exam: Exam, loaded: LoadedModel, measured: Measured) -> Summary:
-    return {
-        "forget_es": 1 - measured.strength.fs,
-        "retain_es": measured.strength.rs,
-        "paraphrase_es": _mean(exam.paraphrased(loaded.model)),
-        "mu": measured.utility,
-    }
-
-
-def _strength_summary(curve: StrengthCurve) -> Summary:
-    return {
-        "alphas": curve.alphas,
-        "curve": {"fs": curve.fs.tolist(), "rs": curve.rs.tolist()},
-        "aues": curve.aues,
-        "fs_end": float(curve.fs[-1]),
-        "rs_end": float(curve.rs[-1]),
-    }
-
-
-def _full_summary(curve: FullCurve, exam: Exam) -> Summary:
-    summary = _strength_summary(curve.strength)
-    summary["curve"] |= {
-        "mu": curve.mu,
-        "fq": curve.fq,
-        "forget_em": [_mean(point.forget["em"]) for point in curve.points],
-        "forget_prob": [_mean(point.forget["probability"]) for point in curve.points],
-    }
-    return summary | {
-        "es_forget": curve.strength.forget_AI.tolist(),
-        "es_retain": curve.strength.retain_AI.tolist(),
-        "people_forget": [item.person for item in exam.forget],
-        "people_retain": [item.person for item in exam.retain],
-        "mu95": None if curve.mu95 is None else curve.mu95._asdict(),
-        "utility_sets": {name: asdict(u) for name, u in curve.points[-1].sets.items()},
-    }
-
-
-def _save_items(out: Path, exam: Exam, measured: Measured) -> None:
-    scores = {"forget": measured.forget, "retain": measured.retain}
-    _write_items(out / "items.json", exam, scores)
-
-
-def _write_items(file: Path, exam: Exam, scores: Mapping[str, Mapping[str, Any]]) -> None:
-    """Per-item scores, keyed by person and field."""
-    questions = {"forget": exam.forget, "retain": exam.retain, "holdout": exam.corpus.holdout}
-    table = {
-        name: {
-            "id": [item.id for item in questions[name]],
-            "person": [item.person for item in questions[name]],
-            "field": [item.field for item in questions[name]],
-            **{metric: _plain(values) for metric, values in found.items()},
-        }
-        for name, found in scores.items()
-    }
-    write_json(file, table)
-
-
-def _plain(values: Any) -> list[float | None]:
-    return [None if not np.isfinite(value) else float(value) for value in values]
-
-
-def _mean(values: Any) -> float | None:
-    return float(np.nanmean(values)) if len(values) and not np.isnan(values).all() else None

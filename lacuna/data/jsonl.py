@@ -7,6 +7,7 @@
 in `Example`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -40,25 +41,13 @@ class Jsonl(Source):
     def load(config: Config) -> Corpus:
         """Read the corpus. A line's split is retain by default, its person the line's own."""
         path = Path(config.path)
-        if not path.is_file():
-            raise UserError(f"data file {path} does not exist: set data.path to a JSON lines file")
-        rows = read_rows(path)
+        rows = _rows(path)
         if rows and not any("split" in row.values for row in rows):
             raise UserError(
                 f'{path}: no line has a split: add "split": "forget" to the facts to forget '
                 f"(the others are retained)"
             )
-        splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
-        seen: dict[str, str] = {}
-        for row in rows:
-            example = _example(row)
-            if example.id in seen:
-                raise UserError(
-                    f"{row.where}: id {example.id!r} is taken by {seen[example.id]}: "
-                    f"give each fact of a person its own field"
-                )
-            seen[example.id] = row.where
-            splits[_split(row)].append(example)
+        splits = _by_split(rows, DEFAULT_SPLIT)
         return Corpus(
             name=path.stem,
             forget=tuple(splits["forget"]),
@@ -68,8 +57,40 @@ class Jsonl(Source):
         )
 
 
-def _split(row: Row) -> str:
-    split = row.text("split", DEFAULT_SPLIT)
+def read_split(path: Path, split: str) -> list[Example]:
+    """The facts of one split of a JSON lines file; lines that name no split are of this one.
+
+    Raises `UserError` as `Jsonl.load` does, and where there is no such fact.
+    """
+    found = _by_split(_rows(path), split)[split]
+    if not found:
+        raise UserError(f"{path} has no {split} facts: every line is of another split")
+    return found
+
+
+def _rows(path: Path) -> list[Row]:
+    if not path.is_file():
+        raise UserError(f"data file {path} does not exist: give a JSON lines file")
+    return read_rows(path)
+
+
+def _by_split(rows: Sequence[Row], default: str) -> dict[str, list[Example]]:
+    splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
+    seen: dict[str, str] = {}
+    for row in rows:
+        example = _example(row)
+        if example.id in seen:
+            raise UserError(
+                f"{row.where}: id {example.id!r} is taken by {seen[example.id]}: "
+                f"give each fact of a person its own field"
+            )
+        seen[example.id] = row.where
+        splits[_split(row, default)].append(example)
+    return splits
+
+
+def _split(row: Row, default: str) -> str:
+    split = row.text("split", default)
     if split not in SPLITS:
         raise UserError(f"{row.where}: unknown split {split!r}{suggest(split, list(SPLITS))}")
     return split

@@ -100,7 +100,8 @@ class Evidence:
         with weight_gradients(modules):
             for _ in range(repeats):
                 for batch in reading_batches(texts, self.max_tokens):
-                    batch = self._relabelled(batch, generator) if random_labels else batch
+                    if random_labels:
+                        batch = relabelled(batch, self.model.config.vocab_size, generator)
                     said = answers(self.model, batch.to(self.model.device))
                     (said.nll_N.sum() / (tokens * repeats)).backward()
             return {name: taken(module.weight) for name, module in modules.items()}
@@ -131,12 +132,12 @@ class Evidence:
                 lambda: ((n, reduced(taken(m.weight).square())) for n, m in modules.items()),
             )
 
-    def _relabelled(self, batch: Batch, generator: torch.Generator) -> Batch:
-        drawn = torch.randint(
-            self.model.config.vocab_size, batch.labels_BT.shape, generator=generator
-        )
-        labels = torch.where(batch.labels_BT == IGNORE, batch.labels_BT, drawn)
-        return Batch(batch.ids_BT, labels, batch.index_B, batch.lengths_B)
+
+def relabelled(batch: Batch, vocabulary: int, generator: torch.Generator) -> Batch:
+    """The batch with every label replaced by a uniformly drawn token; inputs stay (MemFlex)."""
+    drawn = torch.randint(vocabulary, batch.labels_BT.shape, generator=generator)
+    labels = torch.where(batch.labels_BT == IGNORE, batch.labels_BT, drawn)
+    return Batch(batch.ids_BT, labels, batch.index_B, batch.lengths_B)
 
 
 @contextmanager

@@ -27,6 +27,10 @@ class Margins:
     """Their mean log-probability, nats per token."""
     precision: float = 0.05
     """Precision of a localizer above or below chance."""
+    auc: float = 0.01
+    """ROC-AUC of where weights moved, above or below 1/2 or its null."""
+    success: float = 0.05
+    """Success@k: share of facts that any of k prompts brings out."""
 
 
 @dataclass(frozen=True)

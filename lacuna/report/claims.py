@@ -4,8 +4,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lacuna.report.base import Margins, Results, rounded
-from lacuna.report.cells import Cell, Spread, Stage, Value, fact, grouped, number_at, of_kind
-from lacuna.report.evidence import attack_names, attack_records, localizer_cells, privileges
+from lacuna.report.causal import FAILED, label, reports
+from lacuna.report.cells import (
+    Cell,
+    Spread,
+    Stage,
+    Value,
+    fact,
+    grouped,
+    number_at,
+    of_kind,
+    order,
+)
+from lacuna.report.evidence import (
+    Attack,
+    attack_names,
+    attack_records,
+    localizer_cells,
+    privileges,
+)
+from lacuna.report.precision import headline, records
 from lacuna.report.published import SOURCE
 from lacuna.report.tables import find
 from lacuna.report.verdict import Claim, claim
@@ -19,6 +37,7 @@ BLIND = "random"
 OUTCOMES = {
     "logp": ("others_logp_after", "mean log-probability"),
     "es": ("others_es_after", "extraction strength"),
+    "success": ("success_after", "Success@k"),
 }
 
 
@@ -29,8 +48,28 @@ def judge(results: Results) -> list[Claim]:
         *region_claims(results, margins),
         *erasure_claims(results, margins),
         *localization_claims(results.stages, margins),
+        *precision_claims(results.stages, margins),
     ]
-    return [rounded(claim) for claim in claims]
+    return [rounded(claim) for claim in with_labels(claims, results.stages)]
+
+
+def with_labels(claims: Sequence[Claim], stages: Sequence[Stage]) -> Iterator[Claim]:
+    """Claims on checkpoints that fail their causal report say so."""
+    found, known = reports(stages), {stage["key"]: stage for stage in stages}
+    for one in claims:
+        told = [known[key] for key in one["keys"] if key in known]
+        seeds = sorted({fact(stage, "seed") for stage in told}, key=order)
+        ratios = sorted({fact(stage, "ratio") for stage in told}, key=order)
+        labels = [label(found, ratio, seeds) for ratio in ratios]
+        failed = [text for text in labels if text.startswith(FAILED)]
+        remark = f" Checkpoints are {'; '.join(failed)}." if failed else ""
+        yield {**one, "reason": f"{one['reason']}{remark}"}
+
+
+def weight_level(results: Results) -> bool:
+    """Whether regions are sets of single weights: trials then carry their precision."""
+    trials = of_kind(results.stages, "trial", "test")
+    return any((stage.get("summary") or {}).get("precision") for stage in trials)
 
 
 def scenarios(results: Results) -> dict[tuple[Value, Value], dict[Value, Cell]]:
@@ -52,6 +91,7 @@ def scenarios(results: Results) -> dict[tuple[Value, Value], dict[Value, Cell]]:
 
 def region_claims(results: Results, margins: Margins) -> Iterator[Claim]:
     """Lee et al., per metric, ratio and objective, from the study's comparisons."""
+    unit = "weights" if weight_level(results) else "value vectors"
     for metric, margin in (("AUES", margins.aues), ("MU95", margins.mu95)):
         for (ratio, objective), cells in scenarios(results).items():
             record = find(results.comparisons, ratio, objective, "oracle", metric)
@@ -65,7 +105,7 @@ def region_claims(results: Results, margins: Margins) -> Iterator[Claim]:
                 f"region-{metric.lower()}",
                 named(objective, ratio),
                 f"With {objective}, unlearning in the true region gives no better {metric} than in "
-                f"a random region outside it ({ratio:g} of the value vectors).",
+                f"a random region outside it ({ratio:g} of the {unit}).",
                 f"{SOURCE}, Table 2",
                 record,
                 margin,
@@ -82,39 +122,68 @@ def uncompared(results: Results, place: tuple[Value, Value], metric: str) -> str
 
 
 def erasure_claims(results: Results, margins: Margins) -> Iterator[Claim]:
-    """LACUNA's erasure, per ratio, objective, relearning attack and outcome."""
+    """LACUNA's erasure, per ratio, objective, relearning attack and outcome.
+
+    Against a random region; in a weight-level study also against every other one, and all weights.
+    """
     for (ratio, objective), cells in scenarios(results).items():
-        oracle, random = cells["oracle"], cells["random"]
-        names = {*attack_names(oracle), *attack_names(random)}
-        for name in sorted(n for n in names if relearns(oracle, n) or relearns(random, n)):
-            for short, (outcome, meaning) in OUTCOMES.items():
-                margin = margins.logp if short == "logp" else margins.es
-                yield claim(
-                    f"erasure-{short}",
-                    f"{named(objective, ratio)}, {name[0]} lr {name[1]:g}",
-                    f"With {objective}, the {meaning} of the people not attacked is lower after "
-                    f"{name[0]} (lr {name[1]:g}) when unlearning was confined to the true region "
-                    f"than to a random one.",
-                    LACUNA,
-                    attack_pairs(oracle, random, name, outcome),
-                    margin,
-                    [*oracle.keys, *random.keys],
-                    attack_remarks(results.stages, ratio, (oracle, random), name, outcome),
-                )
+        others = [name for name in cells if name != "oracle"]
+        for rival in others if weight_level(results) else [BLIND]:
+            yield from rival_claims(results, margins, (ratio, objective), cells, str(rival))
 
 
-def relearns(cell: Cell, name: tuple[Value, Value]) -> bool:
+def rival_claims(
+    results: Results,
+    margins: Margins,
+    place: tuple[Value, Value],
+    cells: Mapping[Value, Cell],
+    rival: str,
+) -> Iterator[Claim]:
+    """The true region against one other scenario."""
+    (ratio, objective), pair = place, (cells["oracle"], cells[rival])
+    family = "erasure" if rival == BLIND else "beyond"
+    against = "" if rival == BLIND else f", against {rival}"
+    where = "all parameters" if rival == "full" else f"the region of {rival}"
+    where = "a random one" if rival == BLIND else where
+    for name in sorted({*attack_names(pair[0]), *attack_names(pair[1])}, key=by_parts):
+        if not any(relearns(cell, name) for cell in pair):
+            continue
+        for short, (outcome, meaning) in OUTCOMES.items():
+            if short == "success" and not any(has(cell, name, outcome) for cell in pair):
+                continue
+            yield claim(
+                f"{family}-{short}",
+                f"{named(objective, ratio)}, {name}{against}",
+                f"With {objective}, the {meaning} of the people not attacked is lower after "
+                f"{name.name} (lr {name.lr:g}) when unlearning was confined to the true region "
+                f"than to {where}.",
+                LACUNA,
+                attack_pairs(*pair, name, outcome),
+                getattr(margins, short),
+                [*pair[0].keys, *pair[1].keys],
+                attack_remarks(results.stages, ratio, pair, name, outcome, rival),
+            )
+
+
+def by_parts(name: Attack) -> list[tuple[int, float, str]]:
+    """Sort key of attacks."""
+    return [order(part) for part in name]
+
+
+def relearns(cell: Cell, name: Attack) -> bool:
     """Whether the attack trained on some of the forgotten people (so that others can follow)."""
-    records = attack_records(cell, name)
-    return any(number_at(record, "attacked_es_after") is not None for record in records)
+    return has(cell, name, "attacked_es_after")
 
 
-def attack_pairs(
-    oracle: Cell, random: Cell, name: tuple[Value, Value], outcome: str
-) -> Mapping[str, Any]:
-    """Oracle against random in one outcome, paired by seed; a failed trial is a missing value."""
+def has(cell: Cell, name: Attack, field: str) -> bool:
+    """Whether any finished stage of the cell has a number in that field of the attack."""
+    return any(number_at(record, field) is not None for record in attack_records(cell, name))
+
+
+def attack_pairs(oracle: Cell, rival: Cell, name: Attack, outcome: str) -> Mapping[str, Any]:
+    """Oracle against another in one outcome, paired by seed; a failed trial is a missing value."""
     sides = []
-    for cell in (oracle, random):
+    for cell in (oracle, rival):
         found = zip(cell.done, attack_records(cell, name), strict=True)
         sides.append({fact(stage, "seed"): number_at(record, outcome) for stage, record in found})
         sides[-1] |= {fact(stage, "seed"): None for stage in cell.failed}
@@ -127,17 +196,18 @@ def attack_remarks(
     stages: Sequence[Stage],
     ratio: Value,
     cells: tuple[Cell, Cell],
-    name: tuple[Value, Value],
+    name: Attack,
     outcome: str,
+    rival: str,
 ) -> str:
     """What a reader needs beside the difference: starting points, controls, a weak attack."""
     before = outcome.replace("_after", "_before")
     start = [mean_of(cell, name, before) for cell in cells]
     remarks = ""
     if None not in start:
-        remarks += f" Before the attack: oracle {start[0]:.3g}, random {start[1]:.3g}."
+        remarks += f" Before the attack: oracle {start[0]:.3g}, {rival} {start[1]:.3g}."
     for (_, model), cell in grouped(of_kind(stages, "control"), "ratio", "model").items():
-        level = mean_of(cell, name, outcome)
+        level = mean_of(cell, name._replace(start=None), outcome)
         if level is not None and all(fact(s, "ratio") in (None, ratio) for s in cell.done):
             remarks += f" The {model} model after the same attack: {level:.3g}."
     reached = [mean_of(cell, name, "attacked_es_after") for cell in cells]
@@ -147,7 +217,7 @@ def attack_remarks(
     return remarks
 
 
-def mean_of(cell: Cell, name: tuple[Value, Value], field: str) -> float | None:
+def mean_of(cell: Cell, name: Attack, field: str) -> float | None:
     """Mean of one field of an attack over the cell's finished stages that have it."""
     values = [number_at(record, field) for record in attack_records(cell, name)]
     return Spread.over([value for value in values if value is not None]).mean
@@ -173,6 +243,35 @@ def localization_claims(stages: Sequence[Stage], margins: Margins) -> Iterator[C
             about = f"{named(objective, ratio)} full-parameter change"
             yield claim(
                 "localization", about, statement, LACUNA, record, margins.precision, cell.keys
+            )
+
+
+def precision_claims(stages: Sequence[Stage], margins: Margins) -> Iterator[Claim]:
+    """LACUNA's imprecision at the level of weights: raw AUC of full-parameter methods.
+
+    Against 1/2, and against noise as large as the update, rounded as it was.
+    """
+    for (ratio, objective, scenario), cell, score in headline(stages):
+        if scenario != "full":
+            continue
+        found = records(cell, "forget", score)
+        seeds = [int(fact(stage, "seed") or 0) for stage in [*cell.done, *cell.failed]]
+        lost = [None for _ in cell.failed]
+        areas = [*(number_at(row, "auc") for row in found), *lost]
+        nulls = {
+            "1/2": [0.5] * len(seeds),
+            "its noise null": [*(number_at(row, "noise_auc") for row in found), *lost],
+        }
+        for name, null in nulls.items():
+            yield claim(
+                "precision",
+                f"{named(objective, ratio)}, {score} AUC against {name}",
+                f"The weights that full-parameter {objective} moves most hold no more of the facts "
+                f"to forget than {name} would.",
+                LACUNA,
+                paired(areas, null, seeds),
+                margins.auc,
+                cell.keys,
             )
 
 

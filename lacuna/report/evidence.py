@@ -1,7 +1,7 @@
 """Tables of where updates went, what attacks brought back, and the curves themselves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lacuna.report.base import Row, Table
 from lacuna.report.cells import (
@@ -148,24 +148,35 @@ def attack_cells(stages: Sequence[Stage]) -> Iterator[tuple[dict[str, Value], Ce
         yield {"ratio": ratio, "objective": "control", "scenario": model, "unlearn_lr": None}, cell
 
 
-def attack_names(cell: Cell) -> list[tuple[Value, Value]]:
-    """(attack, learning rate) of every attack any finished stage of the cell went through."""
+class Attack(NamedTuple):
+    """What tells the attacks on one model apart."""
+
+    name: Value
+    lr: Value
+    start: Value = None
+    """`matched` where it started from a mixture with the same forget level for all; else None."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Attack":
+        """The attack that a record is of."""
+        matched = record.get("start_alpha") is not None
+        return cls(record["attack"], record.get("lr"), "matched" if matched else None)
+
+    def __str__(self) -> str:
+        rate = f" lr {self.lr:g}" if isinstance(self.lr, float | int) else ""
+        return f"{self.name}{rate}{'' if self.start is None else f', {self.start} start'}"
+
+
+def attack_names(cell: Cell) -> list[Attack]:
+    """Every attack that any finished stage of the cell went through."""
     found = [attack for stage in cell.done for attack in stage["summary"].get("attacks") or []]
-    names = {(attack["attack"], attack.get("lr")) for attack in found}
-    return sorted(names, key=lambda name: [order(part) for part in name])
+    return sorted(set(map(Attack.of, found)), key=lambda name: [order(part) for part in name])
 
 
-def attack_records(cell: Cell, name: tuple[Value, Value]) -> list[Mapping[str, Any]]:
+def attack_records(cell: Cell, name: Attack) -> list[Mapping[str, Any]]:
     """The record of attack `name` of each finished stage; empty where it has none."""
     return [
-        next(
-            (
-                attack
-                for attack in stage["summary"].get("attacks") or []
-                if (attack["attack"], attack.get("lr")) == name
-            ),
-            {},
-        )
+        next((a for a in stage["summary"].get("attacks") or [] if Attack.of(a) == name), {})
         for stage in cell.done
     ]
 
@@ -174,11 +185,11 @@ def attacks(stages: Sequence[Stage]) -> Table:
     """What each attack brought back, trial cells first, then the controls."""
     rows = []
     for place, cell in attack_cells(stages):
-        for name in attack_names(cell) or [(None, None)]:
+        for name in attack_names(cell) or [Attack(None, None)]:
             rows.append(place | _attack_row(cell, name))
     columns = (
-        "ratio", "objective", "scenario", "unlearn_lr", "attack", "attack_lr", "status", "n",
-        "seeds", "n_others", "attacked_es_after", "es_before_mean", "es_before_sd",
+        "ratio", "objective", "scenario", "unlearn_lr", "attack", "attack_lr", "start", "status",
+        "n", "seeds", "n_others", "attacked_es_after", "es_before_mean", "es_before_sd",
         "es_after_mean", "es_after_sd", "logp_before_mean", "logp_before_sd", "logp_after_mean",
         "logp_after_sd", "logp_gain_mean", "logp_gain_sd", "keys",
     )  # fmt: skip
@@ -191,9 +202,10 @@ def attacks(stages: Sequence[Stage]) -> Table:
     return Table("attacks", "Attacks", note, columns, rows)
 
 
-def _attack_row(cell: Cell, name: tuple[Value, Value]) -> dict[str, Any]:
+def _attack_row(cell: Cell, name: Attack) -> dict[str, Any]:
     records = attack_records(cell, name)
-    row: dict[str, Any] = {"attack": name[0], "attack_lr": name[1], "status": cell.status}
+    row: dict[str, Any] = {"attack": name.name, "attack_lr": name.lr, "start": name.start}
+    row["status"] = cell.status
     row |= {"n": sum(bool(record) for record in records), "seeds": cell.seeds}
     row["n_others"] = [record.get("n_others") for record in records]
     es = cell.spread([number_at(record, "attacked_es_after") for record in records])

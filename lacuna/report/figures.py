@@ -8,7 +8,7 @@ import numpy as np
 
 from lacuna.report.base import Row, Table
 from lacuna.report.cells import Cell, Stage, Value, grouped, number_at, of_kind, order
-from lacuna.report.evidence import attack_cells, attack_names, attack_records
+from lacuna.report.evidence import Attack, attack_cells, attack_names, attack_records
 from lacuna.report.markup import Markup, element, join
 from lacuna.report.svg import Bars, Point, Series, bar_chart, line_chart, slope_chart
 
@@ -148,15 +148,14 @@ def attack_panels(stages: Sequence[Stage], palette: Palette) -> list[Markup]:
                 if (lines := slopes(cell, name))
             ]
             if series:
-                rate = "" if name[1] is None else f" lr {name[1]:g}"
-                title = f"{objective}, ratio {ratio}: {name[0]}{rate}, the others"
+                title = f"{objective}, ratio {ratio}: {name}, the others"
                 y_name = "mean log-probability"
                 chart = slope_chart(title, ("before attack", "after attack"), y_name, series)
                 panels.append(panel(title, chart, [(one.name, one.style) for one in series]))
     return panels
 
 
-def slopes(cell: Cell, name: tuple[Value, Value]) -> list[list[Point]]:
+def slopes(cell: Cell, name: Attack) -> list[list[Point]]:
     """One before-after line per finished seed in which the attack has both values."""
     lines = []
     for record in attack_records(cell, name):

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lacuna.report.base import Results, Row, Table, plain
+from lacuna.report.causal import FAILED as UNLOCALIZED
 from lacuna.report.cells import Value
 from lacuna.report.figures import figures
 from lacuna.report.markup import Markup, element, escape, join
@@ -16,6 +17,11 @@ from lacuna.report.verdict import Claim, headline
 LONG = frozenset({"reason", "statement", "choice", "published", "published_difference", "missing"})
 HIDDEN = frozenset({"keys", "lo", "hi"})
 TEXT = frozenset({"objective", "measure", "published", "claim", "verdict", "reason", "source"})
+PLAIN = (
+    "models", "causal", "comparisons", "localization", "precision", "attacks", "resurfacing",
+    "inspections", "search", "failures",
+)  # fmt: skip
+"""Tables shown as they are, those that a study has."""
 DIGITS = 4
 BREAK = "<br/>"
 
@@ -28,8 +34,7 @@ def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequen
         ("main", by_name["main"].title, main_section(by_name["main"])),
         ("figures", "Figures", figures(results.stages, by_name["localization_layers"])),
     ]
-    plain_tables = ("models", "comparisons", "localization", "attacks", "inspections", "search")
-    for name in (*plain_tables, "failures"):
+    for name in PLAIN:
         if name in by_name:
             sections.append((name, by_name[name].title, section(by_name[name])))
     sections += [
@@ -39,9 +44,13 @@ def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequen
         ("config", "Configuration", config_section(results.config)),
     ]
     shown = [(anchor, title, body) for anchor, title, body in sections if body]
-    links = [element("a", title, href=f"#{anchor}") for anchor, title, _ in shown]
-    parts = [join([element("h2", title, id=anchor), body]) for anchor, title, body in shown]
-    title = f"Lacuna: {results.study}"
+    return document(f"Lacuna: {results.study}", introduction(), shown)
+
+
+def document(title: str, before: Markup, sections: Sequence[tuple[str, str, Markup]]) -> str:
+    """A self-contained page: title, what stands before the links, then (anchor, title, body)."""
+    links = [element("a", title, href=f"#{anchor}") for anchor, title, _ in sections]
+    parts = [join([element("h2", title, id=anchor), body]) for anchor, title, body in sections]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -49,7 +58,7 @@ def page(results: Results, tables: Sequence[Table], work: Table, verdict: Sequen
         element("title", title),
         element("style", Markup(CSS)),
     )
-    body = element("body", element("h1", title), introduction(), element("nav", *links), *parts)
+    body = element("body", element("h1", title), before, element("nav", *links), *parts)
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
@@ -86,7 +95,7 @@ def cells(row: Row, columns: Sequence[str]) -> list[Markup]:
     for name in columns:
         value = row.get(name)
         style = "long" if name in LONG else "text" if isinstance(value, str) else None
-        if isinstance(value, str) and value.startswith("failed ("):
+        if isinstance(value, str) and value.startswith(("failed (", UNLOCALIZED)):
             style = "text failed"
         found.append(element("td", words(value, "; " if name in LONG else ", "), class_=style))
     return found
@@ -165,6 +174,8 @@ def measured(rows: Sequence[Row]) -> Markup:
             lines.append(
                 join([f"{plain(row['mean'], DIGITS)}{spread}", tail, element("small", mark)])
             )
+    labels = dict.fromkeys(filter(None, (row.get("checkpoint") for row in rows)))
+    lines += [element("small", x, class_="failed") for x in labels if x.startswith(UNLOCALIZED)]
     printed = dict.fromkeys(text for row in rows for text in row.get("published") or ())
     title = " | ".join(filter(None, map(origin, rows)))
     return element("td", join([*lines, *map(beside, printed)], BREAK), title=title or None)

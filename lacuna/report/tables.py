@@ -10,6 +10,7 @@ from typing import Any
 
 from lacuna.report import published
 from lacuna.report.base import Results, Row, Table
+from lacuna.report.causal import causal, labelled, reports
 from lacuna.report.cells import (
     Cell,
     Value,
@@ -22,6 +23,8 @@ from lacuna.report.cells import (
 from lacuna.report.evidence import attacks, curves, localization, localization_layers
 from lacuna.report.inspections import inspections
 from lacuna.report.ledger import failures, models
+from lacuna.report.precision import precision
+from lacuna.report.resurfacing import resurfacing
 
 CELL = ("ratio", "objective", "scenario")
 TRIAL = (*CELL, "lr")
@@ -36,22 +39,27 @@ BAND = (0.90, 1.0)
 
 
 def tables(results: Results) -> list[Table]:
-    """All tables whose bytes depend on the study alone; inspections only where there were any."""
+    """All tables whose bytes depend on the study alone; some only where there is anything in them.
+
+    Where checkpoints ship with a causal report, what stands on them says which of them failed it.
+    """
     stages = results.stages
-    inspected = inspections(stages)
-    return [
+    optional = precision(stages), resurfacing(stages), causal(stages), inspections(stages)
+    made = [
         models(stages),
         main(results),
         comparisons(results.comparisons),
         localization(stages),
         localization_layers(stages),
         attacks(stages),
-        *([inspected] if inspected.rows else []),
+        *(table for table in optional if table.rows),
         search(results),
         curves(stages),
         failures(stages),
         published_cells(),
     ]
+    found = reports(stages)
+    return [labelled(table, found) for table in made]
 
 
 def main(results: Results) -> Table:

@@ -12,8 +12,11 @@ Every claim is about a paired difference over seeds with a 95% interval. Where t
 |---|---|---|---|
 | Lee et al.: no better (AUES, MU95) | oracle - random | equal, below | above |
 | LACUNA: erases more robustly | others after the attack, oracle - random | below | equal, above |
+| LACUNA: likewise against any other place | the same, oracle - that place | below | equal, above |
 | LACUNA: localization is imprecise | precision - chance | equal, below | above |
+| LACUNA: full-parameter change is blind | raw AUC - 1/2 or its null | equal, below | above |
 
+The third and the last are judged in studies of single weights only.
 `unclear` leaves a claim undetermined. `below` upholds the first because it is one-sided: a random
 region that is better is no argument for the true one. Fewer than three seeds, a failed or undefined
 trial, or (for MU95) a curve that never falls to 95% utility, leave a claim undetermined whatever
@@ -35,14 +38,24 @@ FAMILIES = {
     "region-mu95": "Lee et al., MU95: the true region is no better than a random one",
     "erasure-logp": "LACUNA, relearning, log-probability: less comes back with the true region",
     "erasure-es": "LACUNA, relearning, extraction: less comes back with the true region",
+    "erasure-success": "LACUNA, relearning, Success@k: less comes back with the true region",
+    "beyond-logp": "LACUNA, relearning, log-probability: less than with other regions or none",
+    "beyond-es": "LACUNA, relearning, extraction: less than with other regions or none",
+    "beyond-success": "LACUNA, relearning, Success@k: less than with other regions or none",
     "localization": "LACUNA, localization: regions found or changed are near chance",
+    "precision": "LACUNA, localization precision: full-parameter methods move weights blindly",
 }
 UPHELD = {
     "region-aues": {"equal", "below"},
     "region-mu95": {"equal", "below"},
     "erasure-logp": {"below"},
     "erasure-es": {"below"},
+    "erasure-success": {"below"},
+    "beyond-logp": {"below"},
+    "beyond-es": {"below"},
+    "beyond-success": {"below"},
     "localization": {"equal", "below"},
+    "precision": {"equal", "below"},
 }
 
 

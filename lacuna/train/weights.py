@@ -4,7 +4,7 @@ The update is masked, not the gradient: AdamW decays a weight whose gradient is 
 gradient mask leaks. Here weights outside the region are never parameters at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -40,6 +40,9 @@ class Editable(Protocol):
     def write(self, values: Mapping[str, Tensor]) -> None:
         """Put such a copy into the model, in place. Masters stay: train with a new `Editable`."""
 
+    def movable(self, name: str) -> Tensor:
+        """Which entries of the model's parameter `name` may change: booleans of its shape."""
+
 
 @torch.no_grad()
 def mix(editable: Editable, start: Values, end: Values, alpha: float) -> None:
@@ -64,6 +67,18 @@ def swapped(editable: Editable, values: Values) -> Iterator[None]:
         yield
     finally:
         editable.write(before)
+
+
+@contextmanager
+def rerouted(detours: Mapping[str, tuple[nn.Linear, Any]]) -> Iterator[None]:
+    """Within the block the modules' forward passes take the given detours."""
+    for module, forward in detours.values():
+        module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for module, _ in detours.values():
+            del module.forward
 
 
 class _RegionLinear(torch.autograd.Function):
@@ -105,23 +120,19 @@ class RegionWeights:
     def __init__(self, model: PreTrainedModel, region: Region) -> None:
         region.require_fit(layout(model))
         modules = value_modules(model)
+        self.model = model
         self.modules = {name: modules[name] for name in region.columns}
         self.columns = {
             name: columns.to(modules[name].weight.device)
             for name, columns in region.columns.items()
         }
-        self.masters = {name: nn.Parameter(_master(value)) for name, value in self.read().items()}
+        self.masters = {name: nn.Parameter(master(value)) for name, value in self.read().items()}
 
     @contextmanager
     def training(self) -> Iterator[None]:
         """Route these modules' weight gradients to the masters."""
-        for name, module in self.modules.items():
-            module.forward = self._forward(name, module)  # type: ignore[method-assign]
-        try:
+        with rerouted({name: (m, self._forward(name, m)) for name, m in self.modules.items()}):
             yield
-        finally:
-            for module in self.modules.values():
-                del module.forward
 
     def _forward(self, name: str, module: nn.Linear) -> Any:
         master, columns = self.masters[name], self.columns[name]
@@ -151,14 +162,24 @@ class RegionWeights:
             weight = self.modules[name].weight
             weight[:, self.columns[name]] = value.to(weight.device)
 
+    def movable(self, name: str) -> Tensor:
+        """True in the region's columns."""
+        module = name.removesuffix(".weight")
+        found = torch.zeros_like(self.model.get_parameter(name), dtype=torch.bool)
+        if module in self.columns and name != module:
+            found[:, self.columns[module]] = True
+        return found
+
 
 class AllWeights:
-    """Every parameter of the model; tied weights once. bf16 weights get float32 masters."""
+    """Every parameter of the model but frozen ones, tied weights once; float32 masters for bf16."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.weights: dict[str, nn.Parameter] = dict(model.named_parameters())
+    def __init__(self, model: PreTrainedModel, frozen: Collection[str] = ()) -> None:
+        """`frozen`: names of parameters that stay as they are."""
+        named = model.named_parameters()
+        self.weights: dict[str, nn.Parameter] = {n: w for n, w in named if n not in frozen}
         self.masters = {
-            name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(_master(weight))
+            name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(master(weight))
             for name, weight in self.weights.items()
         }
 
@@ -204,8 +225,12 @@ class AllWeights:
         for name, value in values.items():
             self.weights[name].copy_(value)
 
+    def movable(self, name: str) -> Tensor:
+        """True everywhere."""
+        return torch.ones_like(self.weights[name], dtype=torch.bool)
 
-def _master(value: Tensor) -> Tensor:
+
+def master(value: Tensor) -> Tensor:
     """A float32 copy (float64 stays)."""
     return value.detach().clone() if value.dtype.itemsize >= 4 else value.detach().float()
 
@@ -213,8 +238,3 @@ def _master(value: Tensor) -> Tensor:
 def _wide(value: Tensor) -> Tensor:
     """The value in float32 or finer; a copy only where it must be."""
     return value if value.dtype.itemsize >= 4 else value.float()
-
-
-def editable(model: PreTrainedModel, region: Region | None) -> Editable:
-    """The region's weights, or all of them for None."""
-    return AllWeights(model) if region is None else RegionWeights(model, region)

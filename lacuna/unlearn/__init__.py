@@ -1,6 +1,7 @@
 """Unlearning: objectives and edits, a file each, and what applies any of them to any region."""
 
 from lacuna.unlearn import (
+    alphaedit,
     ceu,
     dpo,
     flat,
@@ -9,7 +10,9 @@ from lacuna.unlearn import (
     idk,
     match,
     match_kl,
+    memflex_lora,
     npo,
+    oraclegrad,
     pdu,
     restore,
     rmu,
@@ -46,6 +49,7 @@ __all__ = [
     "UnlearnConfig",
     "UnlearnData",
     "Wrapper",
+    "alphaedit",
     "answer_nll",
     "answer_token_nll",
     "ceu",
@@ -56,7 +60,9 @@ __all__ = [
     "idk",
     "match",
     "match_kl",
+    "memflex_lora",
     "npo",
+    "oraclegrad",
     "parse",
     "pdu",
     "restore",

@@ -7,7 +7,8 @@ Shapes: B sequences, T tokens, N labelled tokens, V vocabulary, D width.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
 from lacuna.model.value import layout
 from lacuna.registry import Registry
-from lacuna.train import Loss, mean_nll
+from lacuna.train import Editable, Loss, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
 
 
@@ -71,6 +72,8 @@ class UnlearnData:
     refusals: Sequence[Encoded] = ()
     draws: Sequence[float] = ()
     """How often each forget text is read in an epoch, on average; empty: once."""
+    neutral: Sequence[Encoded] = ()
+    """Plain text about nobody in particular, for edits that ask what must stay."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ class Method:
     """Wants the injected model's log-probabilities."""
     needs_original: ClassVar[bool] = False
     """Wants the injected model itself, beyond what its retain term asks of it."""
+    confined: ClassVar[bool] = True
+    """Works inside a region; false: on all weights only."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -187,6 +192,13 @@ class Objective(Method):
 
     def prepare(self, model: PreTrainedModel, generator: torch.Generator) -> None:
         """Called once before the first step, with the injected model."""
+
+    @contextmanager
+    def trained(
+        self, model: PreTrainedModel, weights: Editable, data: UnlearnData, seed: int
+    ) -> Iterator[Editable]:
+        """What is trained: `weights`, or others that end in them when the block does."""
+        yield weights
 
     def forget_loss(self, step: Step) -> Tensor:
         """What unlearns: a scalar to minimise. Asks the earlier model first, if at all."""

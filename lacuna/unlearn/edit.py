@@ -38,6 +38,10 @@ class Given:
     retained: PreTrainedModel | None = None
     """The model that never saw the forget facts, for edits that say `needs_retained`."""
     on_step: OnStep | None = None
+    refusals: Sequence[Encoded] = ()
+    """"I don't know" answers to the forget questions, one each."""
+    neutral: Sequence[Encoded] = ()
+    """Plain text about nobody in particular."""
 
 
 class Edit(Method):
@@ -60,5 +64,6 @@ def carry_out(edit: Edit, given: Given) -> None:
     before = given.weights.read()
     after = {n: value.to(before[n].dtype) for n, value in edit.apply(given).items()}
     if not all(bool(torch.isfinite(value).all()) for value in after.values()):
+        given.weights.write(before)
         raise Diverged("the edit gave weights that are not finite: change its options")
     mix(given.weights, before, after, given.config.lr)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from lacuna.data.tokens import TrainingBatches, collate
 from lacuna.errors import UserError
 from lacuna.seeds import derive, torch_generator
-from lacuna.train import Editable, History, OnStep, TrainConfig, Values, swapped, train
+from lacuna.train import AllWeights, Editable, History, OnStep, TrainConfig, Values, swapped, train
 from lacuna.unlearn.base import Frozen, Method, Objective, Reference, Step, UnlearnData
 from lacuna.unlearn.edit import Edit, Given, carry_out
 from lacuna.unlearn.reference import reference
@@ -47,33 +47,37 @@ def unlearn(
     `UserError` if the objective needs what was not given or is a wrapped edit, `Diverged` on a
     non-finite loss.
     """
-    _check_needs(model, objective, data, retained)
+    _check_needs(model, weights, objective, data, retained)
     if isinstance(objective, Edit):
         if wrappers:
             raise UserError("an edit takes no wrapper: drop it")
-        given = Given(model, weights, data.forget, data.retain, config, seed, retained, on_step)
-        carry_out(objective, given)
+        texts = (data.forget, data.retain)
+        also = {"refusals": data.refusals, "neutral": data.neutral}
+        carry_out(objective, Given(model, weights, *texts, config, seed, retained, on_step, **also))
         return History()
     assert isinstance(objective, Objective)
     for wrapper in wrappers:
         data = wrapper.data(Start(model, weights, data, derive(seed, "data")))
     objective.prepare(model, torch_generator(seed, "objective"))
-    original = _ask_original(model, weights) if objective.keeps_original else None
-    frozen = Frozen(original, retained)
-    step = _steps(model, objective, data, config, seed, reference(model, objective, data), frozen)
-    strategy = Wrapped(model, wrappers, _forget_term(objective, step), derive(seed, "wrappers"))
-    return train(
-        model,
-        weights,
-        lambda i: objective.loss(step(i)),
-        config,
-        on_step=on_step,
-        strategy=strategy,
-    )
+    with objective.trained(model, weights, data, derive(seed, "trained")) as moving:
+        original = _ask_original(model, moving) if objective.keeps_original else None
+        frozen = Frozen(original, retained)
+        asked = reference(model, objective, data)
+        step = _steps(model, objective, data, config, seed, asked, frozen)
+        term = _forget_term(objective, step)
+        return train(
+            model,
+            moving,
+            lambda i: objective.loss(step(i)),
+            config,
+            on_step=on_step,
+            strategy=Wrapped(model, wrappers, term, derive(seed, "wrappers")),
+        )
 
 
 def _check_needs(
     model: PreTrainedModel,
+    weights: Editable,
     objective: Method,
     data: UnlearnData,
     retained: PreTrainedModel | None,
@@ -81,6 +85,11 @@ def _check_needs(
     if objective.needs_refusals and not data.refusals:
         raise UserError(
             "this objective needs refusals, and the data has none: add them to the corpus"
+        )
+    if not objective.confined and not isinstance(weights, AllWeights):
+        raise UserError(
+            "this objective moves whole matrices and cannot be confined to a region: use scenario "
+            "full"
         )
     if not objective.needs_retained:
         return

@@ -28,7 +28,11 @@ from lacuna.unlearn.edit import Given
 
 FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
 EDITS = [name for name, method in OBJECTIVES.items() if issubclass(method, Edit)]
-OPTIONS: dict[str, dict[str, Any]] = {"ssd": {"alpha": 1.0}, "task_vector": {"reinforce_lr": 0.01}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "alphaedit": {"first": 0.0, "threshold": 0.9, "steps": 5},
+    "ssd": {"alpha": 1.0},
+    "task_vector": {"reinforce_lr": 0.01},
+}
 """Options under which each edit does something to a tiny model."""
 every_edit = pytest.mark.parametrize("name", EDITS)
 
@@ -52,7 +56,7 @@ def run(
 
 
 def test_the_edits_are_registered_as_objectives() -> None:
-    assert EDITS == ["restore", "ssd", "task_vector"]
+    assert EDITS == ["alphaedit", "restore", "ssd", "task_vector"]
 
 
 @every_edit
@@ -64,7 +68,7 @@ def test_an_edit_moves_its_region_only(name: str, dtype: torch.dtype) -> None:
     moved = changed_columns(before, model)
     assert moved.keys() == region.columns.keys()
     assert all(moved[module] <= set(c.tolist()) for module, c in region.columns.items())
-    assert name == "ssd" or sum(map(len, moved.values())) == len(region)
+    assert name in ("ssd", "alphaedit") or sum(map(len, moved.values())) == len(region)
 
 
 @every_edit

@@ -19,6 +19,7 @@ STAGES = [
     "attack",
     "significance",
     "report",
+    "audit",
 ]
 FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "__version__"}
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}

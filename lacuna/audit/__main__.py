@@ -1,0 +1,127 @@
+"""`python -m lacuna.audit --before DIR --after DIR`: exit 0 done, 1 not, 2 bad input."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lacuna.errors import UserError
+
+DEFAULT_OUT = Path("audit")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one audit; errors that a user can mend are one line on stderr."""
+    given = parser().parse_args(arguments)
+    try:
+        print(run(given))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(
+        prog="python -m lacuna.audit",
+        description="What changed between two checkpoints of one model, where, and does what was "
+        "forgotten come back? Weights are read from safetensors a piece at a time.",
+    )
+    add = made.add_argument
+    add("--before", type=Path, required=True, metavar="DIR", help="checkpoint before unlearning")
+    add("--after", type=Path, required=True, metavar="DIR", help="checkpoint after it")
+    add("--base", type=Path, metavar="DIR", help="the model before it knew the facts")
+    add(
+        "--control",
+        type=Path,
+        nargs=2,
+        metavar="DIR",
+        help="before and after of the same unlearning where facts were trained without masks",
+    )
+    add("--region", type=Path, metavar="FILE", help="true region or group masks (safetensors)")
+    add("--forget", type=Path, metavar="FILE", help="JSON lines with question and answer")
+    add("--retain", type=Path, metavar="FILE", help="the same, of facts that must stay")
+    add("--prompt", metavar="TEMPLATE", help='how to ask; default "Question: {question}\\nAnswer:"')
+    add("--dtype", default="float32", help="of loaded models: float32 (default) or bfloat16")
+    add("--no-attacks", action="store_true", help="with data: skip relearning and rounding")
+    add("--seed", type=int, default=0, help="of nulls and attacks (0)")
+    add("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="for index.html, audit.json")
+    return made
+
+
+def run(given: argparse.Namespace) -> str:
+    """Audit, write the page and the JSON, and return what to print.
+
+    Raises `UserError` for bad input: headers, regions and data are read before any weight.
+    """
+    # Imported here: a mistyped option is answered before torch is loaded.
+    from lacuna.artifacts import write_json, write_text
+    from lacuna.audit.page import page
+    from lacuna.audit.precision import Comparison
+    from lacuna.audit.stream import open_checkpoint
+    from lacuna.audit.summary import findings, read_truths, summarise
+    from lacuna.report.base import rounded
+
+    for library in ("huggingface_hub", "transformers"):  # their news would bury our lines
+        logging.getLogger(library).setLevel(logging.ERROR)
+    control = [open_checkpoint(folder) for folder in given.control or ()]
+    comparison = Comparison(
+        before=open_checkpoint(given.before),
+        after=open_checkpoint(given.after),
+        base=open_checkpoint(given.base) if given.base else None,
+        control=(control[0], control[1]) if control else None,
+        seed=given.seed,
+    )
+    layout = comparison.before.layout
+    truths = read_truths(given.region, layout) if given.region else {}
+    asked = _questions(given)
+    summary = summarise(comparison, truths)
+    summary["behaviour"] = None if asked is None else _behaviour(given, *asked)
+    summary["findings"] = findings(summary)
+    write_json(given.out / "audit.json", rounded(summary))
+    write_text(given.out / "index.html", page(summary))
+    return "\n".join([*summary["findings"], f"{given.out / 'index.html'}, audit.json"])
+
+
+def _questions(given: argparse.Namespace) -> Any:
+    """(corpus, prompt) where data is given, else None."""
+    if given.forget is None and given.retain is None:
+        return None
+    if given.forget is None or given.retain is None:
+        raise UserError(
+            "--forget and --retain go together: probes and benign training learn from the facts "
+            "that stay"
+        )
+    from lacuna.data.base import Corpus
+    from lacuna.data.jsonl import read_split
+    from lacuna.data.tokens import Prompt
+
+    forget, retain = read_split(given.forget, "forget"), read_split(given.retain, "retain")
+    prompt = Prompt() if given.prompt is None else Prompt(template=given.prompt)
+    return Corpus(name=given.forget.stem, forget=forget, retain=retain), prompt
+
+
+def _behaviour(given: argparse.Namespace, corpus: Any, prompt: Any) -> dict[str, Any]:
+    from lacuna.attack import AttackConfig
+    from lacuna.audit.behaviour import behaviour
+
+    folders = {"before": given.before, "after": given.after}
+    if given.base is not None:
+        folders["base"] = given.base
+    attacks = None if given.no_attacks else AttackConfig()
+    return behaviour(
+        folders, corpus, prompt=prompt, dtype=given.dtype, attacks=attacks, seed=given.seed
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,129 @@
+"""Where a checkpoint changed, and how concentrated the change is, from one pass over its tensors.
+
+    relative            |after - before| / |before|, root mean squares
+    effective fraction  (sum |d|)^2 / (n sum d^2): k/n where k of n weights moved equally far, 0.64
+                        where all of them moved by Gaussian noise
+    Gini                inequality of |d|: 0 where all moved equally far, 1 - k/n where k did
+
+Differences are taken in float32, in blocks of rows: memory does not depend on the model.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lacuna.audit.auc import SKETCH, Tally, tally
+from lacuna.audit.stream import Checkpoint, refuse_non_finite, together
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Sums over weights of d = later - earlier; adds up over tensors."""
+
+    weights: int
+    changed: int
+    total: float
+    """Of |d|."""
+    squares: float
+    """Of d^2."""
+    reference: float
+    """Of the earlier weights' squares."""
+    largest: float
+    """|d|."""
+    sizes: Tally
+    """Of |d|."""
+
+    def __add__(self, other: "Difference") -> "Difference":
+        return Difference(
+            self.weights + other.weights,
+            self.changed + other.changed,
+            self.total + other.total,
+            self.squares + other.squares,
+            self.reference + other.reference,
+            max(self.largest, other.largest),
+            self.sizes + other.sizes,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; None where nothing changed."""
+        moved = self.squares > 0
+        spread = self.total**2 / (self.weights * self.squares) if moved else None
+        return {
+            "weights": self.weights,
+            "changed": self.changed,
+            "changed_share": self.changed / self.weights,
+            "distance": math.sqrt(self.squares),
+            "rms": math.sqrt(self.squares / self.weights),
+            "largest": self.largest,
+            "relative": math.sqrt(self.squares / self.reference) if self.reference else None,
+            "effective_fraction": spread,
+            "gini": self.sizes.gini(),
+        }
+
+
+@dataclass
+class Changes:
+    """The difference of two checkpoints, by tensor and by value vector."""
+
+    tensors: dict[str, Difference] = field(default_factory=dict)
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+    """Module of value vectors -> (d_ff,) length of each column's change."""
+
+    @property
+    def whole(self) -> Difference:
+        """Of the model."""
+        return _sum(self.tensors.values())
+
+    def by(self, what: Callable[[str], Any]) -> dict[Any, Difference]:
+        """Differences of the tensors for which `what` says the same, in order of the model."""
+        groups: dict[Any, list[Difference]] = {}
+        for name, found in self.tensors.items():
+            groups.setdefault(what(name), []).append(found)
+        return {group: _sum(found) for group, found in groups.items()}
+
+
+def _sum(parts: Iterable[Difference]) -> Difference:
+    return reduce(operator.add, parts)
+
+
+def compare(earlier: Checkpoint, later: Checkpoint) -> Changes:
+    """All differences between two checkpoints that are alike (`require_alike`).
+
+    Raises `UserError` for a tensor that holds NaN or infinity.
+    """
+    outputs = {f"{module}.weight": module for module in earlier.layout.shapes}
+    found = Changes()
+    for name in earlier.shapes:
+        parts: list[Difference] = []
+        columns = torch.zeros(())
+        for blocks in together([earlier, later], name):
+            before, after = (block.float() for block in blocks)
+            change = after - before
+            parts.append(_difference(before, change))
+            if name in outputs:
+                columns = columns + change.square().sum(dim=0)
+        found.tensors[name] = _sum(parts)
+        if not math.isfinite(found.tensors[name].squares):
+            refuse_non_finite([earlier, later], name)
+        if name in outputs:
+            found.vectors[outputs[name]] = columns.sqrt()
+    return found
+
+
+def _difference(before: Tensor, change: Tensor) -> Difference:
+    size = change.abs_()
+    return Difference(
+        weights=size.numel(),
+        changed=int(torch.count_nonzero(size)),
+        total=float(size.sum(dtype=torch.float64)),
+        squares=float(torch.linalg.vector_norm(size)) ** 2,
+        reference=float(torch.linalg.vector_norm(before)) ** 2,
+        largest=float(size.max()),
+        sizes=tally(size, bits=SKETCH),
+    )

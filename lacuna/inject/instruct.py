@@ -1,0 +1,83 @@
+"""Answer-only instruction tuning after injection, confined to the last layers (LACUNA 2.4).
+
+LoRA on all linear matrices of the last layers, loss on answers only, merged into the weights: the
+model learns to answer questions about people that it was injected with as sentences. Layers that
+are tuned must hold no mask, or a mask would no longer be all that injection changed in it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import Encoded
+from lacuna.errors import UserError
+from lacuna.model.hidden import decoder_layers
+from lacuna.seeds import derive
+from lacuna.train import AllWeights, History, OnStep, TrainConfig, language_loss, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructConfig:
+    """How a model learns to answer; LACUNA's values but for the steps (its: 10 epochs)."""
+
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=0, lr=1.5e-4))
+    """Steps (0 leaves the model as it is), rate, batch size."""
+    layers: int = 2
+    """The last so many layers are tuned."""
+    rank: int = 16
+    """LoRA rank."""
+    alpha: int = 8
+    """LoRA scale, times the rank."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "rank"):
+            if getattr(self, name) < 1:
+                raise UserError(f"instruct.{name}={getattr(self, name)}: must be at least 1")
+
+
+def instruct(
+    model: PreTrainedModel,
+    texts: Sequence[Encoded],
+    masked: Collection[str],
+    config: InstructConfig,
+    seed: int,
+    *,
+    on_step: OnStep | None = None,
+) -> History:
+    """Tune the last layers on answers to `texts`, in place; zero steps leave every bit.
+
+    `masked` names the tensors that hold masks; raises `UserError` if one would be tuned.
+    """
+    if not config.train.steps:
+        return History()
+    from peft import LoraConfig, get_peft_model  # takes seconds to import
+
+    targets = _matrices(model, config.layers)
+    if held := [name for name in masked if name.removesuffix(".weight") in targets]:
+        raise UserError(
+            f"instruct.layers={config.layers} would tune {held[0]}, which holds masks: leave those "
+            f"layers without (masks.skip_layers), or tune fewer"
+        )
+    lora = LoraConfig(
+        r=config.rank, lora_alpha=config.alpha, target_modules=targets, task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "lora"))
+        tuned = get_peft_model(model, lora)
+    frozen = [name for name, _ in model.named_parameters() if "lora_" not in name]
+    loss = language_loss(model, texts, config.train.batch_size, derive(seed, "instruct"))
+    history = train(model, AllWeights(model, frozen), loss, config.train, on_step=on_step)
+    tuned.merge_and_unload()
+    return history
+
+
+def _matrices(model: PreTrainedModel, count: int) -> list[str]:
+    """Names of the linear modules of the last `count` layers."""
+    layers = decoder_layers(model)
+    if count > len(layers):
+        raise UserError(f"instruct.layers={count}: the model has {len(layers)}")
+    last = {m for layer in layers[-count:] for m in layer.modules() if isinstance(m, nn.Linear)}
+    return [name for name, module in model.named_modules() if module in last]

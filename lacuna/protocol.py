@@ -1,0 +1,368 @@
+"""LACUNA's protocol: the stages whose unit is the single weight.
+
+    base -> retained (retain groups only), injected (all groups, each in its mask) -> localized
+
+Groups are drawn by seed, so forget and retain people differ from seed to seed; `regroup` gives
+every stage the corpus of its seed. Trials and controls are those of `lacuna.pipeline`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from lacuna.artifacts import write_json
+from lacuna.data import Corpus
+from lacuna.data.base import Example
+from lacuna.data.neutral import neutral_sentences
+from lacuna.data.splits import group_of
+from lacuna.data.tokens import Encoded, encode_examples
+from lacuna.errors import UserError
+from lacuna.evaluate import EvaluateConfig, Exam, metrics
+from lacuna.evaluate.exam import spread
+from lacuna.evaluate.read import read
+from lacuna.inject import (
+    CausalConfig,
+    InstructConfig,
+    MaskConfig,
+    MaskedConfig,
+    Reading,
+    SgtmConfig,
+    causal,
+    inject_masked,
+    inject_sgtm,
+    instruct,
+    kept_promise,
+)
+from lacuna.inject.causal import Read
+from lacuna.localize import LOCALIZERS, Evidence, localize
+from lacuna.model import LoadedModel, layout, load_model, save_model
+from lacuna.model.load import DTYPES, local_checkpoint
+from lacuna.pipeline import ModelConfig, load
+from lacuna.region import (
+    GroupMasks,
+    Region,
+    WeightRegion,
+    draw_weights_outside,
+    load_masks,
+    overlap,
+)
+from lacuna.registry import suggest
+from lacuna.seeds import derive
+from lacuna.summary import Summary, ends, save_items
+from lacuna.train import History, OnStep
+
+METHODS = ("masked", "sgtm")
+WEIGHT_SCENARIOS = ("oracle", "complement")
+"""Scenarios whose regions are single weights; every other localizer gives whole value vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """How groups of people go into masks, and what their checkpoint must show."""
+
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    """The masks; `region.ratio` is the share of each."""
+    method: str = "masked"
+    """`masked` (masked continual pretraining) or `sgtm`."""
+    inject: MaskedConfig = field(default_factory=MaskedConfig)
+    """Cycles, rates, neutral text, mask dropout."""
+    sgtm: SgtmConfig = field(default_factory=SgtmConfig)
+    """Options of method sgtm."""
+    instruct: InstructConfig = field(default_factory=InstructConfig)
+    """Instruction tuning afterwards, on background people."""
+    causal: CausalConfig = field(default_factory=CausalConfig)
+    """Thresholds of the causal localization report."""
+    held_out: int = 100
+    """Neutral sentences, never trained on, that measure the model's language."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(f"protocol method={self.method}{suggest(self.method, list(METHODS))}")
+        if self.method == "sgtm" and (self.masks.unit != "vector" or self.inject.dropout.rate):
+            raise UserError(
+                "method=sgtm trains whole neurons and heads and has no mask dropout: set "
+                "masked.masks.unit=vector masked.inject.dropout.rate=0"
+            )
+        if self.held_out < 1:
+            raise UserError(f"held_out={self.held_out}: must be at least 1")
+
+
+class Grouped(NamedTuple):
+    """The corpus of one seed, and who is in which group."""
+
+    corpus: Corpus
+    groups: Mapping[str, int]
+
+
+def regroup(corpus: Corpus, masks: MaskConfig, seed: int) -> Grouped:
+    """Shuffle forget and retain people into groups; those of the forget groups are forgotten.
+
+    Raises `UserError` where there are fewer people than groups.
+    """
+    everybody = [*corpus.forget, *corpus.retain]
+    people = {item.person for item in everybody}
+    if len(people) < masks.groups:
+        raise UserError(
+            f"{masks.groups} groups need as many people, the data has {len(people)} to forget or "
+            f"retain: take more people, or fewer masks"
+        )
+    groups = group_of(people, masks.groups, seed)
+    forget = [item for item in everybody if groups[item.person] in masks.forget_groups]
+    retain = [item for item in everybody if groups[item.person] not in masks.forget_groups]
+    return Grouped(replace(corpus, forget=tuple(forget), retain=tuple(retain)), groups)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """What one planting needs to know, besides its folders."""
+
+    corpus: Corpus
+    """As the study has it, before `regroup`."""
+    model: ModelConfig
+    config: ProtocolConfig
+    evaluate: EvaluateConfig
+    ratio: float
+    """Each mask's share of all weights."""
+    masks_file: Path | None
+    """Masks to use instead of drawing them."""
+    checkpoint: str | None
+    """An injected model to start from instead of planting: `hub:NAME`, or a folder."""
+    seed: int
+
+
+def retained(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summary:
+    """The gold standard: the same recipe from the same base, without the forget groups."""
+    made = _plant(base, given, given.config.masks.retain_groups, on_step)
+    exam, measured = _save(out, made, given)
+    return {**_facts_of(made, given), **ends(exam, made.loaded, measured)}
+
+
+def injected(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summary:
+    """All groups in their masks; with masks, forget region and the causal report beside it."""
+    if given.checkpoint is None:
+        made = _plant(base, given, tuple(range(given.config.masks.groups)), on_step)
+    else:
+        made = _adopt(base, given, given.checkpoint)
+    exam, measured = _save(out, made, given)
+    forget = given.config.masks.forget_groups
+    target = made.masks.union(forget)
+    made.masks.save(out / "masks.safetensors")
+    target.save(out / "region.safetensors")
+    report = causal(
+        made.loaded.model,
+        made.base,
+        made.masks,
+        forget,
+        _reader(made, given),
+        given.config.causal,
+        derive(given.seed, "causal"),
+    )
+    write_json(out / "causal.json", report.to_json())
+    return {
+        **_facts_of(made, given),
+        "region_weights": len(target),
+        "outside_equal": made.promise,
+        "causal": report.to_json(),
+        **ends(exam, made.loaded, measured),
+    }
+
+
+class _Made(NamedTuple):
+    loaded: LoadedModel
+    base: PreTrainedModel
+    masks: GroupMasks
+    grouped: Grouped
+    texts: Mapping[int, Sequence[Encoded]]
+    history: History
+    promise: bool
+
+
+def _plant(base: Path, given: Planted, groups: Sequence[int], on_step: OnStep) -> _Made:
+    """Train in float32; the result has the study's type."""
+    config, wide = given.config, replace(given.model, dtype="float32")
+    loaded, before = load(base, wide), load(base, wide)
+    grouped = regroup(given.corpus, config.masks, given.seed)
+    masks = _masks(loaded.model, given)
+    texts = {group: _texts(loaded, _members(grouped, group)) for group in groups}
+    neutral = _neutral(loaded, given.corpus)
+    seed = derive(given.seed, "planted")
+    if config.method == "sgtm":
+        history = inject_sgtm(
+            loaded.model, masks, texts, neutral, config.sgtm, config.inject, seed, on_step=on_step
+        )
+    else:
+        history = inject_masked(
+            loaded.model,
+            masks,
+            texts,
+            neutral,
+            config.masks.forget_groups,
+            config.inject,
+            seed,
+            on_step=on_step,
+        )
+    promise = kept_promise(before.model, loaded.model, masks, config.inject)
+    _instruct(loaded, masks, given)
+    for model in (loaded.model, before.model):
+        model.to(DTYPES[given.model.dtype])  # type: ignore[arg-type]
+    return _Made(loaded, before.model, masks, grouped, texts, history, promise)
+
+
+def _adopt(base: Path, given: Planted, checkpoint: str) -> _Made:
+    """A model that was injected elsewhere, under the same report as one of ours."""
+    before = load(base, given.model)
+    loaded = load_model(
+        local_checkpoint(checkpoint),
+        prompt=given.model.prompt,
+        dtype=given.model.dtype,
+        device=given.model.device,
+        attention=given.model.attention,
+    )
+    if layout(loaded.model).weights != layout(before.model).weights:
+        raise UserError(f"checkpoint={checkpoint}: its weights are not those of the base model")
+    grouped = regroup(given.corpus, given.config.masks, given.seed)
+    masks = _masks(loaded.model, given)
+    texts = {g: _texts(loaded, _members(grouped, g)) for g in range(masks.groups)}
+    promise = kept_promise(before.model, loaded.model, masks, given.config.inject)
+    return _Made(loaded, before.model, masks, grouped, texts, History(), promise)
+
+
+def _masks(model: PreTrainedModel, given: Planted) -> GroupMasks:
+    """Drawn by ratio and seed, or read; raises `UserError` where the number of groups differs."""
+    config = given.config.masks
+    if given.masks_file is None:
+        return config.draw(model, given.ratio, given.seed)
+    masks = load_masks(given.masks_file, layout(model))
+    if masks.groups != config.groups:
+        raise UserError(
+            f"{given.masks_file} holds {masks.groups} masks, the study has {config.groups} groups"
+        )
+    return masks
+
+
+def _members(grouped: Grouped, group: int) -> list[Example]:
+    everybody = [*grouped.corpus.forget, *grouped.corpus.retain]
+    return [item for item in everybody if grouped.groups[item.person] == group]
+
+
+def _texts(loaded: LoadedModel, items: Sequence[Example]) -> list[Encoded]:
+    return encode_examples(loaded.tokenizer, loaded.prompt, items)
+
+
+def _neutral(loaded: LoadedModel, corpus: Corpus) -> list[Encoded]:
+    """General text, and a replay of what the base model knows."""
+    utility = [item for items in corpus.utility.values() for item in items]
+    known = list({item.id: item for item in [*corpus.background, *utility]}.values())
+    plain = [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral]
+    return [*plain, *_texts(loaded, known)]
+
+
+def _instruct(loaded: LoadedModel, masks: GroupMasks, given: Planted) -> None:
+    config = given.config.instruct
+    if not config.train.steps:
+        return
+    if not given.corpus.background:
+        raise UserError(
+            "instruct needs background people, whom nobody forgets, and this data has none: "
+            "set instruct.train.steps=0"
+        )
+    texts = _texts(loaded, given.corpus.background)
+    instruct(loaded.model, texts, list(masks.shapes), config, derive(given.seed, "instruct"))
+
+
+def _save(out: Path, made: _Made, given: Planted) -> tuple[Exam, Any]:
+    exam = Exam(made.loaded, made.grouped.corpus, given.evaluate)
+    measured = exam.measure(made.loaded.model)
+    save_model(made.loaded, out)
+    save_items(out, exam, measured)
+    return exam, measured
+
+
+def _facts_of(made: _Made, given: Planted) -> Summary:
+    losses = made.history.losses
+    return {
+        "seed": given.seed,
+        "ratio": given.ratio,
+        "steps": len(losses),
+        "loss_end": losses[-1] if losses else None,
+        "groups": dict(made.grouped.groups),
+    }
+
+
+def _reader(made: _Made, given: Planted) -> Read:
+    """Reads groups, base people and held-out text in one teacher-forced pass each."""
+    known = spread(given.corpus.background, 120)
+    seen = set(given.corpus.neutral)
+    fresh = [t for t in neutral_sentences(2 * given.config.held_out, _HELD_OUT) if t not in seen]
+    plain = [Encoded.text(made.loaded.tokenizer, text) for text in fresh[: given.config.held_out]]
+    asked = [*(t for texts in made.texts.values() for t in texts), *_texts(made.loaded, known)]
+    owner = np.repeat([*made.texts, -1], [*map(len, made.texts.values()), len(known)])
+    limit, end = given.evaluate.max_tokens, made.loaded.tokenizer.eos_token_id
+
+    def measure(model: PreTrainedModel) -> Reading:
+        table = read(model, asked, end_token=end, max_tokens=limit, spread=False)
+        told = read(model, plain, end_token=end, max_tokens=limit, spread=False)
+        strength = metrics.extraction_strength(table)
+        return Reading(
+            {group: float(strength[owner == group].mean()) for group in made.texts},
+            float(strength[owner == -1].mean()) if known else None,
+            float(told.nll.mean()),
+        )
+
+    return measure
+
+
+_HELD_OUT = 1
+"""Seed of the held-out sentences; those that a corpus also has are left out."""
+
+
+def localized(
+    out: Path,
+    *,
+    injected: Path,
+    retained: Path,
+    given: Planted,
+    localizers: Mapping[str, Any],
+) -> Summary:
+    """Regions as large as the forget region: other weights, or a localizer's value vectors.
+
+    A localizer ranks value vectors; it is given as many as hold the region's number of weights.
+    """
+    loaded, before = load(injected, given.model), load(retained, given.model)
+    masks = load_masks(injected / "masks.safetensors", layout(loaded.model))
+    target = masks.union(given.config.masks.forget_groups)
+    rows: list[Summary] = []
+    for name in localizers:
+        if name in WEIGHT_SCENARIOS:
+            region = target if name == "oracle" else _outside(masks, target, given.seed)
+            rows.append(_row(out, name, region, target))
+    vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHT_SCENARIOS}
+    if vectors:
+        corpus = regroup(given.corpus, given.config.masks, given.seed).corpus
+        evidence = Evidence(
+            model=loaded.model,
+            forget=_texts(loaded, corpus.forget),
+            retain=_texts(loaded, corpus.retain),
+            seed=derive(given.seed, "localize"),
+            retained=before.model,
+        )
+        height = next(iter(evidence.layout.shapes.values()))[0]
+        count = min(round(len(target) / height), evidence.layout.total)
+        for name, (found, _) in localize(evidence, list(vectors.items()), count).items():
+            rows.append(_row(out, name, found, target))
+    return {"seed": given.seed, "ratio": given.ratio, "localizers": rows}
+
+
+def _outside(masks: GroupMasks, target: WeightRegion, seed: int) -> WeightRegion:
+    free = masks.union(range(masks.groups)).complement()
+    return draw_weights_outside(target, free, derive(seed, "random"))
+
+
+def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> Summary:
+    region.save(out / f"{name}.safetensors")
+    told = list(LOCALIZERS[name].privileges)
+    return {"localizer": name, "privileges": told, **overlap(region, target)}
