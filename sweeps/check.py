@@ -62,12 +62,15 @@ def _names(planner: "Planner") -> None:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
     if not planner.everywhere:
         return
-    named = [*config.scenarios, *config.localizers]
-    for name in named:
-        if name != "full" and TARGET in LOCALIZERS[name].privileges:
+    for name in {*config.scenarios, *config.localizers} - {"full"}:
+        if TARGET in LOCALIZERS[name].privileges:
             raise UserError(
                 f"{name!r} needs a target region, and inject.method=full plants facts everywhere: "
                 f"leave it out, or use inject.method=region"
+            )
+        if planner.single and not LOCALIZERS[name].scores_weights():
+            raise UserError(
+                f"{name!r} scores whole value vectors: leave it out, or use region.unit=vector"
             )
     if config.region.file is not None:
         raise UserError("region.file is a target region, and inject.method=full has none: drop one")
@@ -93,6 +96,14 @@ def _seeds(planner: "Planner") -> None:
 
 def _region(planner: "Planner") -> None:
     file, ratios = planner.config.region.file, planner.ratios()
+    unit = planner.config.region.unit
+    if unit not in ("vector", "weight"):
+        raise UserError(f"region.unit={unit!r}: choose vector or weight")
+    if planner.single and not planner.everywhere:
+        raise UserError(
+            "region.unit=weight: facts are planted into value vectors here: use "
+            "inject.method=full, or region.unit=vector"
+        )
     if not ratios or len(set(ratios)) < len(ratios):
         raise UserError(f"region.ratio={ratios}: give at least one value, each once")
     for ratio in ratios:

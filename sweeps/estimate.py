@@ -116,7 +116,8 @@ def _size(planner: Planner) -> Size:
     if region["file"] is not None:
         vectors = len(load_vectors(Path(region["file"]), planner.layout))
     values = sum(height * width for height, width in shapes)
-    return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
+    trained = round(max(planner.ratios()) * values) if planner.single else vectors * shapes[0][0]
+    return Size(made.num_parameters(), values, trained, len(shapes))
 
 
 def _rate(planner: Planner, kind: str) -> tuple[float, str]:
@@ -192,11 +193,13 @@ def _row(
 def _head(planner: Planner, size: Size) -> list[str]:
     config, corpus = planner.plain, planner.corpus
     vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
+    region = f"{vectors:,} of {planner.layout.total:,} value vectors, {size.region:,} weights"
+    if planner.single:
+        region = f"{size.region:,} of {size.values:,} weights"
     return [
         f"plan of study {config['study']}: nothing is trained or written",
         f"model {config['model']['source'] or 'embedded'}: {size.model:,} parameters in "
-        f"{config['model']['dtype']}; a region is {vectors:,} of {planner.layout.total:,} value "
-        f"vectors, {size.region:,} weights",
+        f"{config['model']['dtype']}; a region is {region}",
         f"data {corpus.name}: {_questions(corpus)}",
     ]
 

@@ -44,11 +44,14 @@ class Planner:
     """Value vectors of the model, known before any weight is loaded."""
     plain: dict[str, Any] = field(init=False)
     digest: str = field(init=False)
+    identity: str | None = field(init=False)
+    """What stands for the model in keys; a folder's bytes, maybe gigabytes, are read once."""
 
     def __post_init__(self) -> None:
         plain = OmegaConf.to_container(self.config, resolve=True)
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "digest", self.corpus.digest())
+        object.__setattr__(self, "identity", _identity(self.config.model.source))
         check(self)
 
     def setup(self) -> list[Stage]:
@@ -215,14 +218,27 @@ class Planner:
         """Whether facts are learned by all parameters, so that there is no target region."""
         return str(self.config.inject.method) == "full"
 
+    @property
+    def single(self) -> bool:
+        """Whether regions are made of single weights."""
+        return str(self.config.region.unit) == "weight"
+
     def regions(self, seed: int, ratio: float) -> list[Stage]:
         """The localizers that scenarios need, one stage each."""
         return [self._localized(seed, ratio, (name,)) for name in self.scenario_localizers()]
 
     def survey(self, seed: int, ratio: float) -> Stage:
         """All localizers of the precision table, sharing their gradient passes."""
-        names = [name for name in LOCALIZERS if not (self.everywhere and needs_target(name))]
-        return self._localized(seed, ratio, tuple(self.config.localizers or names))
+        return self._localized(seed, ratio, tuple(self.config.localizers or self._usable()))
+
+    def _usable(self) -> list[str]:
+        """Localizers that need no target region where there is none, and score what is ranked."""
+        return [
+            name
+            for name, localizer in LOCALIZERS.items()
+            if not (self.everywhere and TARGET in localizer.privileges)
+            and not (self.single and not localizer.scores_weights())
+        ]
 
     def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
         """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""
@@ -308,10 +324,14 @@ class Planner:
         options = self.plain["localize"]
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         params = {"localizers": {name: options[name] for name in names}, "seed": seed}
+        if self.everywhere:
+            params["ratio"] = ratio
+        if self.single:
+            params["unit"] = "weight"
         return self._stage(
             "localized",
             f"localized {label} seed={seed} ratio={ratio:g}",
-            {**params, "ratio": ratio} if self.everywhere else params,
+            params,
             {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key},
             {"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )
@@ -334,7 +354,7 @@ class Planner:
             label=label,
             params={
                 **params,
-                "model": {**model, "source": self._identity(source)},
+                "model": {**model, "source": self.identity},
                 "corpus": self.digest,
             },
             inputs=inputs,
@@ -350,17 +370,13 @@ class Planner:
             },
         )
 
-    def _identity(self, source: str | None) -> str | None:
-        """A hub name is its own identity; a folder is known by its content, wherever it is."""
-        if source is None or not Path(source).is_dir():
-            return source
-        files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
-        return "folder:" + ",".join(file_digest(p)[:16] for p in files)
 
-
-def needs_target(localizer: str) -> bool:
-    """Whether a localizer is told where the facts were planted."""
-    return TARGET in LOCALIZERS[localizer].privileges
+def _identity(source: str | None) -> str | None:
+    """A hub name is its own identity; a folder is known by its content, wherever it is."""
+    if source is None or not Path(source).is_dir():
+        return source
+    files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
+    return "folder:" + ",".join(file_digest(p)[:16] for p in files)
 
 
 def _ratio(value: Any) -> float:

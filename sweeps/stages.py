@@ -124,6 +124,7 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
         model=_model(stage),
         localizers={n: build(LOCALIZERS[n].Config, options[n]) for n in options},
         ratio=stage.params.get("ratio"),
+        unit=stage.params.get("unit", "vector"),
         seed=stage.params["seed"],
     )
 

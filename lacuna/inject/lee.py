@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.errors import UserError
 from lacuna.model.forward import answers
-from lacuna.region import Region
+from lacuna.region import Region, WeightRegion
 from lacuna.seeds import derive
 from lacuna.train import (
     AllWeights,
@@ -27,6 +27,7 @@ from lacuna.train import (
     OnStep,
     RegionWeights,
     TrainConfig,
+    editable,
     language_loss,
     mean_nll,
     train,
@@ -93,17 +94,20 @@ def inject(
     return train(model, weights, loss, config.train, on_step=on_step, resume=resume)
 
 
-def equal_outside(before: PreTrainedModel, after: PreTrainedModel, region: Region) -> bool:
+def equal_outside(
+    before: PreTrainedModel, after: PreTrainedModel, region: Region | WeightRegion
+) -> bool:
     """Whether all weights outside the region are bit-identical; devices may differ."""
-    values = RegionWeights(after, region)
+    values = editable(after, region)
     kept = values.read()
-    values.write(RegionWeights(before, region).read())
+    values.write(values.read(before))
     after_state = after.state_dict()
-    same = all(_same_bits(tensor, after_state[n]) for n, tensor in before.state_dict().items())
+    same = all(same_bits(tensor, after_state[n]) for n, tensor in before.state_dict().items())
     values.write(kept)
     return same
 
 
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Bit equality, NaN and the sign of zero included; devices may differ."""
     bits = (x.to(a.device).reshape(-1).contiguous().view(torch.uint8) for x in (a, b))
     return torch.equal(*bits)

@@ -1,6 +1,7 @@
 """Training: what may move, the loop, shared losses."""
 
 from lacuna.train.fisher import fisher
+from lacuna.train.indexed import IndexedWeights, editable
 from lacuna.train.loop import (
     Diverged,
     History,
@@ -17,7 +18,6 @@ from lacuna.train.weights import (
     Editable,
     RegionWeights,
     Values,
-    editable,
     mix,
     swapped,
 )
@@ -27,6 +27,7 @@ __all__ = [
     "Diverged",
     "Editable",
     "History",
+    "IndexedWeights",
     "Loss",
     "LossFunction",
     "OnStep",

@@ -4,7 +4,7 @@ The update is masked, not the gradient: AdamW decays a weight whose gradient is 
 gradient mask leaks. Here weights outside the region are never parameters at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -66,6 +66,18 @@ def swapped(editable: Editable, values: Values) -> Iterator[None]:
         editable.write(before)
 
 
+@contextmanager
+def rerouted(detours: Mapping[str, tuple[nn.Linear, Any]]) -> Iterator[None]:
+    """Within the block the modules' forward passes take the given detours."""
+    for module, forward in detours.values():
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module, _ in detours.values():
+            del module.forward
+
+
 class _RegionLinear(torch.autograd.Function):
     """y = h W^T + b, with a weight gradient for the region's columns only.
 
@@ -110,18 +122,13 @@ class RegionWeights:
             name: columns.to(modules[name].weight.device)
             for name, columns in region.columns.items()
         }
-        self.masters = {name: nn.Parameter(_master(value)) for name, value in self.read().items()}
+        self.masters = {name: nn.Parameter(master(value)) for name, value in self.read().items()}
 
     @contextmanager
     def training(self) -> Iterator[None]:
         """Route these modules' weight gradients to the masters."""
-        for name, module in self.modules.items():
-            module.forward = self._forward(name, module)  # type: ignore[method-assign]
-        try:
+        with rerouted({name: (m, self._forward(name, m)) for name, m in self.modules.items()}):
             yield
-        finally:
-            for module in self.modules.values():
-                del module.forward
 
     def _forward(self, name: str, module: nn.Linear) -> Any:
         master, columns = self.masters[name], self.columns[name]
@@ -142,7 +149,8 @@ class RegionWeights:
     def read(self, model: PreTrainedModel | None = None) -> Values:
         """Copies of the columns, (d_model, k) per module."""
         modules = self.modules if model is None else value_modules(model)
-        return {n: modules[n].weight[:, c].clone() for n, c in self.columns.items()}
+        weights = {name: modules[name].weight for name in self.columns}
+        return {n: weights[n][:, c.to(weights[n].device)].clone() for n, c in self.columns.items()}
 
     @torch.no_grad()
     def write(self, values: Mapping[str, Tensor]) -> None:
@@ -153,12 +161,14 @@ class RegionWeights:
 
 
 class AllWeights:
-    """Every parameter of the model; tied weights once. bf16 weights get float32 masters."""
+    """Every parameter of the model but frozen ones, tied weights once; float32 masters for bf16."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.weights: dict[str, nn.Parameter] = dict(model.named_parameters())
+    def __init__(self, model: PreTrainedModel, frozen: Collection[str] = ()) -> None:
+        """`frozen`: names of parameters that stay as they are."""
+        named = model.named_parameters()
+        self.weights: dict[str, nn.Parameter] = {n: w for n, w in named if n not in frozen}
         self.masters = {
-            name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(_master(weight))
+            name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(master(weight))
             for name, weight in self.weights.items()
         }
 
@@ -205,7 +215,7 @@ class AllWeights:
             self.weights[name].copy_(value)
 
 
-def _master(value: Tensor) -> Tensor:
+def master(value: Tensor) -> Tensor:
     """A float32 copy (float64 stays)."""
     return value.detach().clone() if value.dtype.itemsize >= 4 else value.detach().float()
 
@@ -213,8 +223,3 @@ def _master(value: Tensor) -> Tensor:
 def _wide(value: Tensor) -> Tensor:
     """The value in float32 or finer; a copy only where it must be."""
     return value if value.dtype.itemsize >= 4 else value.float()
-
-
-def editable(model: PreTrainedModel, region: Region | None) -> Editable:
-    """The region's weights, or all of them for None."""
-    return AllWeights(model) if region is None else RegionWeights(model, region)
