@@ -278,6 +278,7 @@ def describe(name: str, sequences: int, found: Found) -> str:
     part.add("injection step", found.utilisation(found.step_flop, median))
     part.add(f"FS-RS curve, {found.alphas} alphas", f"{found.curve_seconds:.3g} s")
     part.add("FS-RS curve", found.utilisation(found.curve_flop, found.curve_seconds))
+    part.add("for plan=true", f"resources.flops={found.curve_flop / found.curve_seconds:.2g}")
     part.add("one full measurement", f"{found.full_seconds:.3g} s")
     part.add("evaluation, peak", _gigabytes(found.evaluate_peak))
     return part.text()

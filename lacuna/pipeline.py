@@ -28,7 +28,7 @@ from lacuna.evaluate import (
     strength_curve,
 )
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
-from lacuna.localize import LOCALIZERS, Evidence, localize
+from lacuna.localize import LOCALIZERS, Evidence, localize, localize_weights
 from lacuna.model import (
     Layout,
     LoadedModel,
@@ -266,33 +266,41 @@ def localized(
     corpus: Corpus,
     model: ModelConfig,
     localizers: Mapping[str, Any],
-    ratio: float | None,
+    ratio: float | None = None,
+    unit: str = "vector",
     seed: int,
 ) -> Summary:
     """Regions that localizers (name -> config) find, as large as the target; how they compare.
 
-    Where there is no target, `ratio` of all value vectors.
+    Where there is no target, `ratio` of all value vectors, or (`unit`) of all their weights.
     """
-    loaded, before = load(injected, model), load(retained, model)
+    loaded = load(injected, model)
     shape = layout(loaded.model)
     target = _target(injected, shape)
-    count = len(target) if target is not None else budget(shape, ratio or 0.0)
+    assert not isinstance(target, WeightRegion), "protocol lacuna has a stage of its own"
     evidence = Evidence(
         model=loaded.model,
         forget=_facts(loaded, corpus.forget),
         retain=_facts(loaded, corpus.retain),
         seed=derive(seed, "localize"),
         target=target,
-        retained=before.model,
+        retained=_on_cpu(retained, model),
     )
     methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
-    rows = []
-    for name, (region, scores) in localize(evidence, methods, count).items():
+    rows: list[Summary] = [
+        {"localizer": n, "privileges": list(LOCALIZERS[n].privileges)} for n in localizers
+    ]
+    if unit == "weight":
+        assert ratio is not None, "single weights are ranked where there is no target"
+        for name, weights in localize_weights(evidence, methods, ratio).items():
+            weights.save(out / f"{name}.safetensors")
+        return {"seed": seed, "ratio": ratio, "localizers": rows}
+    count = len(target) if target is not None else budget(shape, ratio or 0.0)
+    for row, found in zip(rows, localize(evidence, methods, count).items(), strict=True):
+        name, (region, scores) = found
         region.save(out / f"{name}.safetensors")
-        row: Summary = {"localizer": name, "privileges": list(LOCALIZERS[name].privileges)}
         if target is not None:
             row |= {**overlap(region, target), **ranking(scores, target)}
-        rows.append(row)
     return {"seed": seed, "ratio": count / shape.total, "localizers": rows}
 
 

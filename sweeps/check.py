@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from lacuna.errors import UserError
 from lacuna.inject import MaskConfig
 from lacuna.localize import LOCALIZERS
-from lacuna.localize.evidence import TARGET
 from lacuna.model.load import DTYPES, pick_device
 from lacuna.protocol import regroup
 from lacuna.region import budget, load_masks, load_vectors
@@ -64,27 +63,15 @@ def _names(planner: "Planner") -> None:
                 f"the scenario full, or drop it"
             )
     for kind, given, known in (
-        ("scenario", config.scenarios, ["full", *planner.known()]),
-        ("localizer", config.localizers, planner.known()),
+        ("scenario", config.scenarios, ["full", *LOCALIZERS]),
+        ("localizer", config.localizers, list(LOCALIZERS)),
     ):
         for name in given:
-            if name in LOCALIZERS and name not in known:
-                raise UserError(
-                    f"{kind} {name!r} is told which value vectors hold the facts, and under "
-                    f"protocol lacuna single weights do: leave it out"
-                )
             if name not in known:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
-    if not planner.everywhere:
-        return
-    named = [*config.scenarios, *config.localizers]
-    for name in named:
-        if name != "full" and TARGET in LOCALIZERS[name].privileges:
-            raise UserError(
-                f"{name!r} needs a target region, and inject.method=full plants facts everywhere: "
-                f"leave it out, or use inject.method=region"
-            )
-    if config.region.file is not None:
+            if name != "full" and (reason := planner.unfit(name)):
+                raise UserError(f"{kind} {name!r} {reason}: leave it out")
+    if planner.everywhere and config.region.file is not None:
         raise UserError("region.file is a target region, and inject.method=full has none: drop one")
 
 
@@ -108,6 +95,14 @@ def _seeds(planner: "Planner") -> None:
 
 def _region(planner: "Planner") -> None:
     file, ratios = planner.config.region.file, planner.ratios()
+    unit = planner.config.region.unit
+    if unit not in ("vector", "weight"):
+        raise UserError(f"region.unit={unit!r}: choose vector or weight")
+    if planner.single and not planner.everywhere:
+        raise UserError(
+            "region.unit=weight: facts are planted into value vectors here: use "
+            "inject.method=full, or region.unit=vector"
+        )
     if not ratios or len(set(ratios)) < len(ratios):
         raise UserError(f"region.ratio={ratios}: give at least one value, each once")
     if planner.plain["checkpoint"] is not None and (file is None or not planner.by_weight):

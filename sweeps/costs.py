@@ -62,6 +62,8 @@ class Costs:
     def memory(self, stage: Stage) -> float:
         """Bytes of weights, gradients, optimizer states and copies at the stage's peak."""
         model, region = self.width * self.size.model, REGION_BYTES * self.size.region
+        if self.plain["region"]["unit"] == "weight":
+            region += 8 * self.size.region  # where each of them is
         full = full_bytes(self.width) * self.size.model
         if stage.kind == "base" and not self.embedded:
             return 0.0
@@ -74,7 +76,7 @@ class Costs:
         if stage.kind == "injected":
             return float(model + region)
         if stage.kind == "localized":
-            return float(2 * model + 4 * SURVEY_PASSES * self.size.values)
+            return float(model + 4 * SURVEY_PASSES * self.size.values)
         attack = self._attack_memory(stage, full)
         if stage.kind == "control":
             return float(attack)

@@ -125,7 +125,8 @@ def _size(planner: Planner) -> Size:
     vectors = budget(planner.layout, max(planner.ratios()))
     if region["file"] is not None:
         vectors = len(load_vectors(Path(region["file"]), planner.layout))
-    return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
+    trained = round(max(planner.ratios()) * values) if planner.single else vectors * shapes[0][0]
+    return Size(made.num_parameters(), values, trained, len(shapes))
 
 
 def _rate(planner: Planner, kind: str) -> tuple[float, str]:
@@ -202,6 +203,8 @@ def _head(planner: Planner, size: Size) -> list[str]:
     config, corpus = planner.plain, planner.corpus
     vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
     region = f"{vectors:,} of {planner.layout.total:,} value vectors, {size.region:,} weights"
+    if planner.single:
+        region = f"{size.region:,} of {size.values:,} weights"
     if planner.by_weight:
         region = f"{size.region:,} single weights, the masks of the forget groups"
     return [

@@ -45,11 +45,14 @@ class Planner:
     """Value vectors of the model, known before any weight is loaded."""
     plain: dict[str, Any] = field(init=False)
     digest: str = field(init=False)
+    identity: str | None = field(init=False)
+    """What stands for the model in keys; a folder's bytes, maybe gigabytes, are read once."""
 
     def __post_init__(self) -> None:
         plain = OmegaConf.to_container(self.config, resolve=True)
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "digest", self.corpus.digest())
+        object.__setattr__(self, "identity", _identity(self.config.model.source))
         check(self)
 
     def setup(self) -> list[Stage]:
@@ -181,7 +184,7 @@ class Planner:
         """theta_r or theta_o of protocol `lacuna`: both stem from the base model."""
         params, context = {**self._protocol(ratio), "seed": seed}, self._masks_file()
         if kind == "injected" and (checkpoint := self.plain["checkpoint"]) is not None:
-            params["checkpoint"] = self._identity(checkpoint)
+            params["checkpoint"] = _identity(checkpoint)
             context["checkpoint"] = checkpoint
         return self._stage(
             kind,
@@ -262,6 +265,11 @@ class Planner:
         """Whether facts are learned by all parameters, so that there is no target region."""
         return str(self.config.inject.method) == "full"
 
+    @property
+    def single(self) -> bool:
+        """Whether regions are made of single weights."""
+        return str(self.config.region.unit) == "weight"
+
     def regions(self, seed: int, ratio: float) -> list[Stage]:
         """The localizers that scenarios need, one stage each."""
         return [self._localized(seed, ratio, (name,)) for name in self.scenario_localizers()]
@@ -271,14 +279,22 @@ class Planner:
         return self._localized(seed, ratio, tuple(self.config.localizers or self.known()))
 
     def known(self) -> list[str]:
-        """Localizers that can be asked: where single weights or all of them hold the facts, none
-        that is told which value vectors do."""
-        if self.everywhere:
-            return [name for name in LOCALIZERS if not needs_target(name)]
-        if not self.by_weight:
-            return list(LOCALIZERS)
-        told = {n for n, method in LOCALIZERS.items() if TARGET in method.privileges}
-        return [n for n in LOCALIZERS if n not in told or n in WEIGHT_SCENARIOS]
+        """Localizers that can be asked."""
+        return [name for name in LOCALIZERS if self.unfit(name) is None]
+
+    def unfit(self, localizer: str) -> str | None:
+        """Why a localizer cannot be asked, or None."""
+        told = TARGET in LOCALIZERS[localizer].privileges
+        if self.everywhere and told:
+            return "needs a target region, and inject.method=full plants facts everywhere"
+        if self.single and not LOCALIZERS[localizer].scores_weights():
+            return "scores whole value vectors, and region.unit=weight ranks single weights"
+        if self.by_weight and told and localizer not in WEIGHT_SCENARIOS:
+            return (
+                "is told which value vectors hold the facts, and under protocol lacuna single "
+                "weights do"
+            )
+        return None
 
     def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
         """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""
@@ -368,10 +384,14 @@ class Planner:
         options = self.plain["localize"]
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         params = {"localizers": {name: options[name] for name in names}, "seed": seed}
+        if self.everywhere:
+            params["ratio"] = ratio
+        if self.single:
+            params["unit"] = "weight"
         return self._stage(
             "localized",
             f"localized {label} seed={seed} ratio={ratio:g}",
-            {**params, **self._protocol(ratio), **({"ratio": ratio} if self.everywhere else {})},
+            {**params, **self._protocol(ratio)},
             {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key},
             {"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )
@@ -394,7 +414,7 @@ class Planner:
             label=label,
             params={
                 **params,
-                "model": {**model, "source": self._identity(source)},
+                "model": {**model, "source": self.identity},
                 "corpus": self.digest,
             },
             inputs=inputs,
@@ -410,17 +430,13 @@ class Planner:
             },
         )
 
-    def _identity(self, source: str | None) -> str | None:
-        """A hub name is its own identity; a folder is known by its content, wherever it is."""
-        if source is None or not Path(source).is_dir():
-            return source
-        files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
-        return "folder:" + ",".join(file_digest(p)[:16] for p in files)
 
-
-def needs_target(localizer: str) -> bool:
-    """Whether a localizer is told where the facts were planted."""
-    return TARGET in LOCALIZERS[localizer].privileges
+def _identity(source: str | None) -> str | None:
+    """A hub name is its own identity; a folder is known by its content, wherever it is."""
+    if source is None or not Path(source).is_dir():
+        return source
+    files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
+    return "folder:" + ",".join(file_digest(p)[:16] for p in files)
 
 
 def _ratio(value: Any) -> float:

@@ -35,6 +35,9 @@ class RegionConfig:
     ratio: Any = 0.1
     """Share of all value vectors in the target region (and in every other region), or a list of
     shares: each is a grid of its own, whose seeds share their injections."""
+    unit: str = "vector"
+    """What regions are made of: `vector`, or with inject.method=full `weight`: single weights of
+    the MLPs' output matrices (Lee et al., table 5), by the localizers that score those."""
     file: str | None = None
     """Plant into this saved region instead of drawing one per seed and ratio."""
 

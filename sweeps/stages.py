@@ -157,6 +157,7 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
         model=_model(stage),
         localizers=localizers,
         ratio=stage.params.get("ratio"),
+        unit=stage.params.get("unit", "vector"),
         seed=stage.params["seed"],
     )
 

@@ -14,6 +14,7 @@ from lacuna.localize import (
 )
 from lacuna.localize.base import LOCALIZERS, Found, Localizer, LocalizerConfig, Scores, localize
 from lacuna.localize.evidence import Evidence
+from lacuna.localize.single import localize_weights
 
 __all__ = [
     "LOCALIZERS",
@@ -27,6 +28,7 @@ __all__ = [
     "gradient",
     "integrated_gradients",
     "localize",
+    "localize_weights",
     "memflex",
     "norm",
     "snip",

@@ -64,6 +64,15 @@ class Localizer:
         """Score every value vector of the injected model; higher is likelier to hold facts."""
         raise NotImplementedError
 
+    def weight_scores(self, evidence: Evidence) -> Scores:
+        """Score every weight of the output matrices, (d_model, d_ff) on the CPU."""
+        raise NotImplementedError
+
+    @classmethod
+    def scores_weights(cls) -> bool:
+        """Whether it knows a score of a single weight."""
+        return cls.weight_scores is not Localizer.weight_scores
+
 
 LOCALIZERS: Registry[type[Localizer]] = Registry("localizer")
 

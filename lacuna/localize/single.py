@@ -11,7 +11,8 @@ from torch import Tensor
 from lacuna.errors import UserError
 from lacuna.localize.base import Localizer
 from lacuna.localize.evidence import Evidence
-from lacuna.region import WeightRegion, pack
+from lacuna.region import WeightRegion
+from lacuna.region.bits import pack
 
 
 def localize_weights(
@@ -24,12 +25,9 @@ def localize_weights(
     """
     found = {}
     for name, localizer in localizers:
+        if not localizer.scores_weights():
+            raise UserError(f"localizer {name!r} scores whole value vectors, not single weights")
         scores = localizer.weight_scores(evidence.told(localizer.privileges))
-        if scores is None:
-            raise UserError(
-                f"localizer {name!r} scores whole value vectors: use region.unit=vector, or wagle "
-                f"or random"
-            )
         chosen = top_weights(scores, share)
         found[name] = WeightRegion(
             evidence.layout.architecture,

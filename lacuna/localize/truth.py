@@ -39,6 +39,13 @@ class Random(Localizer):
         """Uniform noise."""
         return _split(evidence, _noise(evidence, "random"))
 
+    def weight_scores(self, evidence: Evidence) -> Scores:
+        """Uniform noise."""
+        return {
+            name: torch.rand(shape, generator=torch_generator(evidence.seed, "localize", name))
+            for name, shape in evidence.layout.shapes.items()
+        }
+
 
 @LOCALIZERS.register("random_layers")
 class RandomLayers(Localizer):

@@ -9,9 +9,11 @@ diagonal Hessian on retain, estimated by the Fisher. The public code takes absol
 mu and gradients summed over the data; there the second term dominates.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from lacuna.errors import UserError
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
@@ -41,14 +43,20 @@ class Wagle(Localizer):
 
     def scores(self, evidence: Evidence) -> Scores:
         """Mean over each vector of theta g_f - g_r g_f / gamma."""
+        return {name: score.mean(dim=0).cpu() for name, score in self._each(evidence)}
+
+    def weight_scores(self, evidence: Evidence) -> Scores:
+        """theta g_f - g_r g_f / gamma, as first published (Lee et al. 2025, table 5)."""
+        return {name: score.cpu() for name, score in self._each(evidence)}
+
+    def _each(self, evidence: Evidence) -> Iterator[tuple[str, Tensor]]:
+        """One matrix after the other: all at once would fill a GPU."""
         sign = -1.0 if self.config.forget == "objective" else 1.0
         forget, retain = evidence.gradients("forget"), evidence.gradients("retain")
         fisher = evidence.fisher("retain", self.config.fisher_examples)
         gamma = torch.cat(list(fisher.values())).mean().item()
-        return {
-            name: (sign * forget[name] * (w.float() - retain[name] / gamma)).mean(dim=0).cpu()
-            for name, w in evidence.weights.items()
-        }
+        for name, weight in evidence.weights.items():
+            yield name, sign * forget[name] * (weight.float() - retain[name] / gamma)
 
 
 @LOCALIZERS.register("wagle_code")

@@ -97,14 +97,15 @@ class IndexedWeights:
         modules = self.modules
         if model is not None:
             modules = {name: _linear(model, name) for name in self.modules}
-        return {n: modules[n].weight.take(places) for n, places in self.places.items()}
+        weights = {name: modules[name].weight for name in self.places}
+        return {n: weights[n].take(p.to(weights[n].device)) for n, p in self.places.items()}
 
     @torch.no_grad()
     def write(self, values: Mapping[str, Tensor]) -> None:
         """Set the weights, in place."""
         for name, value in values.items():
             weight = self.modules[name].weight
-            weight.put_(self.places[name], value.to(weight.dtype))
+            weight.put_(self.places[name], value.to(weight))
 
     def movable(self, name: str) -> Tensor:
         """True at the region's weights."""

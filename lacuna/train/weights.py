@@ -153,7 +153,8 @@ class RegionWeights:
     def read(self, model: PreTrainedModel | None = None) -> Values:
         """Copies of the columns, (d_model, k) per module."""
         modules = self.modules if model is None else value_modules(model)
-        return {n: modules[n].weight[:, c].clone() for n, c in self.columns.items()}
+        weights = {name: modules[name].weight for name in self.columns}
+        return {n: weights[n][:, c.to(weights[n].device)].clone() for n, c in self.columns.items()}
 
     @torch.no_grad()
     def write(self, values: Mapping[str, Tensor]) -> None:

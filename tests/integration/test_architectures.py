@@ -8,7 +8,7 @@ import pytest
 import torch
 from hubs import NAMED, save_tiny
 
-from lacuna.region import Region, load_vectors
+from lacuna.region import Region, WeightRegion, load_region, load_vectors
 from lacuna.tensors import load_tensors
 from sweeps.configure import configure
 from sweeps.graph import Stage
@@ -140,3 +140,23 @@ def test_without_a_target_region_localizers_are_compared_with_random_vectors(
     assert [row["localizer"] for row in survey["localizers"]] == ["norm", "wagle"]
     assert survey["ratio"] == 0.2 and "precision" not in survey["localizers"][0]
     assert steps.run(planner.control("injected", 1, 0.2))["model"] == "injected"
+
+
+def test_regions_of_single_weights_are_ranked_drawn_and_trained(tmp_path: Path) -> None:
+    steps, _ = walk(
+        tmp_path, "llama3_8b", "inject.method=full", "inject_seed=1", "seeds=[1]",
+        "scenarios=[random,wagle]", "region.unit=weight", "region.ratio=0.8",
+    )  # fmt: skip
+    planner = steps.planner
+    regions = {}
+    for scenario in ("random", "wagle"):
+        trial = planner.trial(Cell(0.8, "npo", scenario), 1e-2, 1, "test")
+        assert 0 <= steps.run(trial)["aues"] <= 1
+        file = steps.root / trial.inputs["region"] / f"{scenario}.safetensors"
+        region = load_region(file)
+        assert isinstance(region, WeightRegion)
+        assert len(region) == round(0.8 * 2 * 32 * 40) and region.fraction == 0.8
+        regions[scenario] = region
+    assert len(regions["random"] & regions["wagle"]) < len(regions["random"])
+    survey = steps.run(planner.survey(1, 0.8))
+    assert [row["localizer"] for row in survey["localizers"]] == ["random", "wagle"]

@@ -1,5 +1,6 @@
 """The published studies: planned from configurations alone, refused where they cannot run."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -88,3 +89,29 @@ def test_a_study_that_needs_a_gpu_says_so_before_anything_is_written(
     assert "needs 1 GPU a stage (the largest, retained, takes 131 GB" in done.stderr
     assert "found none" in done.stderr and "study=mini" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+SMALL = (
+    "model=mini data=synthetic data.num_forget=2 data.num_retain=4 data.num_holdout=1 "
+    "data.num_background=4 data.num_neutral=20 model.mini.hidden=32 model.mini.layers=2 "
+    "model.mini.intermediate=64 model.pretrain.steps=2 retained.recipe.train.steps=2 "
+    "inject.train.steps=2 unlearn.train.steps=2 unlearn.lr=1e-2 evaluate.alphas=3 "
+    "evaluate.retain_items=4 evaluate.utility_items=2 evaluate.new_tokens=2 "
+    "significance.permutations=20 resources.workers=2"
+)
+
+
+def test_a_table_of_localizers_runs_small_through_the_same_stages(tmp_path: Path) -> None:
+    done = sweeps(
+        tmp_path, "study=table5", "seeds=[7,19]", *SMALL.split(), f"artifacts={tmp_path / 'a'}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(1 injections for 1 distinct injection keys)" in done.stdout
+    tables = tmp_path / "a" / "table5" / "tables"
+    with (tables / "main.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["measure"] == "AUES"]
+    assert {row["scenario"]: row["n"] for row in rows} == {"random": "2", "wagle": "2"}
+    assert all(row["status"] == "ok" and row["mean"] for row in rows)
+    with (tables / "localization.csv").open() as stream:
+        found = {row["name"]: row for row in csv.DictReader(stream)}
+    assert found["wagle"]["precision_mean"] == "", "there is no region to find"

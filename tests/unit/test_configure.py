@@ -96,6 +96,7 @@ PUBLISHED = {
     ("table2", "llama3_8b"): ("region", "rmu", 2.3e-5),
     ("table3", "llama3_8b"): ("wagle", "npo", 1e-4),
     ("table4", "llama3_8b"): ("wagle", "rmu", 8e-6),
+    ("table5", "llama3_8b"): ("random", "npo", 1e-5),
     ("table6", "llama3_8b"): ("region", "npo", 2e-4),
     ("figure1", "llama3_8b"): ("region", "match", 4e-4),
 }

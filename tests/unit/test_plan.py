@@ -268,3 +268,61 @@ def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) ->
     draw(read_layout(tmp_path / "llama"), 0.5, 1).save(tmp_path / "region.safetensors")
     with pytest.raises(UserError, match="region is for LlamaForCausalLM with 32 .* Olmo2"):
         planned(f"region.file={tmp_path / 'region.safetensors'}")
+
+
+FULL = ("inject.method=full", "scenarios=[random,wagle]")
+
+
+def test_facts_that_are_learned_everywhere_need_no_region_and_one_injected_model() -> None:
+    planner = planned(*FULL, "inject_seed=1", "region.ratio=[0.05,0.1]")
+    ratios = planner.ratios()
+    keys = {planner.injected(seed, ratio).key for seed in (0, 1, 2) for ratio in ratios}
+    assert keys == {planner.injected(1, 0.1).key}
+    assert "inject" not in planner.injected(1, 0.1).params
+    assert planner.scenario_localizers() == ["random", "wagle"]
+    assert planner.regions(1, 0.05)[0].key != planner.regions(1, 0.1)[0].key
+    told = planner.survey(1, 0.1).params["localizers"]
+    assert "wagle" in told and not {"oracle", "complement", "random_layers"} & told.keys()
+
+
+def test_one_injection_can_serve_all_seeds_and_each_draws_its_own_random_region() -> None:
+    planner = planned("inject_seed=1")
+    assert kinds(planner.setup())["injected"] == 1
+    assert planner.injected(1, 0.1).key == planned().injected(1, 0.1).key
+    assert len({stage.key for seed in (1, 2) for stage in planner.regions(seed, 0.1)}) == 4
+
+
+def test_a_system_message_is_part_of_the_key_only_where_there_is_one() -> None:
+    chat = planned("model.prompt.chat=true").base()
+    told = planned("model.prompt.chat=true", "model.prompt.system=Be kind.").base()
+    assert "system" not in chat.params["model"]["prompt"] and chat.key != told.key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["inject.method=full"], "'oracle' needs a target region"),
+        ([*FULL, "localizers=[complement]"], "'complement' needs a target region"),
+        ([*FULL, "region.unit=weight", "localizers=[norm]"], "'norm' scores whole value vectors"),
+        (["region.unit=weight"], "use inject.method=full, or region.unit=vector"),
+        (["region.unit=rows"], "region.unit='rows': choose vector or weight"),
+    ],
+)
+def test_what_has_no_target_region_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        planned(*overrides)
+
+
+def test_an_unknown_way_to_inject_is_refused() -> None:
+    with pytest.raises(UserError, match="inject.method='half': choose region or full"):
+        configure(["inject.method=half"])
+
+
+def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
+    read: list[Path] = []
+    monkeypatch.setattr("sweeps.plan.file_digest", lambda path: read.append(path) or "0" * 64)
+    planner = planned(f"model.source={tmp_path}")
+    planner.setup()
+    planner.controls()
+    assert read == [tmp_path / "config.json"]
