@@ -55,24 +55,13 @@ def describe(planner: Planner) -> str:
     Raises `UserError` if the model's configuration cannot be read.
     """
     size = _size(planner)
-    rows, source = _rows(planner, size)
-    lines = [*_head(planner, size), "", *_table(rows), ""]
-    lines += [*_counts(planner, rows), *_work(planner, rows), f"store: {source}"]
-    return "\n".join(lines)
-
-
-def disk(planner: Planner) -> float:
-    """Bytes that the stages which are not in the store will add, as `describe` counts them."""
-    rows, _ = _rows(planner, _size(planner))
-    return sum(row.disk for row in rows)
-
-
-def _rows(planner: Planner, size: Size) -> tuple[list[Row], str]:
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
     costs = Costs(planner.plain, planner.corpus, size)
-    rates = {kind: _rate(planner, kind)[0] for kind in KINDS}
-    return [_row(kind, stages, stored, costs, rates[kind]) for kind in KINDS], source
+    rows = [_row(kind, stages, stored, costs, _rate(planner, kind)[0]) for kind in KINDS]
+    lines = [*_head(planner, size), "", *_table(rows), ""]
+    lines += [*_counts(planner, rows), *_work(planner, rows), f"store: {source}"]
+    return "\n".join(lines)
 
 
 def _size(planner: Planner) -> Size:
