@@ -39,11 +39,9 @@ def _study(arguments: Sequence[str]) -> int:
     outlooks = [foresee(planner) for planner in planners]
     if not planners[0].config.plan:
         from sweeps.host import check_host
-        from sweeps.space import check_space
 
         for outlook in outlooks:
             check_host(outlook)
-            check_space(outlook)
         return max(_run(planner) for planner in planners)
     print("\n\n".join(outlook.text() for outlook in outlooks))
     if len(outlooks) > 1:

@@ -69,11 +69,6 @@ class Outlook:
         """Search and test trials, stored ones included."""
         return self.row("search").stages + self.row("test").stages
 
-    @property
-    def disk(self) -> float:
-        """Bytes that the stages which are not in the store will add."""
-        return sum(row.disk for row in self.rows)
-
     def text(self) -> str:
         """Stages, work, memory and disk as a table for people."""
         lines = [*_head(self.planner, self.size), "", *_table(self.rows), "", *_counts(self)]

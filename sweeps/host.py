@@ -1,4 +1,7 @@
-"""Whether this machine's GPUs can run a study, asked before anything is trained."""
+"""Whether this machine can run a study, asked before anything is trained."""
+
+import shutil
+from pathlib import Path
 
 import torch
 
@@ -8,12 +11,14 @@ from sweeps.progress import size_text
 
 
 def check_host(outlook: Outlook) -> None:
-    """Raises `UserError` where stages that are not stored find no GPU.
+    """Raises `UserError` where stages that are not stored find no GPU, or no room on disk.
 
     On a cluster its nodes are asked instead, by the engine.
     """
+    missing = [row for row in outlook.rows if row.stages > row.stored]
     if outlook.planner.config.address is None:
-        _gpus(outlook, [row for row in outlook.rows if row.stages > row.stored])
+        _gpus(outlook, missing)
+    _disk(outlook, missing)
 
 
 def _gpus(outlook: Outlook, missing: list[Row]) -> None:
@@ -48,3 +53,19 @@ def _found() -> tuple[int, str]:
     except (RuntimeError, AssertionError) as error:
         return 0, f" ({str(error).strip().split('. ')[0].rstrip('.')})"
     return torch.cuda.device_count(), ""
+
+
+def _disk(outlook: Outlook, missing: list[Row]) -> None:
+    """Asked where the store is; of a store at a URL nobody knows the room."""
+    config = outlook.planner.config
+    if config.store and "://" in config.store:
+        return
+    place = Path(config.store or config.artifacts)
+    while not place.exists():
+        place = place.parent
+    needed, free = sum(row.disk for row in missing), shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"study {config.study} will store {size_text(needed)}, {place} has {size_text(free)} "
+            f"free: make room, or name another place (store=FOLDER or URL)"
+        )

@@ -16,6 +16,7 @@ from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
 from sweeps.manifest import hardware, versions
+from sweeps.place import check_place
 from sweeps.plan import Cell, Planner
 from sweeps.report import keep
 from sweeps.runs import Tracker
@@ -29,8 +30,12 @@ BASELINE = "random"
 
 
 def run(planner: Planner, say: Say) -> list[str]:
-    """Run the planned study; returns the labels of stages that failed, with reasons."""
+    """Run the planned study; returns the labels of stages that failed, with reasons.
+
+    Raises `UserError`, before anything is written, where its results may not be.
+    """
     config, started = planner.config, time.time()
+    check_place(config)
     artifacts = Path(config.artifacts)
     tracker = _tracker(config, artifacts)
     tracker.begin(planner.plain)

@@ -123,7 +123,7 @@ def test_other_settings_than_the_recorded_ones_cannot_be_compared(
 
 
 def test_the_papers_studies_are_held_to_the_printed_cells_of_their_model(tmp_path: Path) -> None:
-    config = {**CONFIG, "study": "table2", "model": {"source": f"allenai/{OLMO}"}}
+    config = {**CONFIG, "study": "table2-olmo2_7b", "model": {"source": f"allenai/{OLMO}"}}
     write_json(tmp_path / "manifest.json", {"config": config})
     cells = compare.expected(tmp_path)
     printed = [cell for cell in CELLS if (cell.table, cell.model) == (2, OLMO)]

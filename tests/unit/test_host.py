@@ -73,3 +73,21 @@ def test_a_gpu_that_is_too_small_is_refused_by_the_stage_that_does_not_fit(
     check_host(several)
     gpus(monkeypatch, 1, 1e12)
     assert "needs 2 GPU a stage" in refused(several) and "found 1: " in refused(several)
+
+
+def test_too_little_disk_is_refused_where_the_store_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(place: Path) -> SimpleNamespace:
+        asked.append(place)
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr("sweeps.host.shutil.disk_usage", usage)
+    said = refused(outlook(tmp_path))
+    assert asked == [tmp_path] and "1 kB free: make room" in said and "store=FOLDER" in said
+    (tmp_path / "s").mkdir()
+    refused(outlook(tmp_path, f"store={tmp_path / 's'}"))
+    assert asked[-1] == tmp_path / "s"
+    check_host(outlook(tmp_path, "store=memory://bucket/prefix"))

@@ -1,0 +1,24 @@
+"""Whether this user may write where a study's results go, asked before anything is trained."""
+
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lacuna.errors import UserError
+
+
+def check_place(config: DictConfig) -> None:
+    """Raises `UserError` for an output root or a store that cannot be written; makes neither."""
+    _check(Path(config.artifacts), "artifacts")
+    if config.store and "://" not in config.store:
+        _check(Path(config.store), "store")
+
+
+def _check(folder: Path, key: str) -> None:
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(
+            f"user {os.getuid()} may not write to {place}: give this user the folder (a container: "
+            f'mount a folder of yours and add --user "$(id -u):$(id -g)"), or name another: {key}='
+        )
