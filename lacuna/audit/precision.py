@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,13 @@ from torch import Tensor
 from lacuna.audit.auc import COARSE, EXACT, Tally, tally
 from lacuna.audit.nulls import MAGNITUDE, NOISE, OBSERVED, RANDOM, UPDATES, updates
 from lacuna.audit.scores import HEADLINE, SCORES, Change, computable
-from lacuna.audit.stream import Checkpoint, place, refuse_non_finite, require_alike
+from lacuna.audit.stream import (
+    Checkpoint,
+    open_checkpoint,
+    place,
+    refuse_non_finite,
+    require_alike,
+)
 from lacuna.errors import UserError
 from lacuna.region import Region, WeightRegion, element_mask
 
@@ -52,6 +59,25 @@ class Comparison:
     def __post_init__(self) -> None:
         others = [one for one in (self.base, *(self.control or ())) if one is not None]
         require_alike(self.before, self.after, *others)
+
+    @classmethod
+    def open(
+        cls,
+        before: Path,
+        after: Path,
+        base: Path | None = None,
+        control: Sequence[Path] = (),
+        seed: int = 0,
+    ) -> "Comparison":
+        """From folders in hub layout; raises `UserError` as `open_checkpoint` does."""
+        found = [open_checkpoint(folder) for folder in control]
+        return cls(
+            before=open_checkpoint(before),
+            after=open_checkpoint(after),
+            base=None if base is None else open_checkpoint(base),
+            control=(found[0], found[1]) if found else None,
+            seed=seed,
+        )
 
     @property
     def scores(self) -> list[str]:
