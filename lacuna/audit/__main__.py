@@ -65,10 +65,8 @@ def run(given: argparse.Namespace) -> str:
     """
     # Imported here: a mistyped option is answered before torch is loaded.
     from lacuna.artifacts import write_json, write_text
-    from lacuna.audit.page import page
     from lacuna.audit.precision import Comparison
     from lacuna.audit.summary import findings, read_truths, summarise
-    from lacuna.report.base import rounded
 
     for library in ("huggingface_hub", "transformers"):  # their news would bury our lines
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -81,6 +79,10 @@ def run(given: argparse.Namespace) -> str:
     summary = summarise(comparison, truths)
     summary["behaviour"] = None if asked is None else _behaviour(given, *asked)
     summary["findings"] = findings(summary)
+    # Only now: what the report imports takes 100 MB, and the weights are done.
+    from lacuna.audit.page import page
+    from lacuna.report.base import rounded
+
     write_json(given.out / "audit.json", rounded(summary))
     write_text(given.out / "index.html", page(summary))
     return "\n".join([*summary["findings"], f"{given.out / 'index.html'}, audit.json"])

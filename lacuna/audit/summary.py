@@ -151,7 +151,7 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
 def _change_findings(summary: Mapping[str, Any], change: Mapping[str, Any]) -> list[str]:
     files = summary["differing_files"]
     other = [f"Files besides the weights differ: {', '.join(files)}."] if files else []
-    if not change["changed"]:
+    if not change["largest"]:
         return [
             "No weight differs between before and after: whatever changed in behaviour is not in "
             "the weights, and what they knew they still know.",
