@@ -174,7 +174,7 @@ class _Found:
     bits: int
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     """(update, score)."""
-    energy: Tensor = field(default_factory=lambda: torch.zeros(0))
+    energy: list[float] = field(default_factory=list)
     """(1 + K,) squared change in all, and inside each truth."""
     tensors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -194,8 +194,9 @@ class _Found:
             if kind == OBSERVED:
                 self._count((MAGNITUDE, HEADLINE), tally(change.before.abs(), inside, self.bits))
                 squares = change.size.double().square_()
-                parts = [squares.sum(), *(squares[mask].sum() for mask in inside)]
-                self.energy = torch.stack(parts) + (self.energy if len(self.energy) else 0.0)
+                parts = [float(squares.sum()), *(float(squares[mask].sum()) for mask in inside)]
+                held = self.energy or [0.0] * len(parts)
+                self.energy = [a + b for a, b in zip(held, parts, strict=True)]
         self.tensors += [_tensor_row(name, t, here, k) for k, t in enumerate(self.truths)]
 
     def _count(self, place: tuple[str, str], counted: Tally) -> None:
@@ -232,7 +233,7 @@ class _Found:
         found = self.tallies[OBSERVED, HEADLINE]
         moved = found.counts[:, found.keys != 0].sum(axis=1)
         changed, hits, size = int(moved[0]), int(moved[1 + k]), int(found.counts[1 + k].sum())
-        energy, within = float(self.energy[0]), float(self.energy[1 + k])
+        energy, within = self.energy[0], self.energy[1 + k]
         return {
             "truth": truth,
             "share": self._share(k),
