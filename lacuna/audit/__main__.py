@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--forget", type=Path, metavar="FILE", help="JSON lines with question and answer")
     add("--retain", type=Path, metavar="FILE", help="the same, of facts that must stay")
     add("--prompt", metavar="TEMPLATE", help='how to ask; default "Question: {question}\\nAnswer:"')
-    add("--dtype", default="float32", help="of loaded models: float32 (default) or bfloat16")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of loaded models")
     add("--no-attacks", action="store_true", help="with data: skip relearning and rounding")
     add("--seed", type=int, default=0, help="of nulls and attacks (0)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="DIR", help="for index.html, audit.json")
@@ -65,21 +65,13 @@ def run(given: argparse.Namespace) -> str:
     """
     # Imported here: a mistyped option is answered before torch is loaded.
     from lacuna.artifacts import write_json, write_text
-    from lacuna.audit.page import page
     from lacuna.audit.precision import Comparison
-    from lacuna.audit.stream import open_checkpoint
     from lacuna.audit.summary import findings, read_truths, summarise
-    from lacuna.report.base import rounded
 
     for library in ("huggingface_hub", "transformers"):  # their news would bury our lines
         logging.getLogger(library).setLevel(logging.ERROR)
-    control = [open_checkpoint(folder) for folder in given.control or ()]
-    comparison = Comparison(
-        before=open_checkpoint(given.before),
-        after=open_checkpoint(given.after),
-        base=open_checkpoint(given.base) if given.base else None,
-        control=(control[0], control[1]) if control else None,
-        seed=given.seed,
+    comparison = Comparison.open(
+        given.before, given.after, given.base, given.control or (), given.seed
     )
     layout = comparison.before.layout
     truths = read_truths(given.region, layout) if given.region else {}
@@ -87,6 +79,10 @@ def run(given: argparse.Namespace) -> str:
     summary = summarise(comparison, truths)
     summary["behaviour"] = None if asked is None else _behaviour(given, *asked)
     summary["findings"] = findings(summary)
+    # Only now: what the report imports takes 100 MB, and the weights are done.
+    from lacuna.audit.page import page
+    from lacuna.report.base import rounded
+
     write_json(given.out / "audit.json", rounded(summary))
     write_text(given.out / "index.html", page(summary))
     return "\n".join([*summary["findings"], f"{given.out / 'index.html'}, audit.json"])

@@ -140,6 +140,23 @@ def tally(scores: Tensor, truths: Sequence[Tensor] = (), bits: int = COARSE) -> 
     )
 
 
+def sketch(sizes: Tensor) -> Tensor:
+    """(2^17,) how many of the sizes (none is negative) fall into each bin; sketches add up.
+
+    For tensors that come in many blocks: nothing small is kept of a block, which would lie between
+    the large pieces of memory that every block needs, and keep them from being used again.
+    """
+    keys = sizes.reshape(-1).view(torch.int32) >> (EXACT - SKETCH)
+    return torch.bincount(keys, minlength=2 ** (SKETCH - 1))
+
+
+def from_sketch(counts: Tensor) -> Tally:
+    """The tally that a sketch stands for."""
+    keys = counts.nonzero()[:, 0].numpy()
+    held = counts[counts > 0].numpy()[None]
+    return Tally(SKETCH, keys, held, np.full(len(keys), SEVERAL))
+
+
 def exact_auc(scores: Tensor, truth: Tensor) -> float | None:
     """ROC-AUC of float32 scores, ties 1/2 (Mann-Whitney); None where the truth is one class."""
     found = tally(scores, [truth], EXACT).auc()

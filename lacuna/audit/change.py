@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lacuna.audit.auc import SKETCH, Tally, tally
+from lacuna.audit.auc import Tally, from_sketch, sketch
 from lacuna.audit.stream import Checkpoint, refuse_non_finite, together
 
 
@@ -28,6 +28,7 @@ class Difference:
 
     weights: int
     changed: int
+    """By 2^-135 or more."""
     total: float
     """Of |d|."""
     squares: float
@@ -100,30 +101,46 @@ def compare(earlier: Checkpoint, later: Checkpoint) -> Changes:
     outputs = {f"{module}.weight": module for module in earlier.layout.shapes}
     found = Changes()
     for name in earlier.shapes:
-        parts: list[Difference] = []
-        columns = torch.zeros(())
-        for blocks in together([earlier, later], name):
-            before, after = (block.float() for block in blocks)
-            change = after - before
-            parts.append(_difference(before, change))
-            if name in outputs:
-                columns = columns + change.square().sum(dim=0)
-        found.tensors[name] = _sum(parts)
+        sums = _Sums(by_column=name in outputs)
+        for before, after in together([earlier, later], name):
+            sums.add(before.float(), after.float())
+        found.tensors[name] = sums.difference()
         if not math.isfinite(found.tensors[name].squares):
             refuse_non_finite([earlier, later], name)
         if name in outputs:
-            found.vectors[outputs[name]] = columns.sqrt()
+            found.vectors[outputs[name]] = sums.columns.sqrt()
     return found
 
 
-def _difference(before: Tensor, change: Tensor) -> Difference:
-    size = change.abs_()
-    return Difference(
-        weights=size.numel(),
-        changed=int(torch.count_nonzero(size)),
-        total=float(size.sum(dtype=torch.float64)),
-        squares=float(torch.linalg.vector_norm(size)) ** 2,
-        reference=float(torch.linalg.vector_norm(before)) ** 2,
-        largest=float(size.max()),
-        sizes=tally(size, bits=SKETCH),
-    )
+class _Sums:
+    """A tensor's `Difference`, block after block of its rows."""
+
+    def __init__(self, by_column: bool) -> None:
+        self.by_column, self.weights = by_column, 0
+        self.total = self.squares = self.reference = self.largest = 0.0
+        self.columns, self.sizes = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        """(columns,) squared lengths, and the sketch of sizes."""
+
+    def add(self, before: Tensor, after: Tensor) -> None:
+        """One block."""
+        size = (after - before).abs_()
+        self.weights += size.numel()
+        self.total += float(size.sum(dtype=torch.float64))
+        self.squares += float(torch.linalg.vector_norm(size)) ** 2
+        self.reference += float(torch.linalg.vector_norm(before)) ** 2
+        self.largest = max(self.largest, float(size.max()))
+        self.sizes = self.sizes + sketch(size)
+        if self.by_column:
+            self.columns = self.columns + size.square().sum(dim=0)
+
+    def difference(self) -> Difference:
+        """Of all blocks."""
+        return Difference(
+            weights=self.weights,
+            changed=self.weights - int(self.sizes[0]),
+            total=self.total,
+            squares=self.squares,
+            reference=self.reference,
+            largest=self.largest,
+            sizes=from_sketch(self.sizes),
+        )

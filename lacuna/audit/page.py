@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lacuna.report.base import Row, Table
+from lacuna.report.figures import panel
 from lacuna.report.markup import Markup, element, join
 from lacuna.report.page import document, section
 from lacuna.report.svg import Bars, Series, bar_chart, line_chart
@@ -55,7 +56,7 @@ def _places(summary: Mapping[str, Any]) -> list[Named]:
         if any(heights):
             bars = [Bars(name, "c0", heights, [None] * len(layers))]
             drawn = bar_chart(title, "layer", title, [str(r["layer"]) for r in layers], bars, None)
-            charts.append(_figure(f"{title} by layer", drawn, []))
+            charts.append(panel(f"{title} by layer", drawn, []))
     by_layer = _table("layers", "By layer", layers, "")
     figures = element("div", *charts, class_="figures")
     found = [
@@ -101,7 +102,7 @@ def _precision(summary: Mapping[str, Any]) -> list[Named]:
 def _area_chart(truth: str, rows: Sequence[Row]) -> Markup:
     lines = _by_name(rows, "component", "auc")
     chart = line_chart(f"AUC against {truth}", "layer", "AUC", lines) if lines else Markup("")
-    return _figure(f"AUC of the headline score against {truth}", chart, lines)
+    return panel(f"AUC of the headline score against {truth}", chart, _legend(lines))
 
 
 def _behaviour(summary: Mapping[str, Any]) -> list[Named]:
@@ -121,7 +122,7 @@ def _behaviour(summary: Mapping[str, Any]) -> list[Named]:
         "Read the end levels against those of base: gains alone reward a low start."
     )
     charts = [
-        _figure(title, line_chart(title, "layer", title, lines), lines)
+        panel(title, line_chart(title, "layer", title, lines), _legend(lines))
         for name, title in (("lens_probability", "Lens probability"), ("linear", "Linear probe"))
         if (lines := _by_name(found["layers"], "model", name))
     ]
@@ -149,6 +150,5 @@ def _by_name(rows: Sequence[Row], name: str, value: str) -> list[Series]:
     ]
 
 
-def _figure(title: str, chart: Markup, lines: Sequence[Series]) -> Markup:
-    keys = [element("span", element("i"), s.name, class_=f"key {s.style}") for s in lines]
-    return element("figure", element("strong", title), chart, element("figcaption", *keys))
+def _legend(lines: Sequence[Series]) -> list[tuple[str, str]]:
+    return [(line.name, line.style) for line in lines]

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,13 @@ from torch import Tensor
 from lacuna.audit.auc import COARSE, EXACT, Tally, tally
 from lacuna.audit.nulls import MAGNITUDE, NOISE, OBSERVED, RANDOM, UPDATES, updates
 from lacuna.audit.scores import HEADLINE, SCORES, Change, computable
-from lacuna.audit.stream import Checkpoint, place, refuse_non_finite, require_alike
+from lacuna.audit.stream import (
+    Checkpoint,
+    open_checkpoint,
+    place,
+    refuse_non_finite,
+    require_alike,
+)
 from lacuna.errors import UserError
 from lacuna.region import Region, WeightRegion, element_mask
 
@@ -52,6 +59,25 @@ class Comparison:
     def __post_init__(self) -> None:
         others = [one for one in (self.base, *(self.control or ())) if one is not None]
         require_alike(self.before, self.after, *others)
+
+    @classmethod
+    def open(
+        cls,
+        before: Path,
+        after: Path,
+        base: Path | None = None,
+        control: Sequence[Path] = (),
+        seed: int = 0,
+    ) -> "Comparison":
+        """From folders in hub layout; raises `UserError` as `open_checkpoint` does."""
+        found = [open_checkpoint(folder) for folder in control]
+        return cls(
+            before=open_checkpoint(before),
+            after=open_checkpoint(after),
+            base=None if base is None else open_checkpoint(base),
+            control=(found[0], found[1]) if found else None,
+            seed=seed,
+        )
 
     @property
     def scores(self) -> list[str]:
@@ -148,7 +174,7 @@ class _Found:
     bits: int
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     """(update, score)."""
-    energy: Tensor = field(default_factory=lambda: torch.zeros(0))
+    energy: list[float] = field(default_factory=list)
     """(1 + K,) squared change in all, and inside each truth."""
     tensors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -168,8 +194,9 @@ class _Found:
             if kind == OBSERVED:
                 self._count((MAGNITUDE, HEADLINE), tally(change.before.abs(), inside, self.bits))
                 squares = change.size.double().square_()
-                parts = [squares.sum(), *(squares[mask].sum() for mask in inside)]
-                self.energy = torch.stack(parts) + (self.energy if len(self.energy) else 0.0)
+                parts = [float(squares.sum()), *(float(squares[mask].sum()) for mask in inside)]
+                held = self.energy or [0.0] * len(parts)
+                self.energy = [a + b for a, b in zip(held, parts, strict=True)]
         self.tensors += [_tensor_row(name, t, here, k) for k, t in enumerate(self.truths)]
 
     def _count(self, place: tuple[str, str], counted: Tally) -> None:
@@ -206,7 +233,7 @@ class _Found:
         found = self.tallies[OBSERVED, HEADLINE]
         moved = found.counts[:, found.keys != 0].sum(axis=1)
         changed, hits, size = int(moved[0]), int(moved[1 + k]), int(found.counts[1 + k].sum())
-        energy, within = float(self.energy[0]), float(self.energy[1 + k])
+        energy, within = self.energy[0], self.energy[1 + k]
         return {
             "truth": truth,
             "share": self._share(k),

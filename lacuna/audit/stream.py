@@ -1,7 +1,7 @@
 """Checkpoints in hub layout, read from safetensors a piece of a tensor at a time.
 
-Only headers are held. A file is mapped anew for every piece and let go before the next: pages of a
-mapping count as memory of the process for as long as it lives.
+Only headers are held. A file is mapped anew for every few blocks of a tensor and let go before the
+next: pages of a mapping count as memory of the process for as long as it lives.
 """
 
 import math
@@ -18,8 +18,10 @@ from lacuna.artifacts import read_json
 from lacuna.errors import UserError
 from lacuna.model.value import OUTPUT_NAMES, Layout
 
-BLOCK = 2**19
-"""Weights in a piece, about: what fits the caches of a core."""
+BLOCK = 2**18
+"""Weights in a block, about: what fits the caches of a core."""
+PIECE = 16
+"""Blocks for which a file is mapped once."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -58,16 +60,17 @@ class Checkpoint:
         return tensor
 
     def blocks(self, name: str, size: int = BLOCK) -> Iterator[Tensor]:
-        """The tensor's rows in order, about `size` weights at a time, each read when asked for."""
+        """The tensor's rows in order, about `size` weights at a time."""
         shape = self.shapes[name]
         if math.prod(shape) <= size or not shape:
             yield self.read(name)
             return
-        step = max(1, size // math.prod(shape[1:]))
+        rows = max(1, size // math.prod(shape[1:]))
+        step = PIECE * rows
         for start in range(0, shape[0], step):
             with safe_open(self.files[name], framework="pt") as stream:
-                block: Tensor = stream.get_slice(name)[start : start + step]
-            yield block
+                piece: Tensor = stream.get_slice(name)[start : start + step]
+            yield from piece.split(rows)
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:

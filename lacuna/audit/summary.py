@@ -145,13 +145,14 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
         *_change_findings(summary, changes["before to after"]),
         *_base_findings(changes),
         *_precision_findings(summary),
+        *_behaviour_findings(summary.get("behaviour")),
     ]
 
 
 def _change_findings(summary: Mapping[str, Any], change: Mapping[str, Any]) -> list[str]:
     files = summary["differing_files"]
     other = [f"Files besides the weights differ: {', '.join(files)}."] if files else []
-    if not change["changed"]:
+    if not change["largest"]:
         return [
             "No weight differs between before and after: whatever changed in behaviour is not in "
             "the weights, and what they knew they still know.",
@@ -201,4 +202,32 @@ def _precision_findings(summary: Mapping[str, Any]) -> list[str]:
                 f"{best['auc']:.4f}; best of noise {best['noise_auc']:.4f}, of random updates "
                 f"{best['random_auc']:.4f}."
             )
+    for name, row in summary["overlap"].items():
+        if row is not None and row["auc"] is not None:
+            lines.append(
+                f"Of the value vectors that moved furthest, {row['precision']:.1%} lie in {name} "
+                f"(recall {row['recall']:.1%}, AUC {row['auc']:.4f})."
+            )
+    return lines
+
+
+def _behaviour_findings(found: Mapping[str, Any] | None) -> list[str]:
+    """What the models say, and the most that an attack brought back."""
+    if found is None:
+        return []
+
+    def of_each(values: Mapping[str, float]) -> str:
+        return ", ".join(f"{model} {value:.3f}" for model, value in values.items())
+
+    lines = [
+        f"{side.capitalize()} ES: "
+        + of_each({row["model"]: row[f"{side}_es"] for row in found["outputs"]})
+        + "."
+        for side in ("forget", "retain")
+    ]
+    most: dict[str, float] = {}
+    for row in found["attacks"]:
+        most[row["model"]] = max(most.get(row["model"], 0.0), row["others_es_after"])
+    if most:
+        lines.append(f"Forget ES of people not attacked, after the worst attack: {of_each(most)}.")
     return lines
