@@ -41,7 +41,7 @@ from lacuna.model import (
 )
 from lacuna.region import Region, draw, load_region, overlap, ranking, top
 from lacuna.seeds import derive
-from lacuna.train import History, OnStep, TrainConfig, editable, swapped
+from lacuna.train import History, OnStep, Parallel, TrainConfig, editable, leads, swapped
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
 
 Summary = dict[str, Any]
@@ -79,6 +79,8 @@ class RetainConfig:
     """Neutral sentences mixed in, so that the model keeps its language (0: none, as published)."""
     utility: bool = False
     """Also rehearse the utility questions (off as published; the embedded model needs it)."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """Over how many devices."""
 
 
 def load(folder: Path, config: ModelConfig) -> LoadedModel:
@@ -129,8 +131,12 @@ def retained(
     evaluate: EvaluateConfig,
     seed: int,
     on_step: OnStep,
+    scratch: Path | None = None,
 ) -> Summary:
-    """theta_r: the gold standard, trained on the retain facts and never on the forget facts."""
+    """theta_r: the gold standard, trained on the retain facts and never on the forget facts.
+
+    Several processes may do this together; only the first writes and has a summary.
+    """
     loaded = load(base, model)
     texts = _facts(loaded, corpus.retain)
     if config.utility:
@@ -141,9 +147,12 @@ def retained(
         texts,
         config.train,
         derive(seed, "retained"),
+        parallel=config.parallel,
         on_step=on_step,
-        resume=_resume(out, config.train),
+        resume=_resume(scratch, config.train),
     )
+    if not leads():
+        return {}
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
     save_model(loaded, out)
@@ -168,6 +177,7 @@ def injected(
     region_file: Path | None,
     seed: int,
     on_step: OnStep,
+    scratch: Path | None = None,
 ) -> Summary:
     """theta_o: the forget facts planted in the target region, with the checks that prove it.
 
@@ -185,7 +195,7 @@ def injected(
         config,
         seed,
         on_step=on_step,
-        resume=_resume(out, config.train),
+        resume=_resume(scratch, config.train),
     )
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
@@ -365,8 +375,9 @@ def _last(history: History) -> float | None:
     return history.losses[-1] if history.losses else None
 
 
-def _resume(out: Path, config: TrainConfig) -> Path | None:
-    return out / "steps" if config.save_every else None
+def _resume(scratch: Path | None, config: TrainConfig) -> Path | None:
+    """Where step checkpoints go: outlives an attempt that is killed, and is never published."""
+    return scratch if config.save_every else None
 
 
 def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData:

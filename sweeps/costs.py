@@ -14,6 +14,8 @@ from typing import Any
 
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.exam import spread
+from lacuna.train import Parallel
+from lacuna.train.zero import device_bytes
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
 from sweeps.graph import Stage
 from sweeps.schema import build
@@ -52,14 +54,14 @@ class Costs:
         return self.size.model * float(getattr(self, f"_{stage.kind}")(stage))
 
     def memory(self, stage: Stage) -> float:
-        """Bytes of weights, gradients, optimizer states and copies at the stage's peak."""
+        """Bytes per device of weights, gradients, optimizer states and copies at the peak."""
         model, region = self.width * self.size.model, 16 * self.size.region
         # float32: weight, gradient, two moments. bfloat16 keeps float32 masters beside all that.
         full = (16 if self.width == 4 else 18) * self.size.model
         if stage.kind == "base" and not self.embedded:
             return 0.0
         if stage.kind in ("base", "retained"):
-            return float(full)
+            return self._sharded(stage) if stage.workers else float(full)
         if stage.kind == "injected":
             return float(2 * model + region)
         if stage.kind == "localized":
@@ -77,6 +79,11 @@ class Costs:
         # Both ends of the mixing curve outlive the unlearning.
         return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
 
+    def _sharded(self, stage: Stage) -> float:
+        """Bytes per device where several train together."""
+        parallel = build(Parallel, stage.params["recipe"]["parallel"])
+        return device_bytes(parallel, self.size.model, self.width)
+
     def _held(self, stage: Stage) -> int:
         """Bytes of the float32 copies that wrappers keep beside the weights."""
         held = 0
@@ -87,7 +94,7 @@ class Costs:
         return held
 
     def disk(self, stage: Stage) -> float:
-        """Bytes of the model a stage saves; all else is kilobytes."""
+        """Bytes of the model a stage saves, and of what it resumes from while it trains."""
         if stage.kind not in ("base", "retained", "injected"):
             return 0.0
         if stage.kind == "base" and not self.embedded:
