@@ -60,7 +60,16 @@ from lacuna.summary import (
     strength_summary,
     write_items,
 )
-from lacuna.train import Editable, History, OnStep, TrainConfig, editable, swapped
+from lacuna.train import (
+    Editable,
+    History,
+    OnStep,
+    Parallel,
+    TrainConfig,
+    editable,
+    leads,
+    swapped,
+)
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
 
 
@@ -96,6 +105,8 @@ class RetainConfig:
     """Neutral sentences mixed in, so that the model keeps its language (0: none, as published)."""
     utility: bool = False
     """Also rehearse the utility questions (off as published; the embedded model needs it)."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """Over how many devices."""
 
 
 def load(folder: Path, config: ModelConfig) -> LoadedModel:
@@ -146,17 +157,24 @@ def retained(
     evaluate: EvaluateConfig,
     seed: int,
     on_step: OnStep,
+    scratch: Path | None = None,
 ) -> Summary:
-    """theta_r: the gold standard, trained on the retain facts and never on the forget facts."""
+    """theta_r: the gold standard, trained on the retain facts and never on the forget facts.
+
+    Several processes may do this together; only the first writes and has a summary.
+    """
     loaded = load(base, model)
     history = learn(
         loaded.model,
         _lessons(loaded, corpus, config),
         config.train,
         derive(seed, "retained"),
+        parallel=config.parallel,
         on_step=on_step,
-        resume=_resume(out, config.train),
+        resume=_resume(scratch, config.train),
     )
+    if not leads():
+        return {}
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
     save_model(loaded, out)
@@ -181,6 +199,7 @@ def injected(
     region_file: Path | None,
     seed: int,
     on_step: OnStep,
+    scratch: Path | None = None,
 ) -> Summary:
     """theta_o: the forget facts planted in the target region, with the checks that prove it.
 
@@ -200,7 +219,7 @@ def injected(
         config,
         seed,
         on_step=on_step,
-        resume=_resume(out, config.train),
+        resume=_resume(scratch, config.train),
     )
     measured = exam.measure(loaded.model)
     with swapped(editable(loaded.model, target), original):
@@ -234,6 +253,7 @@ def taught(
     evaluate: EvaluateConfig,
     seed: int,
     on_step: OnStep,
+    scratch: Path | None = None,
 ) -> Summary:
     """theta_o where all parameters learn all facts, as often as the retained ones learn theirs.
 
@@ -249,7 +269,7 @@ def taught(
         train,
         derive(seed, "taught"),
         on_step=on_step,
-        resume=_resume(out, train),
+        resume=_resume(scratch, train),
     )
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
@@ -442,8 +462,9 @@ def _last(history: History) -> float | None:
     return history.losses[-1] if history.losses else None
 
 
-def _resume(out: Path, config: TrainConfig) -> Path | None:
-    return out / "steps" if config.save_every else None
+def _resume(scratch: Path | None, config: TrainConfig) -> Path | None:
+    """Where step checkpoints go: outlives an attempt that is killed, and is never published."""
+    return scratch if config.save_every else None
 
 
 def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData:

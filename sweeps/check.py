@@ -11,6 +11,7 @@ from lacuna.model.load import DTYPES, pick_device
 from lacuna.protocol import regroup
 from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
+from lacuna.train.zero import require_deepspeed
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.schema import build
 from sweeps.search import METHODS
@@ -34,6 +35,7 @@ def check(planner: "Planner") -> None:
     _region(planner)
     _numbers(planner)
     _resources(planner)
+    _parallel(planner)
     _places(planner)
     for cell in planner.cells():
         planner.candidates(cell)
@@ -202,6 +204,23 @@ def _resources(planner: "Planner") -> None:
                 f"{place}.gpus={gpus:g}: give a whole number of GPUs, or a share of one below 1 "
                 f"with at most 4 digits"
             )
+
+
+def _parallel(planner: "Planner") -> None:
+    workers = planner.workers("retained")
+    if not workers:
+        return
+    require_deepspeed()
+    _, gpus = planner.resources("retained")
+    if gpus not in (0, workers):
+        raise UserError(
+            f"resources.retained.gpus={gpus:g}: retained.recipe.parallel.workers={workers} take a "
+            f"GPU each: set it to {workers}"
+        )
+    if planner.config.model.dtype == "float64":
+        raise UserError(
+            "model.dtype=float64: retained.recipe.parallel.zero needs float32 or bfloat16"
+        )
 
 
 def _whole(number: float) -> bool:

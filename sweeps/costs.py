@@ -15,6 +15,8 @@ from typing import Any
 
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.exam import spread, utility_sets
+from lacuna.train import Parallel
+from lacuna.train.zero import device_bytes
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
 from sweeps.graph import Stage
 from sweeps.schema import build
@@ -60,7 +62,7 @@ class Costs:
         return self.size.model * float(getattr(self, f"_{stage.kind}")(stage))
 
     def memory(self, stage: Stage) -> float:
-        """Bytes of weights, gradients, optimizer states and copies at the stage's peak."""
+        """Bytes per device of weights, gradients, optimizer states and copies at the peak."""
         model, region = self.width * self.size.model, REGION_BYTES * self.size.region
         if self.plain["region"]["unit"] == "weight":
             region += 8 * self.size.region  # where each of them is
@@ -72,7 +74,7 @@ class Costs:
             masks = stage.params["ratio"] * stage.params["protocol"]["masks"]["groups"]
             return float((20 + 24 * masks) * self.size.model)
         if stage.kind in ("base", "retained") or "recipe" in stage.params:
-            return float(full)
+            return self._sharded(stage) if stage.workers else float(full)
         if stage.kind == "injected":
             return float(model + region)
         if stage.kind == "localized":
@@ -97,6 +99,11 @@ class Costs:
             return model
         return model + (full if asked["relearn_lrs"] or asked["benign_lrs"] else model)
 
+    def _sharded(self, stage: Stage) -> float:
+        """Bytes per device where several train together."""
+        parallel = build(Parallel, stage.params["recipe"]["parallel"])
+        return device_bytes(parallel, self.size.model, self.width)
+
     def _held(self, stage: Stage) -> int:
         """Bytes of the float32 copies that wrappers keep beside the weights."""
         held = 0
@@ -107,7 +114,7 @@ class Costs:
         return held
 
     def disk(self, stage: Stage) -> float:
-        """Bytes of the model a stage saves; all else is kilobytes."""
+        """Bytes of the model a stage saves, and of what it resumes from while it trains."""
         if stage.kind not in ("base", "retained", "injected"):
             return 0.0
         if stage.kind == "base" and not self.embedded:

@@ -1,4 +1,4 @@
-"""Runs a study's stages on Ray. Only this module imports ray.
+"""Runs a study's stages on Ray. Only this module and `sweeps.gang` import ray.
 
 Every stage goes through the store, so the engine never decides what is already computed: it submits
 what has no result, in dependency order, and takes the results from the store. Trials go through
@@ -22,6 +22,7 @@ from sweeps import quiet
 from sweeps.arbiter import KeyArbiter
 from sweeps.batch import Batch, OnDone, Result, failure
 from sweeps.exits import Unavailable
+from sweeps.gang import attempt_together
 from sweeps.graph import Stage
 from sweeps.nodes import check_address, check_fits, node_types, resources_of
 from sweeps.progress import Progress
@@ -135,11 +136,13 @@ class Engine:
                 return batch.outcome()
             ray = self._connect(batch.waiting.values())
             task = ray.remote(max_retries=self.store.attempts)(attempt)
+            group = ray.remote(max_retries=self.store.attempts, num_cpus=0)(attempt_together)
             running: dict[Any, Stage] = {}
             while batch.waiting or running:
                 for stage in batch.ready():
                     needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus}
-                    running[task.options(**needs).remote(self.runtime, pack(stage))] = stage
+                    one = group if stage.workers else task.options(**needs)
+                    running[one.remote(self.runtime, pack(stage))] = stage
                 done = ray.wait(list(running), timeout=0.5)[0] if running else []
                 for ref in done:
                     self._take(batch, running.pop(ref), self._fetch(ref))

@@ -132,7 +132,7 @@ def _rate(planner: Planner, kind: str) -> tuple[float, str]:
     dtype = planner.plain["model"]["dtype"]
     if gpus:
         card = GPU_FLOPS[dtype]
-        return card * min(1.0, gpus), (
+        return card * min(max(1, planner.workers(kind)), gpus), (
             f"{card:.0e} FLOP/s a GPU in {dtype} (assumed; set resources.flops)"
         )
     rate = CPU_FLOPS * cpus

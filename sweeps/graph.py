@@ -25,6 +25,8 @@ class Stage:
     """Columns of the tracking UI."""
     cpus: float = 1.0
     gpus: float = 0.0
+    workers: int = 0
+    """Processes that share these, connected by Ray Train (`sweeps.gang`); 0: one plain task."""
     context: Mapping[str, Any] = field(default_factory=dict)
     """JSON values that a worker needs but the result does not depend on: paths, devices."""
 

@@ -371,6 +371,11 @@ class Planner:
         """GPUs of a stage; search and test are kinds of trial."""
         return self.resources("trial" if kind in ("search", "test") else kind)[1]
 
+    def workers(self, kind: str) -> int:
+        """Processes of a stage of this kind that train together; 0: one plain task."""
+        parallel = self.plain["retained"]["recipe"]["parallel"]
+        return int(parallel["workers"]) if kind == "retained" and parallel["zero"] else 0
+
     def scenario_localizers(self) -> list[str]:
         """Localizers that give the scenarios their regions."""
         names = [s for s in self.config.scenarios if s not in ("oracle", "full")]
@@ -421,6 +426,7 @@ class Planner:
             tags={"stage": kind, **{name: str(value) for name, value in tags.items()}},
             cpus=cpus,
             gpus=gpus,
+            workers=self.workers(kind),
             context={
                 "data": self.plain["data"],
                 "embedded": source is None,

@@ -27,6 +27,14 @@ def name_of(key: str, epoch: int) -> str:
     return f"{key[:2]}/{key}.{epoch}"
 
 
+def scratch_of(key: str) -> str:
+    """Where attempts at `key` keep what the next one can resume from, below a folder of theirs.
+
+    To `gc` it looks half-written, by an attempt that never was: attempts count from 1.
+    """
+    return f"{key[:2]}/.{key}.0.0.part"
+
+
 @dataclass(frozen=True)
 class Entry:
     """Something that lies below the root: what attempt `epoch` at `key` made."""

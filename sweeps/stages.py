@@ -75,6 +75,11 @@ def _model(stage: Stage) -> ModelConfig:
     return replace(config, source=stage.context["source"], device=device)
 
 
+def _scratch(stage: Stage) -> Path | None:
+    found = stage.context.get("scratch")
+    return None if found is None else Path(found)
+
+
 def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     return pipeline.base(
         out,
@@ -112,6 +117,7 @@ def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
         evaluate=build(EvaluateConfig, stage.params["evaluate"]),
         seed=stage.params["seed"],
         on_step=on_step,
+        scratch=_scratch(stage),
     )
 
 
@@ -141,6 +147,7 @@ def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
         region_file=None if region is None else Path(region),
         seed=stage.params["seed"],
         on_step=on_step,
+        scratch=_scratch(stage),
     )
 
 

@@ -255,9 +255,9 @@ class Store(Generic[A_co]):
         """
         killed = {lease.epoch for lease in leases if is_killed(lease)}
         for entry in self.shelf.entries(key):
-            if entry.state == "part" and (
-                entry.epoch in killed or self.shelf.weigh(entry)[1] > DAY
-            ):
+            if entry.state != "part" or entry.epoch == 0:  # 0: what the next attempt resumes from
+                continue
+            if entry.epoch in killed or self.shelf.weigh(entry)[1] > DAY:
                 self.shelf.remove(entry.path)
 
 

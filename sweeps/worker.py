@@ -4,8 +4,9 @@ import gc
 import importlib
 import json
 import random
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from lacuna.errors import UserError
 from sweeps.arbiter import KeyArbiter
 from sweeps.graph import Stage
 from sweeps.runs import StageRun
-from sweeps.shelf import open_shelf
+from sweeps.shelf import open_shelf, scratch_of
 from sweeps.store import Store, one_line
 from sweeps.tracking import Place, connect
+
+OnStep = Callable[[int, Mapping[str, float]], None]
 
 EXPECTED = (UserError, RuntimeError, OSError, FloatingPointError)
 """How a stage may fail by itself: bad input, divergence, memory, disk. To run it again at once
@@ -69,15 +72,18 @@ def freeze(runtime: Runtime) -> None:
     They are half a million objects, and 0.3 s, each time that a stage's own are collected.
     """
     open_store(runtime).arbiter.committed("")  # the client imports most at its first question
-    _execute(runtime)
+    _work_of(runtime)
     gc.collect()
     gc.freeze()
 
 
-def attempt(runtime: Runtime, text: str) -> dict[str, str]:
+def attempt(
+    runtime: Runtime, text: str, begin: Callable[[Mapping[str, Path], Path], None] | None = None
+) -> dict[str, str]:
     """Have one stage's result published: `{"how": "trained" | "reused" | "failed", "reason": ...}`.
 
-    Safe to repeat: a stage whose result exists is not computed again.
+    Safe to repeat: a stage whose result exists is not computed again. `begin` hears of the folders,
+    inputs and output, once it is to be computed.
     """
     stage = unpack(text)
     store = open_store(runtime)
@@ -85,7 +91,9 @@ def attempt(runtime: Runtime, text: str) -> dict[str, str]:
     settle(stage)
     try:
         with StageRun(runtime.place, store.arbiter.client) as run:
-            folder = store.produce(stage, _work(runtime, stage, run), lambda: run.run_id)
+            work = _work(runtime, stage, run, begin or (lambda *_: None))
+            folder = store.produce(stage, work, lambda: run.run_id)
+            shutil.rmtree(_scratch(runtime, stage), ignore_errors=True)
             return {"how": _close(run, folder), "reason": ""}
     except EXPECTED as error:
         return {"how": "failed", "reason": one_line(error)}
@@ -104,21 +112,41 @@ def settle(stage: Stage) -> None:
     torch.manual_seed(seed)
 
 
-def _work(
-    runtime: Runtime, stage: Stage, run: StageRun
-) -> Callable[[Mapping[str, Path], Path], dict[str, Any]]:
-    def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        run.begin(stage, inputs)
-        summary: dict[str, Any] = _execute(runtime)(stage, inputs, out, run.step)
-        return summary
+def execute(
+    runtime: Runtime, stage: Stage, inputs: Mapping[str, Path], out: Path, on_step: OnStep
+) -> dict[str, Any]:
+    """The stage's work itself, which finds in `stage.context` a folder for what it can resume from.
 
+    That folder outlives an attempt that is killed, and goes once there is a result.
+    """
+    scratch = str(_scratch(runtime, stage))
+    stage = replace(stage, context={**stage.context, "scratch": scratch})
+    return _work_of(runtime)(stage, inputs, out, on_step)
+
+
+def _work_of(runtime: Runtime) -> Callable[..., dict[str, Any]]:
+    module, _, name = runtime.work.rpartition(".")
+    work: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
     return work
 
 
-def _execute(runtime: Runtime) -> Callable[..., dict[str, Any]]:
-    module, _, name = runtime.work.rpartition(".")
-    execute: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
-    return execute
+def _scratch(runtime: Runtime, stage: Stage) -> Path:
+    """Beside the results where that is a folder of all nodes, else on this node."""
+    return Path(runtime.cache or runtime.root) / scratch_of(stage.key)
+
+
+def _work(
+    runtime: Runtime,
+    stage: Stage,
+    run: StageRun,
+    begin: Callable[[Mapping[str, Path], Path], None],
+) -> Callable[[Mapping[str, Path], Path], dict[str, Any]]:
+    def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+        run.begin(stage, inputs)
+        begin(inputs, out)
+        return execute(runtime, stage, inputs, out, run.step)
+
+    return work
 
 
 def _close(run: StageRun, folder: Path) -> str:

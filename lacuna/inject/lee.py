@@ -21,16 +21,22 @@ from lacuna.model.forward import answers
 from lacuna.region import Region, WeightRegion
 from lacuna.seeds import derive
 from lacuna.train import (
+    ONE_DEVICE,
+    WHOLE,
     AllWeights,
     History,
     Loss,
+    LossFunction,
     OnStep,
+    Parallel,
     RegionWeights,
+    Share,
     TrainConfig,
     editable,
     language_loss,
     mean_nll,
     train,
+    train_sharded,
 )
 
 
@@ -58,12 +64,21 @@ def learn(
     config: TrainConfig,
     seed: int,
     *,
+    parallel: Parallel = ONE_DEVICE,
     on_step: OnStep | None = None,
     resume: Path | None = None,
 ) -> History:
-    """Full-parameter training of `model`, in place, on all of `texts`."""
-    loss = language_loss(model, texts, config.batch_size, derive(seed, "learn"))
-    return train(model, AllWeights(model), loss, config, on_step=on_step, resume=resume)
+    """Full-parameter training of `model`, in place, on all of `texts`.
+
+    With ZeRO every process calls this; the first one's `model` has the result.
+    """
+
+    def loss(model: PreTrainedModel, share: Share = WHOLE) -> LossFunction:
+        return language_loss(model, texts, config.batch_size, derive(seed, "learn"), share)
+
+    if parallel.zero:
+        return train_sharded(model, loss, config, parallel, on_step=on_step, resume=resume)
+    return train(model, AllWeights(model), loss(model), config, on_step=on_step, resume=resume)
 
 
 def inject(

@@ -12,7 +12,7 @@ from lacuna.train.loop import (
     TrainConfig,
     train,
 )
-from lacuna.train.losses import language_loss, mean_kl, mean_nll
+from lacuna.train.losses import WHOLE, Share, language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
     AllWeights,
     Editable,
@@ -21,8 +21,11 @@ from lacuna.train.weights import (
     mix,
     swapped,
 )
+from lacuna.train.zero import ONE_DEVICE, Parallel, leads, train_sharded
 
 __all__ = [
+    "ONE_DEVICE",
+    "WHOLE",
     "AllWeights",
     "Diverged",
     "Editable",
@@ -31,16 +34,20 @@ __all__ = [
     "Loss",
     "LossFunction",
     "OnStep",
+    "Parallel",
     "RegionWeights",
+    "Share",
     "Strategy",
     "TrainConfig",
     "Values",
     "editable",
     "fisher",
     "language_loss",
+    "leads",
     "mean_kl",
     "mean_nll",
     "mix",
     "swapped",
     "train",
+    "train_sharded",
 ]

@@ -1,6 +1,7 @@
 """The training loop: loss, backward, clip inside the region, step, publish."""
 
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +128,7 @@ def train(
     history = History()
     if resume is not None:
         _load(resume, weights, optimizer, history)
-    with weights.training(), _checkpointing(model, config.checkpointing):
+    with weights.training(), checkpointing(model, config.checkpointing):
         for step in range(len(history.losses), config.steps):
             metrics = _backward(weights, loss, config, step, strategy)
             _clip(masters, config.clip)
@@ -171,7 +172,7 @@ def _clip(masters: list[torch.nn.Parameter], limit: float) -> None:
         raise Diverged(f"gradient norm is {norm.item()}: lower the learning rate")
 
 
-class _checkpointing:
+class checkpointing:
     """Activation checkpointing within a block; needs train mode, so dropout must be zero."""
 
     def __init__(self, model: PreTrainedModel, on: bool) -> None:
@@ -200,20 +201,17 @@ def _save(
     target = folder / f"step-{len(history.losses)}"
     with whole_folder(target) as part:
         save_tensors(part / "state.safetensors", tensors)
-    for old in folder.glob("step-*"):
-        if old != target:
-            (old / "state.safetensors").unlink()
-            old.rmdir()
+    drop_older(folder, target)
 
 
 def _load(
     folder: Path, weights: Editable, optimizer: torch.optim.Optimizer, history: History
 ) -> None:
     """Continue from the newest step checkpoint in `folder`, if there is one."""
-    saved = sorted(folder.glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
-    if not saved:
+    saved = newest_step(folder)
+    if saved is None:
         return
-    tensors, _ = load_tensors(saved[-1] / "state.safetensors")
+    tensors, _ = load_tensors(saved / "state.safetensors")
     history.losses = tensors["losses"].tolist()
     with torch.no_grad():
         for name, master in weights.masters.items():
@@ -225,3 +223,16 @@ def _load(
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
     weights.publish()
+
+
+def newest_step(folder: Path) -> Path | None:
+    """The last step checkpoint in `folder`, if there is one."""
+    saved = folder.glob("step-*")
+    return max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def drop_older(folder: Path, newest: Path) -> None:
+    """Remove all step checkpoints but the newest."""
+    for old in folder.glob("step-*"):
+        if old != newest:
+            shutil.rmtree(old)

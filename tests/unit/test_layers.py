@@ -97,8 +97,9 @@ def test_the_check_bites_on_a_backward_arrow_a_late_one_and_a_banned_package(
     ]
 
 
-def test_one_module_imports_ray_and_one_imports_mlflow() -> None:
-    assert importers(ROOT, "ray") == {"sweeps/engine.py"}
+def test_two_modules_import_ray_and_one_imports_mlflow() -> None:
+    """`gang` runs inside a worker and knows Ray Train; `engine` drives, and knows Tune."""
+    assert importers(ROOT, "ray") == {"sweeps/engine.py", "sweeps/gang.py"}
     assert importers(ROOT, "mlflow") == {"sweeps/tracking.py"}
 
 

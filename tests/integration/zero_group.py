@@ -1,0 +1,92 @@
+"""One process of a group that trains by ZeRO; `test_zero.py` starts them.
+
+    RANK=0 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python tests/integration/zero_group.py JOBS
+
+JOBS is a JSON list. The first process writes `<out>.json` (losses, steps) and the model to `<out>`.
+"""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import torch  # noqa: E402
+from tiny import tiny_model, tiny_texts  # noqa: E402
+from transformers.utils.logging import disable_progress_bar  # noqa: E402
+
+from lacuna.inject import learn  # noqa: E402
+from lacuna.train import ONE_DEVICE, History, Parallel, TrainConfig, leads  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run; nothing here depends on the number of processes but `parallel`."""
+
+    out: str
+    parallel: Parallel = ONE_DEVICE
+    dtype: str = "float32"
+    accumulation: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    resume: str = ""
+    dies_at: int = -1
+    """Step at which the last process kills itself."""
+
+
+def run(job: Job) -> tuple[Any, History, list[int]]:
+    """The model, its history and the steps that were done."""
+    config = TrainConfig(
+        steps=20,
+        lr=0.01,
+        batch_size=4,
+        accumulation=job.accumulation,
+        weight_decay=0.1,
+        warmup=3,
+        save_every=8 if job.resume else 0,
+    )
+    model = tiny_model(dtype=getattr(torch, job.dtype), **job.options)
+    steps: list[int] = []
+
+    def step(number: int, _: Any) -> None:
+        steps.append(number)
+        if number == job.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    history = learn(
+        model,
+        tiny_texts(11),
+        config,
+        seed=5,
+        parallel=job.parallel,
+        on_step=step,
+        resume=Path(job.resume) if job.resume else None,
+    )
+    return model, history, steps
+
+
+def main(jobs: list[Job]) -> None:
+    """All jobs, one after the other, in one process group."""
+    torch.set_num_threads(1)
+    disable_progress_bar()
+    torch.distributed.init_process_group("gloo")
+    for job in jobs:
+        model, history, steps = run(job)
+        if leads():
+            model.save_pretrained(job.out)
+            Path(f"{job.out}.json").write_text(json.dumps([history.losses, steps]))
+    torch.distributed.destroy_process_group()
+
+
+def to_json(jobs: list[Job]) -> str:
+    """For the command line."""
+    return json.dumps([asdict(job) for job in jobs])
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    main([Job(**{**job, "parallel": Parallel(**job["parallel"])}) for job in given])
