@@ -132,6 +132,7 @@ def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
             evaluate=build(EvaluateConfig, stage.params["evaluate"]),
             seed=stage.params["seed"],
             on_step=on_step,
+            scratch=_scratch(stage),
         )
     if "protocol" in stage.params:
         return protocol.injected(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
