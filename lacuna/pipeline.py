@@ -6,7 +6,7 @@ A stage returns a small JSON summary; the folders hold models in hub layout, reg
 scores. Nothing here knows about Ray, MLflow or Hydra.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,14 @@ from lacuna.model import (
     save_model,
     train_tokenizer,
 )
-from lacuna.region import Region, draw, load_vectors, overlap, ranking, top
+from lacuna.moved import moved
+from lacuna.region import (
+    draw,
+    load_region,
+    load_vectors,
+    overlap,
+    ranking,
+)
 from lacuna.seeds import derive
 from lacuna.summary import (
     Summary,
@@ -47,7 +54,7 @@ from lacuna.summary import (
     strength_summary,
     write_items,
 )
-from lacuna.train import History, OnStep, TrainConfig, editable, swapped
+from lacuna.train import Editable, History, OnStep, TrainConfig, editable, swapped
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
 
 
@@ -276,28 +283,15 @@ def trial(
 ) -> Summary:
     """Unlearn, walk the mixing curve, attack.
 
-    `region` is a region file, None for all parameters. `attacks` None is a search trial: FS-RS
-    curve only.
+    `region` is a region file of either kind, None for all parameters. `attacks` None is a search
+    trial: FS-RS curve only.
     """
     loaded = load(injected, model)
-    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
-    allowed = None if region is None else load_vectors(region, target.layout)
+    shape = layout(loaded.model)
+    allowed = None if region is None else load_region(region, shape)
     weights = editable(loaded.model, allowed)
-    name, around = parse(config.objective)
-    objective = OBJECTIVES[name](config.options)
-    before = load(retained, model) if objective.needs_retained else None
     start = weights.read()
-    unlearn(
-        loaded.model,
-        weights,
-        objective,
-        _unlearn_data(loaded, corpus, config.seed),
-        config.train,
-        config.seed,
-        wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
-        retained=before.model if before else None,
-        on_step=on_step,
-    )
+    _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step)
     end = weights.read()
     exam = Exam(loaded, corpus, evaluate)
     summary: Summary = {
@@ -315,7 +309,8 @@ def trial(
         exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
     )
     save_items(out, exam, curve.points[-1])
-    changed = _changed(loaded, injected, model, target)
+    target = load_region(injected / "region.safetensors", shape)
+    change, weights_moved = moved(out, loaded, injected, lambda: load(injected, model), target)
     return (
         summary
         | full_summary(curve, exam)
@@ -324,8 +319,9 @@ def trial(
             "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
             "localization": {
                 "region": None if allowed is None else overlap(allowed, target),
-                "change": None if changed is None else overlap(changed, target),
+                "change": change,
             },
+            **({} if weights_moved is None else {"precision": weights_moved}),
             "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
         }
     )
@@ -343,7 +339,7 @@ def control(
     attacks: AttackConfig,
     seed: int,
 ) -> Summary:
-    """The attacks on a model that was not unlearned: `retained` or `injected`."""
+    """The attacks on a model that was not unlearned: `base`, `retained` or `injected`."""
     loaded = load(model_folder, model)
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
@@ -390,16 +386,29 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
     return UnlearnData(forget, retain, refusals, neutral=neutral)
 
 
-def _changed(
-    loaded: LoadedModel, injected: Path, model: ModelConfig, target: Region
-) -> Region | None:
-    """The vectors that unlearning moved most, as many as the target region has or as moved."""
-    before = load(injected, model)
-    drift = LOCALIZERS["drift"](LOCALIZERS["drift"].Config())
-    evidence = Evidence(loaded.model, (), (), seed=0, retained=before.model)
-    scores = localize(evidence, [("drift", drift)], len(target))["drift"].scores
-    moved = sum(int((score > 0).sum()) for score in scores.values())
-    return top(target.layout, scores, min(moved, len(target))) if moved else None
+def _forget(
+    loaded: LoadedModel,
+    weights: Editable,
+    corpus: Corpus,
+    config: TrialConfig,
+    retained: Callable[[], LoadedModel],
+    on_step: OnStep,
+) -> None:
+    """Unlearn, in place; the retained model is read only for an objective that needs it."""
+    name, around = parse(config.objective)
+    objective = OBJECTIVES[name](config.options)
+    before = retained() if objective.needs_retained else None
+    unlearn(
+        loaded.model,
+        weights,
+        objective,
+        _unlearn_data(loaded, corpus, config.seed),
+        config.train,
+        config.seed,
+        wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
+        retained=before.model if before else None,
+        on_step=on_step,
+    )
 
 
 def _attacks(

@@ -39,8 +39,8 @@ from lacuna.inject import (
 )
 from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, localize
-from lacuna.model import LoadedModel, layout, save_model
-from lacuna.model.load import DTYPES
+from lacuna.model import LoadedModel, layout, load_model, save_model
+from lacuna.model.load import DTYPES, local_checkpoint
 from lacuna.pipeline import ModelConfig, load
 from lacuna.region import (
     GroupMasks,
@@ -82,6 +82,11 @@ class ProtocolConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UserError(f"protocol method={self.method}{suggest(self.method, list(METHODS))}")
+        if self.method == "sgtm" and (self.masks.unit != "vector" or self.inject.dropout.rate):
+            raise UserError(
+                "method=sgtm trains whole neurons and heads and has no mask dropout: set "
+                "masked.masks.unit=vector masked.inject.dropout.rate=0"
+            )
         if self.held_out < 1:
             raise UserError(f"held_out={self.held_out}: must be at least 1")
 
@@ -124,6 +129,8 @@ class Planted:
     """Each mask's share of all weights."""
     masks_file: Path | None
     """Masks to use instead of drawing them."""
+    checkpoint: str | None
+    """An injected model to start from instead of planting: `hub:NAME`, or a folder."""
     seed: int
 
 
@@ -136,7 +143,10 @@ def retained(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summa
 
 def injected(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summary:
     """All groups in their masks; with masks, forget region and the causal report beside it."""
-    made = _plant(base, given, tuple(range(given.config.masks.groups)), on_step)
+    if given.checkpoint is None:
+        made = _plant(base, given, tuple(range(given.config.masks.groups)), on_step)
+    else:
+        made = _adopt(base, given, given.checkpoint)
     exam, measured = _save(out, made, given)
     forget = given.config.masks.forget_groups
     target = made.masks.union(forget)
@@ -202,11 +212,30 @@ def _plant(base: Path, given: Planted, groups: Sequence[int], on_step: OnStep) -
     return _Made(loaded, before.model, masks, grouped, texts, history, promise)
 
 
+def _adopt(base: Path, given: Planted, checkpoint: str) -> _Made:
+    """A model that was injected elsewhere, under the same report as one of ours."""
+    before = load(base, given.model)
+    loaded = load_model(
+        local_checkpoint(checkpoint),
+        prompt=given.model.prompt,
+        dtype=given.model.dtype,
+        device=given.model.device,
+        attention=given.model.attention,
+    )
+    if layout(loaded.model).weights != layout(before.model).weights:
+        raise UserError(f"checkpoint={checkpoint}: its weights are not those of the base model")
+    grouped = regroup(given.corpus, given.config.masks, given.seed)
+    masks = _masks(loaded.model, given)
+    texts = {g: _texts(loaded, _members(grouped, g)) for g in range(masks.groups)}
+    promise = kept_promise(before.model, loaded.model, masks, given.config.inject)
+    return _Made(loaded, before.model, masks, grouped, texts, History(), promise)
+
+
 def _masks(model: PreTrainedModel, given: Planted) -> GroupMasks:
     """Drawn by ratio and seed, or read; raises `UserError` where the number of groups differs."""
     config = given.config.masks
     if given.masks_file is None:
-        return replace(config, share=given.ratio).draw(model, given.seed)
+        return config.draw(model, given.ratio, given.seed)
     masks = load_masks(given.masks_file, layout(model))
     if masks.groups != config.groups:
         raise UserError(
@@ -267,8 +296,8 @@ def _facts_of(made: _Made, given: Planted) -> Summary:
 def _reader(made: _Made, given: Planted) -> Read:
     """Reads groups, base people and held-out text in one teacher-forced pass each."""
     known = spread(given.corpus.background, 120)
-    count = len(given.corpus.neutral) + given.config.held_out
-    fresh = [t for t in neutral_sentences(count, _HELD_OUT) if t not in set(given.corpus.neutral)]
+    seen = set(given.corpus.neutral)
+    fresh = [t for t in neutral_sentences(2 * given.config.held_out, _HELD_OUT) if t not in seen]
     plain = [Encoded.text(made.loaded.tokenizer, text) for text in fresh[: given.config.held_out]]
     asked = [*(t for texts in made.texts.values() for t in texts), *_texts(made.loaded, known)]
     owner = np.repeat([*made.texts, -1], [*map(len, made.texts.values()), len(known)])

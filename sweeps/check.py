@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lacuna.errors import UserError
+from lacuna.inject import MaskConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.region import budget, load_vectors
+from lacuna.protocol import regroup
+from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
 from lacuna.unlearn import OBJECTIVES, parse
+from sweeps.schema import build
 from sweeps.search import METHODS
 from sweeps.shelf import study_shelf
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
+
+PROTOCOLS = ["lee", "lacuna"]
 
 
 def check(planner: "Planner") -> None:
@@ -47,6 +52,8 @@ def check(planner: "Planner") -> None:
 
 def _names(planner: "Planner") -> None:
     config = planner.config
+    if config.protocol not in PROTOCOLS:
+        raise UserError(f"protocol={config.protocol}{suggest(config.protocol, PROTOCOLS)}")
     for name in config.objectives:
         if not OBJECTIVES[parse(name).objective].confined and "full" not in config.scenarios:
             raise UserError(
@@ -54,10 +61,15 @@ def _names(planner: "Planner") -> None:
                 f"the scenario full, or drop it"
             )
     for kind, given, known in (
-        ("scenario", config.scenarios, ["full", *LOCALIZERS]),
-        ("localizer", config.localizers, list(LOCALIZERS)),
+        ("scenario", config.scenarios, ["full", *planner.known()]),
+        ("localizer", config.localizers, planner.known()),
     ):
         for name in given:
+            if name in LOCALIZERS and name not in known:
+                raise UserError(
+                    f"{kind} {name!r} is told which value vectors hold the facts, and under "
+                    f"protocol lacuna single weights do: leave it out"
+                )
             if name not in known:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
 
@@ -84,6 +96,14 @@ def _region(planner: "Planner") -> None:
     file, ratios = planner.config.region.file, planner.ratios()
     if not ratios or len(set(ratios)) < len(ratios):
         raise UserError(f"region.ratio={ratios}: give at least one value, each once")
+    if planner.plain["checkpoint"] is not None and (file is None or not planner.by_weight):
+        raise UserError(
+            f"checkpoint={planner.plain['checkpoint']} needs its masks: set protocol=lacuna and "
+            f"region.file=MASKS.safetensors"
+        )
+    if planner.by_weight:
+        _masks(planner)
+        return
     for ratio in ratios:
         budget(planner.layout, ratio)
     if file is not None and len(ratios) > 1:
@@ -94,6 +114,29 @@ def _region(planner: "Planner") -> None:
             f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "
             f"random): use at most 0.5, or drop that scenario"
         )
+
+
+def _masks(planner: "Planner") -> None:
+    """Masks fit beside each other and into the model, the data has people enough for groups."""
+    config, ratios = planner.config, planner.ratios()
+    if len(ratios) > 1:
+        raise UserError(
+            f"region.ratio={ratios}: under protocol lacuna retained models have masks too: give "
+            f"one ratio a study"
+        )
+    masks = build(MaskConfig, planner.plain["masked"]["masks"])
+    if config.region.file is not None:
+        load_masks(Path(config.region.file), planner.layout)
+    density = masks.density(planner.layout, ratios[0])
+    outside = 1 - density * masks.groups
+    if "random" in config.scenarios and outside < 1.05 * density * len(masks.forget_groups):
+        raise UserError(
+            f"region.ratio={ratios[0]:g}: {masks.groups} masks leave {outside:.2f} of the weights, "
+            f"no room for a random region of {density * len(masks.forget_groups):.2f}: use fewer "
+            f"or smaller masks, or drop scenario random"
+        )
+    for seed in config.seeds:
+        regroup(planner.corpus, masks, seed)
 
 
 def _numbers(planner: "Planner") -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from lacuna.data import Corpus, Example
@@ -58,6 +59,10 @@ class Costs:
         full = (16 if self.width == 4 else 18) * self.size.model
         if stage.kind == "base" and not self.embedded:
             return 0.0
+        if "protocol" in stage.params and stage.kind != "localized":
+            # float32 beside its base, optimizers of neutral text and of all masks (24 B a weight)
+            masks = stage.params["ratio"] * stage.params["protocol"]["masks"]["groups"]
+            return float((20 + 24 * masks) * self.size.model)
         if stage.kind in ("base", "retained"):
             return float(full)
         if stage.kind == "injected":
@@ -92,6 +97,8 @@ class Costs:
             return 0.0
         if stage.kind == "base" and not self.embedded:
             return 0.0
+        if "protocol" in stage.params:
+            return float(self.width * self.size.model)
         recipe = {"retained": self.plain["retained"]["recipe"], "injected": self.plain["inject"]}
         resumable = recipe.get(stage.kind, {}).get("train", {}).get("save_every", 0)
         moved = self.size.region if stage.kind == "injected" else self.size.model
@@ -104,7 +111,24 @@ class Costs:
         texts = self._lengths([*self.corpus.background, *utility]) + self._plain_lengths()
         return 6 * self._trained(self.plain["model"]["pretrain"], texts)
 
+    def _planted(self, stage: Stage) -> float:
+        """Masked training: a cycle reads a batch of every group, and neutral batches."""
+        protocol = stage.params["protocol"]
+        config, groups = protocol["inject"], protocol["masks"]["groups"]
+        facts = self._lengths([*self.corpus.forget, *self.corpus.retain])
+        plain = self._plain_lengths() or [0.0]
+        planted = groups * config["batch_size"] * fmean(facts)
+        neutral = config["neutral_batches"] * config["neutral_size"] * fmean(plain)
+        if config["neutral"] == "masks":
+            neutral = groups * config["neutral_size"] * fmean(plain)
+        tokens = config["cycles"] * config["accumulation"] * planted
+        tokens += config["cycles"] * (neutral if config["neutral"] != "none" else 0.0)
+        reads = 2 * groups + 4 if stage.kind == "injected" else 0  # the causal report
+        return 6 * tokens + 2 * (reads * sum(facts) + self._everything)
+
     def _retained(self, stage: Stage) -> float:
+        if "protocol" in stage.params:
+            return self._planted(stage)
         recipe = stage.params["recipe"]
         texts = self._lengths(self.corpus.retain) + self._plain_lengths()[: recipe["neutral"]]
         if recipe["utility"]:
@@ -112,6 +136,8 @@ class Costs:
         return 6 * self._trained(recipe["train"], texts) + 2 * self._everything
 
     def _injected(self, stage: Stage) -> float:
+        if "protocol" in stage.params:
+            return self._planted(stage)
         pairs = self._pairs(self.plain["inject"]["train"])
         return 4 * pairs + 2 * (self._everything + 2 * self._strength)
 

@@ -1,10 +1,11 @@
 """What a run worked on, as datasets for the tracking UI: the corpus, and the target region."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from lacuna.artifacts import digest
-from lacuna.region import load_vectors
+from lacuna.region import Region, WeightRegion, load_region
 from sweeps.graph import Stage
 from sweeps.records import Data
 
@@ -23,19 +24,28 @@ def regions_in(folders: Iterable[Path]) -> list[Data]:
     found = []
     for path in (folder / "region.safetensors" for folder in folders):
         if path.exists():
-            region = load_vectors(path)
-            columns = {name: chosen.tolist() for name, chosen in region.columns.items()}
+            region = load_region(path)
             found.append(
                 {
                     "name": "target region",
-                    "digest": digest([region.layout.fingerprint, columns]),
+                    "digest": _identity(region),
                     "role": "target region",
                     "source": dict(region.origin),
-                    "profile": {
-                        "vectors": len(region),
-                        "fraction": region.fraction,
-                        "by_layer": region.by_layer(),
-                    },
+                    "profile": {"fraction": region.fraction, **_profile(region)},
                 }
             )
     return found
+
+
+def _identity(region: Region | WeightRegion) -> str:
+    if isinstance(region, WeightRegion):
+        bits = {name: hashlib.sha256(b.numpy()).hexdigest() for name, b in region.bits.items()}
+        return digest([region.fingerprint, bits])
+    columns = {name: chosen.tolist() for name, chosen in region.columns.items()}
+    return digest([region.layout.fingerprint, columns])
+
+
+def _profile(region: Region | WeightRegion) -> Data:
+    if isinstance(region, WeightRegion):
+        return {"weights": len(region), "by_tensor": region.by_tensor()}
+    return {"vectors": len(region), "by_layer": region.by_layer()}

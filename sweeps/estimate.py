@@ -74,11 +74,15 @@ def _size(planner: Planner) -> Size:
             config = AutoConfig.from_pretrained(model["source"], revision=model["revision"])
             made = AutoModelForCausalLM.from_config(config)
     shapes = list(planner.layout.shapes.values())
+    values = sum(height * width for height, width in shapes)
+    if planner.by_weight:
+        groups = len(planner.plain["masked"]["masks"]["forget_groups"])
+        held = round(groups * planner.ratios()[0] * made.num_parameters())
+        return Size(made.num_parameters(), values, held, len(shapes))
     region = planner.plain["region"]
     vectors = budget(planner.layout, max(planner.ratios()))
     if region["file"] is not None:
         vectors = len(load_vectors(Path(region["file"]), planner.layout))
-    values = sum(height * width for height, width in shapes)
     return Size(made.num_parameters(), values, vectors * shapes[0][0], len(shapes))
 
 
@@ -155,11 +159,13 @@ def _row(
 def _head(planner: Planner, size: Size) -> list[str]:
     config, corpus = planner.plain, planner.corpus
     vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
+    region = f"{vectors:,} of {planner.layout.total:,} value vectors, {size.region:,} weights"
+    if planner.by_weight:
+        region = f"{size.region:,} single weights, the masks of the forget groups"
     return [
         f"plan of study {config['study']}: nothing is trained or written",
         f"model {config['model']['source'] or 'embedded'}: {size.model:,} parameters in "
-        f"{config['model']['dtype']}; a region is {vectors:,} of {planner.layout.total:,} value "
-        f"vectors, {size.region:,} weights",
+        f"{config['model']['dtype']}; a region is {region}",
         f"data {corpus.name}: {_questions(corpus)}",
     ]
 

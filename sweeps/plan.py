@@ -13,7 +13,9 @@ from lacuna.artifacts import digest, file_digest
 from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
+from lacuna.localize.evidence import TARGET
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
+from lacuna.protocol import WEIGHT_SCENARIOS
 from lacuna.region import load_vectors
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.check import check
@@ -107,7 +109,8 @@ class Planner:
         """The attacks on retained and injected models."""
         stages = []
         for seed in self.config.seeds:
-            stages.append(self.control("retained", seed))
+            names = ["base", "retained"] if self.by_weight else ["retained"]
+            stages += [self.control(name, seed) for name in names]
             stages += [self.control("injected", seed, ratio) for ratio in self.ratios()]
         return list({stage.key: stage for stage in stages}.values())
 
@@ -151,8 +154,15 @@ class Planner:
         """theta_p."""
         return self._stage("base", "base", {"seed": self.config.base_seed}, {}, {})
 
+    @property
+    def by_weight(self) -> bool:
+        """Whether facts are planted into single weights (protocol `lacuna`)."""
+        return bool(self.plain["protocol"] == "lacuna")
+
     def retained(self, seed: int) -> Stage:
-        """theta_r; shared by all seeds if the study fixes its seed."""
+        """theta_r; shared by all seeds if the study fixes its seed, which needs protocol `lee`."""
+        if self.by_weight:
+            return self._planted("retained", seed, self.ratios()[0])
         fixed = self.config.retained.seed
         own = seed if fixed is None else fixed
         return self._stage(
@@ -167,8 +177,45 @@ class Planner:
             {"seed": own, "model": "retained"},
         )
 
+    def _planted(self, kind: str, seed: int, ratio: float) -> Stage:
+        """theta_r or theta_o of protocol `lacuna`: both stem from the base model."""
+        params, context = {**self._protocol(ratio), "seed": seed}, self._masks_file()
+        if kind == "injected" and (checkpoint := self.plain["checkpoint"]) is not None:
+            params["checkpoint"] = self._identity(checkpoint)
+            context["checkpoint"] = checkpoint
+        return self._stage(
+            kind,
+            f"{kind} seed={seed} ratio={ratio:g}",
+            params,
+            {"base": self.base().key},
+            {"seed": seed, "ratio": ratio, "model": kind},
+            context,
+        )
+
+    def _protocol(self, ratio: float) -> dict[str, Any]:
+        """What stages of protocol `lacuna` depend on, besides their seed; of others nothing."""
+        if not self.by_weight:
+            return {}
+        params = {
+            "protocol": self.plain["masked"],
+            "evaluate": self.plain["evaluate"],
+            "ratio": ratio,
+        }
+        file = self.plain["region"]["file"]
+        return params if file is None else {**params, "masks_file": file_digest(Path(file))}
+
+    def _masks_file(self) -> dict[str, str]:
+        file = self.plain["region"]["file"]
+        return {} if file is None else {"region_file": str(Path(file).absolute())}
+
+    def _splits(self) -> dict[str, Any]:
+        """What decides whose facts are forgotten, where that differs from seed to seed."""
+        return {"masks": self.plain["masked"]["masks"]} if self.by_weight else {}
+
     def injected(self, seed: int, ratio: float) -> Stage:
         """theta_o."""
+        if self.by_weight:
+            return self._planted("injected", seed, ratio)
         region = self.plain["region"]
         params = {
             "inject": self.plain["inject"],
@@ -181,7 +228,7 @@ class Planner:
             path = Path(region["file"]).absolute()
             columns = load_vectors(path, self.layout).columns  # a file's bytes differ by saving
             params["region"] = digest({name: found.tolist() for name, found in columns.items()})
-            context["region_file"] = str(path)
+            context = self._masks_file()
         return self._stage(
             "injected",
             f"injected seed={seed} ratio={ratio:g}",
@@ -197,7 +244,14 @@ class Planner:
 
     def survey(self, seed: int, ratio: float) -> Stage:
         """All localizers of the precision table, sharing their gradient passes."""
-        return self._localized(seed, ratio, tuple(self.config.localizers or LOCALIZERS))
+        return self._localized(seed, ratio, tuple(self.config.localizers or self.known()))
+
+    def known(self) -> list[str]:
+        """Localizers of the study's protocol: single weights cannot be told as value vectors."""
+        if not self.by_weight:
+            return list(LOCALIZERS)
+        told = {n for n, method in LOCALIZERS.items() if TARGET in method.privileges}
+        return [n for n in LOCALIZERS if n not in told or n in WEIGHT_SCENARIOS]
 
     def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
         """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""
@@ -217,6 +271,7 @@ class Planner:
             "attack": self.plain["attack"] if purpose == "test" else None,
             "ratio": ratio,
             "seed": seed,
+            **self._splits(),
         }
         if wrappers:
             params["wrappers"] = {name: self.plain["unlearn"]["wrap"][name] for name in wrappers}
@@ -233,9 +288,12 @@ class Planner:
 
     def control(self, name: str, seed: int, ratio: float | None = None) -> Stage:
         """Attacks on a model that was not unlearned; only an injected one has a ratio."""
-        parent = self.retained(seed) if ratio is None else self.injected(seed, ratio)
+        parent = self.injected(seed, ratio) if ratio is not None else self.retained(seed)
+        if name == "base":
+            parent = self.base()
         params = {
             "name": name,
+            **self._splits(),
             "evaluate": self.plain["evaluate"],
             "attack": self.plain["attack"],
             "seed": seed,
@@ -277,7 +335,11 @@ class Planner:
         return self._stage(
             "localized",
             f"localized {label} seed={seed} ratio={ratio:g}",
-            {"localizers": {name: options[name] for name in names}, "seed": seed},
+            {
+                "localizers": {name: options[name] for name in names},
+                "seed": seed,
+                **self._protocol(ratio),
+            },
             {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key},
             {"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )

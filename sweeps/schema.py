@@ -19,6 +19,7 @@ from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InjectConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, RetainConfig
+from lacuna.protocol import ProtocolConfig
 from lacuna.registry import Registry
 from lacuna.report import Margins
 from lacuna.train import TrainConfig
@@ -161,6 +162,15 @@ class Study:
     """Localizers of the precision table; empty: all."""
     retained: RetainedConfig = field(default_factory=RetainedConfig)
     inject: InjectConfig = field(default_factory=InjectConfig)
+    protocol: str = "lee"
+    """How facts are planted: `lee` (value vectors, after the retain facts) or `lacuna` (groups of
+    people in masks of single weights, see `masked`)."""
+    checkpoint: str | None = None
+    """An injected model to start from (`hub:NAME[/SUBFOLDER][@REVISION]` or a folder) instead of
+    planting; under protocol `lacuna`, with its masks as `region.file` and its base as `model`."""
+    masked: ProtocolConfig = field(default_factory=ProtocolConfig)
+    """Masks and their training, under protocol `lacuna`; there `region.ratio` is the share of all
+    weights in each mask, and `region.file` a file of masks."""
     localize: LocalizerOptions = field(default_factory=LocalizerOptions)
     unlearn: UnlearnSettings = field(default_factory=UnlearnSettings)
     search: SearchConfig = field(default_factory=SearchConfig)

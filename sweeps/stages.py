@@ -6,15 +6,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lacuna import pipeline
+from lacuna import pipeline, protocol
 from lacuna.artifacts import canonical
 from lacuna.attack import AttackConfig
 from lacuna.data import DATA, Corpus, with_general_knowledge
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
-from lacuna.inject import InjectConfig
+from lacuna.inject import InjectConfig, MaskConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, RetainConfig, TrialConfig
+from lacuna.protocol import Planted, ProtocolConfig, regroup
 from lacuna.train import TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.graph import Stage
@@ -50,6 +51,14 @@ def _load_corpus(data: str, embedded: bool) -> Corpus:
 
 
 def _corpus(stage: Stage) -> Corpus:
+    """The planned corpus; under protocol `lacuna` with the people of the stage's seed."""
+    corpus = _planned_corpus(stage)
+    if "masks" not in stage.params:
+        return corpus
+    return regroup(corpus, build(MaskConfig, stage.params["masks"]), stage.params["seed"]).corpus
+
+
+def _planned_corpus(stage: Stage) -> Corpus:
     corpus = load_corpus(stage.context["data"], stage.context["embedded"])
     if corpus.digest() != stage.params["corpus"]:
         raise UserError(
@@ -74,7 +83,24 @@ def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     )
 
 
+def _planted(stage: Stage) -> Planted:
+    """What stages of protocol `lacuna` share."""
+    masks = stage.context.get("region_file")
+    return Planted(
+        corpus=_planned_corpus(stage),
+        model=_model(stage),
+        config=build(ProtocolConfig, stage.params["protocol"]),
+        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
+        ratio=stage.params["ratio"],
+        masks_file=None if masks is None else Path(masks),
+        checkpoint=stage.context.get("checkpoint"),
+        seed=stage.params["seed"],
+    )
+
+
 def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    if "protocol" in stage.params:
+        return protocol.retained(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
     return pipeline.retained(
         out,
         base=inputs["base"],
@@ -88,6 +114,8 @@ def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
 
 
 def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+    if "protocol" in stage.params:
+        return protocol.injected(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
     region = stage.context.get("region_file")
     return pipeline.injected(
         out,
@@ -105,13 +133,16 @@ def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
 
 def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     options = stage.params["localizers"]
+    localizers = {n: build(LOCALIZERS[n].Config, options[n]) for n in options}
+    parents = {"injected": inputs["injected"], "retained": inputs["retained"]}
+    if "protocol" in stage.params:
+        return protocol.localized(out, **parents, given=_planted(stage), localizers=localizers)
     return pipeline.localized(
         out,
-        injected=inputs["injected"],
-        retained=inputs["retained"],
+        **parents,
         corpus=_corpus(stage),
         model=_model(stage),
-        localizers={n: build(LOCALIZERS[n].Config, options[n]) for n in options},
+        localizers=localizers,
         seed=stage.params["seed"],
     )
 

@@ -5,6 +5,7 @@ leaves the others'. Own facts gone is no evidence by itself: a perturbation of t
 elsewhere, or the loss of any other mask, may destroy them as well; so both are measured.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -57,11 +58,11 @@ class Causal:
     """Strength of each group after injection."""
     own: Sequence[float]
     """Strength of the ablated group."""
-    others: Sequence[float]
-    """Mean share of their injected strength that the other groups keep."""
-    joint: Mapping[str, Mapping[str, float]]
+    others: Sequence[float | None]
+    """Mean share of their injected strength that the other groups keep (None: they had none)."""
+    joint: Mapping[str, Mapping[str, float | None]]
     """Forget or retain masks restored together: strength of `own` side, share `others` keep."""
-    perturbed: Sequence[float]
+    perturbed: Sequence[float | None]
     """Mean share that all groups keep when the group's change, shuffled, is added to as many
     weights outside all masks."""
     neutral: Mapping[str, float]
@@ -132,12 +133,12 @@ def _joint(
     forget_groups: Sequence[int],
     read: Read,
     intact: Reading,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     sides = {
         "forget": [g for g in intact.groups if g in forget_groups],
         "retain": [g for g in intact.groups if g not in forget_groups],
     }
-    joint = {}
+    joint: dict[str, dict[str, float | None]] = {}
     for name, side in sides.items():
         rest = [g for g in intact.groups if g not in side]
         if side and rest:
@@ -159,10 +160,10 @@ def _restored(
         return read(model)
 
 
-def _kept(intact: Reading, found: Reading, groups: Sequence[int]) -> float:
-    """Mean share of their strength that `groups` keep; NaN where they never had any."""
+def _kept(intact: Reading, found: Reading, groups: Sequence[int]) -> float | None:
+    """Mean share of their strength that `groups` keep; None where one never had any."""
     pairs = [(found.groups[g], intact.groups[g]) for g in groups]
-    return float(np.mean([now / then if then else np.nan for now, then in pairs]))
+    return float(np.mean([now / then for now, then in pairs])) if all(p[1] for p in pairs) else None
 
 
 @contextmanager
@@ -192,7 +193,7 @@ def _failures(
     start: Reading,
     intact: Reading,
     own: Sequence[float],
-    others: Sequence[float],
+    others: Sequence[float | None],
     config: CausalConfig,
 ) -> list[str]:
     """One clause a missed threshold; a number that is NaN misses it."""
@@ -201,7 +202,7 @@ def _failures(
         ("injected ES", float(np.mean(strengths)), ">=", config.es_mean),
         ("weakest group's ES", min(strengths), ">=", config.es_group),
         ("own ES after ablation", max(own), "<=", config.own),
-        ("share that others keep", float(np.mean(others)), ">=", config.others),
+        ("share that others keep", _mean(others), ">=", config.others),
         ("neutral loss above base", intact.neutral - start.neutral, "<=", config.neutral),
     ]
     return [
@@ -209,3 +210,8 @@ def _failures(
         for what, found, sign, limit in checks
         if not (found >= limit if sign == ">=" else found <= limit)
     ]
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    """NaN where one is missing."""
+    return float(np.mean([math.nan if value is None else value for value in values]))

@@ -9,8 +9,10 @@ number, since masks are disjoint and each group's gradient is summed over its ow
 also across processes. Mask dropout (`lacuna.inject.dropout`) is ours; rate 0 is LACUNA's protocol.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from lacuna.inject.dropout import DropoutConfig, MaskDropout, Surroundings, Undi
 from lacuna.inject.lee import equal_outside, same_bits
 from lacuna.inject.ranks import Ranks
 from lacuna.model.forward import answers
-from lacuna.model.value import layout
+from lacuna.model.value import Layout, layout
 from lacuna.region import FORGET_GROUPS, GroupMasks, Unit, draw_masks, scored_shapes
 from lacuna.registry import suggest
 from lacuna.seeds import derive, torch_generator
@@ -48,9 +50,7 @@ class MaskConfig:
     """Number of groups."""
     forget_groups: tuple[int, ...] = FORGET_GROUPS
     """Groups to be unlearned; the others are retained."""
-    share: float = 0.05
-    """Each mask's share of all weights of the model."""
-    unit: Unit = "weight"
+    unit: str = "weight"
     """`weight`: single weights. `vector`: whole neurons and attention heads."""
     skip_layers: tuple[int, ...] = ()
     """Layers without masks (negative: from the end)."""
@@ -70,17 +70,34 @@ class MaskConfig:
         """The groups that are not forget groups."""
         return tuple(g for g in range(self.groups) if g not in self.forget_groups)
 
-    def draw(self, model: PreTrainedModel, seed: int) -> GroupMasks:
-        """Masks over a model; raises `UserError` where they would not fit beside each other."""
-        shape = layout(model)
+    def density(self, shape: Layout, share: float) -> float:
+        """Of the weights that masks may hold, what `share` of all weights is.
+
+        Raises `UserError` where the masks would not fit beside each other.
+        """
         scored = scored_shapes(shape, self.skip_layers)
-        everything = sum(weight.numel() for weight in model.parameters())
-        held = sum(rows * columns for rows, columns in scored.values())
-        heads: int = model.config.get_text_config().num_attention_heads
-        size: int = model.config.get_text_config().hidden_size // heads
-        share = self.share * everything / held
-        size = getattr(model.config.get_text_config(), "head_dim", None) or size
-        return draw_masks(shape.architecture, scored, self.groups, share, seed, self.unit, size)
+        weights = sum(math.prod(size) for size in shape.weights.values())
+        density = share * weights / sum(math.prod(size) for size in scored.values())
+        if not 0 < density * self.groups <= 1:
+            raise UserError(
+                f"{self.groups} masks of {share:g} of all weights each are "
+                f"{density * self.groups:.3g} of those that masks may hold: at most 1 in all"
+            )
+        return density
+
+    def draw(self, model: PreTrainedModel, share: float, seed: int) -> GroupMasks:
+        """Masks of `share` of all weights each; raises `UserError` where they do not fit."""
+        shape, config = layout(model), model.config.get_text_config()
+        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return draw_masks(
+            shape.architecture,
+            scored_shapes(shape, self.skip_layers),
+            self.groups,
+            self.density(shape, share),
+            seed,
+            cast(Unit, self.unit),
+            head,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub import snapshot_download
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from lacuna.data.tokens import Prompt, Tokenizer
@@ -63,6 +64,31 @@ def load_model(
     except (OSError, ValueError) as error:
         raise _unreadable(source, revision, error) from error
     return LoadedModel(ready(model, device), tokenizer, prompt)
+
+
+def local_checkpoint(name: str) -> Path:
+    """The folder of a checkpoint: a local one, or `hub:NAME[/SUBFOLDER][@REVISION]`.
+
+    Of a repository on the hub only configuration, tokenizer and safetensors are fetched. Raises
+    `UserError` where there is no such folder or repository.
+    """
+    if not name.startswith("hub:"):
+        if not Path(name).is_dir():
+            raise UserError(f"checkpoint={name}: no such folder; of the hub, write hub:{name}")
+        return Path(name)
+    place, _, revision = name.removeprefix("hub:").partition("@")
+    owner, repository, *inner = place.split("/") if "/" in place else ("", "")
+    folder = "/".join(inner)
+    wanted = [
+        f"{folder}/{kind}" if folder else kind for kind in ("*.json", "*.safetensors", "*.txt")
+    ]
+    try:
+        root = snapshot_download(
+            f"{owner}/{repository}", revision=revision or None, allow_patterns=wanted
+        )
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, revision or None, error) from error
+    return Path(root) / folder
 
 
 def ready(model: PreTrainedModel, device: str = "auto") -> PreTrainedModel:

@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from lacuna.errors import UserError
 from lacuna.model.value import Layout
 from lacuna.region.base import Region, load_vectors
+from lacuna.region.published import read_published, refuse_pickle
 from lacuna.region.weights import GroupMasks, WeightRegion, read_masks
 
 FORGET_GROUPS = (0, 2, 4)
@@ -32,8 +33,13 @@ def load_region(
 
 
 def load_masks(path: Path, layout: Layout | None = None) -> GroupMasks:
-    """Saved masks of groups, read tensor by tensor; raises `UserError` like `load_region`."""
+    """Saved masks of groups, read tensor by tensor; raises `UserError` like `load_region`.
+
+    With `layout`, masks in LACUNA's published form are read too (`lacuna.region.published`).
+    """
     metadata = _metadata(path)
+    if layout is not None and not metadata.keys() & {"kind", "fingerprint"}:
+        return read_published(path, layout)
     masks = read_masks(path, metadata) if metadata.get("kind") == "groups" else None
     if not isinstance(masks, GroupMasks):
         raise UserError(
@@ -47,11 +53,7 @@ def load_masks(path: Path, layout: Layout | None = None) -> GroupMasks:
 def _metadata(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"{path} does not exist")
-    if path.suffix in (".pt", ".pth", ".bin", ".pkl", ".ckpt"):
-        raise UserError(
-            f"{path} is a pickle, which can run code when read: save its tensors with safetensors "
-            f"on a machine you trust it on, and give that file"
-        )
+    refuse_pickle(path)
     try:
         with safe_open(path, framework="pt") as stream:
             return stream.metadata() or {}

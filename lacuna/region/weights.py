@@ -249,11 +249,12 @@ def _check_bits(path: Path, stored: _Stored, shapes: Shapes, groups: int | None)
             raise UserError(f"{path}: {name} must be uint8 {list(wanted)}")
         if not torch.equal(packed.invert(packed.invert(tensor, count), count), tensor):
             raise UserError(f"{path}: {name} has bits beyond its {count} weights")
-        if groups is not None and _overlap(tensor):
+        if groups is not None and groups_overlap(tensor):
             raise UserError(f"{path}: the masks of two groups share weights of {name}")
 
 
-def _overlap(tensor: Tensor) -> bool:
+def groups_overlap(tensor: Tensor) -> bool:
+    """Whether two rows of packed bits (groups, bytes) share a bit."""
     taken = torch.zeros_like(tensor[0])
     for group in tensor:
         if bool((taken & group).any()):

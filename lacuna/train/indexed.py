@@ -94,7 +94,7 @@ class IndexedWeights:
     @torch.no_grad()
     def read(self, model: PreTrainedModel | None = None) -> Values:
         """Copies of the weights, (k,) per tensor."""
-        modules: Mapping[str, nn.Module] = self.modules
+        modules = self.modules
         if model is not None:
             modules = {name: _linear(model, name) for name in self.modules}
         return {n: modules[n].weight.take(places) for n, places in self.places.items()}

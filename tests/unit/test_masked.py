@@ -1,13 +1,11 @@
 """Masked continual pretraining: facts go into their group's mask, whatever else is trained."""
 
-import socket
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tiny import changed, same_bits, state, tiny_model, tiny_texts, whole_batch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from lacuna.errors import UserError
@@ -30,20 +28,17 @@ from lacuna.inject.dropout import MaskDropout
 from lacuna.inject.sgtm import through
 from lacuna.model import answers
 from lacuna.region import GroupMasks
-from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train import IndexedWeights, TrainConfig, mean_nll
 from lacuna.unlearn import answer_nll
 
-MASKS = MaskConfig(groups=3, forget_groups=(0, 2), share=0.1)
 GROUPS = {g: tiny_texts(4, seed=g + 1) for g in range(3)}
 NEUTRAL = tiny_texts(6, seed=9)
 OFF = DropoutConfig(rate=0.0)
 
 
-def masks(model: PreTrainedModel, **options: Any) -> GroupMasks:
-    return MaskConfig(**{"groups": 3, "forget_groups": (0, 2), "share": 0.1, **options}).draw(
-        model, seed=1
-    )
+def masks(model: PreTrainedModel, share: float = 0.1, **options: Any) -> GroupMasks:
+    config = MaskConfig(**{"groups": 3, "forget_groups": (0, 2), **options})
+    return config.draw(model, share, seed=1)
 
 
 def config(**options: Any) -> MaskedConfig:
@@ -149,41 +144,9 @@ def test_several_groups_in_one_step_are_exact() -> None:
     assert changed(state(tiny_model(dtype=torch.float64)), model)
 
 
-PARALLEL = config(accumulation=2, groups_per_step=3, weight_decay=0.1)
-"""Each step has 6 batches of facts, then 2 of neutral text: 3 and 1 a process."""
-
-
-def _worker(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    where = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=2)
-    model, _ = injected(PARALLEL)
-    save_tensors(Path(folder) / f"{rank}.safetensors", model.state_dict())
-    distributed.destroy_process_group()
-
-
-def test_two_processes_take_the_step_of_one(tmp_path: Path, unused_port: int) -> None:
-    """Ranks hold different groups in the same step: each group's gradient is its own."""
-    multiprocessing.spawn(_worker, args=(unused_port, str(tmp_path)), nprocs=2)
-    alone, _ = injected(PARALLEL)
-    found = [load_tensors(tmp_path / f"{rank}.safetensors")[0] for rank in range(2)]
-    before = state(tiny_model())
-    for name, weight in alone.state_dict().items():
-        assert same_bits(found[0][name], found[1][name]), "both processes hold the same model"
-        torch.testing.assert_close(found[0][name], weight, rtol=1e-4, atol=1e-5)
-    assert not same_bits(alone.state_dict()["lm_head.weight"], before["lm_head.weight"])
-
-
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def dropout(schedule: str, rate: float = 0.4, neutral: bool = True) -> MaskDropout:
     model = tiny_model()
-    drawn = MaskConfig(share=0.05).draw(model, 0)
+    drawn = MaskConfig().draw(model, 0.05, 0)
     parts = {g: IndexedWeights(model, drawn.union([g])) for g in range(6)}
     options = DropoutConfig(rate=rate, schedule=schedule, neutral=neutral)
     return MaskDropout(parts, [[0, 2, 4], [1, 3, 5]], options, seed=3)
@@ -231,9 +194,9 @@ def test_neutral_text_gives_dropped_masks_no_gradient() -> None:
     found = dropout("independent", rate=0.6)
     part = next(iter(found.parts.values()))
     weights = {name: module.weight.requires_grad_(True) for name, module in part.modules.items()}
-    away = found.dropped(None, 0)
-    assert away and len(away) < 6
-    with found.during(None, 0):
+    number = next(n for n in range(99) if 0 < len(found.dropped(None, n)) < 6)
+    away = found.dropped(None, number)
+    with found.during(None, number):
         sum((w.square().sum() for w in weights.values()), torch.zeros(())).backward()
     for group, other in found.parts.items():
         for name, places in other.places.items():

@@ -259,3 +259,41 @@ def test_element_masks_are_alike_for_both_kinds_of_region() -> None:
     found = element_mask(region, name, (7, 13))
     assert found is not None and torch.equal(found, region.mask(name))
     assert element_mask(region, "model.norm.weight", (7,)) is None
+
+
+def published(path: Path, drawn: GroupMasks) -> dict[str, Tensor]:
+    """LACUNA's form: an int32 a weight, bit g for group g."""
+    words = {
+        name: sum(
+            (drawn.union([g]).mask(name).int() << g for g in range(drawn.groups)),
+            torch.zeros(shape, dtype=torch.int32),
+        )
+        for name, shape in drawn.shapes.items()
+    }
+    save_tensors(path, words)
+    return words
+
+
+def test_published_masks_are_read_from_safetensors_only(tmp_path: Path) -> None:
+    shape = layout(tiny_model())
+    drawn = draw_masks(shape.architecture, scored_shapes(shape), 6, 0.1, seed=2)
+    path = tmp_path / "mask.safetensors"
+    words = published(path, drawn)
+    found = load_masks(path, shape)
+    assert found.groups == 6 and dict(found.shapes) == dict(drawn.shapes)
+    assert all(torch.equal(found.bits[name], drawn.bits[name]) for name in drawn.shapes)
+    name = next(iter(words))
+    for damage, text in (
+        ({**words, name: words[name].long()}, "masks of this model are int32"),
+        ({**words, name: words[name].T.contiguous()[:3]}, "masks of this model are int32"),
+        ({**words, "lm_head2": words[name]}, "has no weight named 'lm_head2'"),
+        ({**words, name: words[name] | 3}, "two groups share weights"),
+        ({**words, name: torch.full_like(words[name], -1)}, "at most 31 groups"),
+        ({name: torch.zeros_like(words[name])}, "no bit is set"),
+    ):
+        save_tensors(path, damage)
+        with pytest.raises(UserError, match=text):
+            load_masks(path, shape)
+    (tmp_path / "mask.pt").write_bytes(b"\x80")
+    with pytest.raises(UserError, match="convert it to safetensors"):
+        load_masks(tmp_path / "mask.pt", shape)

@@ -1,0 +1,174 @@
+"""The study of protocol `lacuna`, shrunk to seconds, through the sweep engine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lacuna.region import WeightRegion, load_masks, load_region
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "study=lacuna",
+    "seeds=[1]",
+    "objectives=[graddiff]",
+    "localizers=[norm,complement]",
+    "data.num_forget=3",
+    "data.num_retain=4",
+    "data.num_background=4",
+    "data.num_neutral=30",
+    "model.mini.hidden=32",
+    "model.mini.layers=2",
+    "model.mini.intermediate=64",
+    "model.pretrain.steps=2",
+    "masked.inject.cycles=2",
+    "masked.inject.batch_size=4",
+    "masked.held_out=5",
+    "unlearn.lr=1e-3",
+    "unlearn.train.steps=2",
+    "evaluate.alphas=5",
+    "evaluate.retain_items=4",
+    "evaluate.utility_items=2",
+    "evaluate.new_tokens=2",
+    "attack.train.steps=1",
+    "attack.bits=[8]",
+    "resources.workers=2",
+]
+
+
+def sweep(artifacts: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_RUN_ID", None)
+    command = [sys.executable, "-m", "sweeps", *TINY, f"artifacts={artifacts}", *more]
+    done = subprocess.run(
+        command, cwd=artifacts.parent, env=environment, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    artifacts = tmp_path_factory.mktemp("lacuna") / "artifacts"
+    done = sweep(artifacts)
+    assert done.returncode == 0, done.stderr
+    return artifacts
+
+
+def stages(artifacts: Path) -> dict[str, dict[str, Any]]:
+    """Label -> manifest of every published stage."""
+    files = artifacts.glob("checkpoints/*/*/manifest.json")
+    found = [json.loads(path.read_text()) | {"folder": path.parent} for path in files]
+    for manifest in found:
+        manifest["summary"] = json.loads((manifest["folder"] / "summary.json").read_text())
+    return {manifest["label"]: manifest for manifest in found}
+
+
+def test_every_stage_of_the_study_is_there(finished: Path) -> None:
+    labels = stages(finished)
+    kinds = [label.split()[0] for label in labels]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "base": 1,
+        "retained": 1,
+        "injected": 1,
+        "localized": 2,  # the random region, and the survey
+        "test": 3,
+        "control": 3,
+    }
+    controls = {label.split()[2] for label in labels if label.startswith("control")}
+    assert controls == {"model=base", "model=retained", "model=injected"}
+
+
+def test_the_injected_checkpoint_ships_masks_region_and_causal_report(finished: Path) -> None:
+    manifest = next(m for label, m in stages(finished).items() if label.startswith("injected"))
+    folder, summary = manifest["folder"], manifest["summary"]
+    masks = load_masks(folder / "masks.safetensors")
+    region = load_region(folder / "region.safetensors")
+    assert isinstance(region, WeightRegion)
+    assert len(region) == len(masks.union([0, 2, 4])) == summary["region_weights"]
+    report = json.loads((folder / "causal.json").read_text())
+    assert report == summary["causal"]
+    assert len(report["own"]) == 6 and report["label"].startswith("not localized causally")
+    assert summary["outside_equal"]
+    assert len(summary["groups"]) == 7 and set(summary["groups"].values()) == set(range(6))
+
+
+def test_trials_know_where_they_moved_single_weights(finished: Path) -> None:
+    found = {
+        scenario: next(
+            m["summary"]
+            for label, m in stages(finished).items()
+            if label.startswith(f"test graddiff {scenario}")
+        )
+        for scenario in ("oracle", "random", "full")
+    }
+    assert found["oracle"]["localization"]["region"] == pytest.approx(
+        {
+            "precision": 1.0,
+            "recall": 1.0,
+            "by_layer": found["oracle"]["localization"]["region"]["by_layer"],
+        }
+    )
+    assert found["random"]["localization"]["region"]["precision"] == 0.0
+    assert found["full"]["localization"]["region"] is None
+    auc = {
+        (name, row["truth"]): row["auc"]
+        for name, place in found.items()
+        for row in place["precision"]["scores"]
+        if row["headline"]
+    }
+    assert auc["oracle", "forget"] > 0.99
+    assert auc["oracle", "union"] == pytest.approx(0.75, abs=0.02)
+    assert auc["random", "union"] < 0.5
+    inside = {row["truth"]: row for row in found["oracle"]["precision"]["inside"]}
+    assert inside["forget"]["precision"] == 1.0, "nothing outside the masks moved"
+
+
+def test_a_second_run_trains_nothing_and_the_plan_knows_it(finished: Path) -> None:
+    plan = sweep(finished, "plan=true")
+    assert plan.returncode == 0 and "single weights, the masks of the forget groups" in plan.stdout
+    assert "0 hours of stages" in plan.stdout
+    again = sweep(finished)
+    assert again.returncode == 0 and "nothing to train" in again.stdout + again.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["region.ratio=0.3"], "6 masks of 0.3"),
+        (["region.ratio=0.1"], "no room for a random region"),
+        (["region.ratio=[0.02,0.05]"], "give one ratio"),
+        (["scenarios=[random_layers]"], "scenario 'random_layers' is told which value vectors"),
+        (["protocol=lacun"], "did you mean 'lacuna'"),
+        (["data.num_forget=1", "data.num_retain=2"], "6 groups need as many people"),
+        (["masked.masks.forget_groups=[0,7]"], "forget_groups"),
+        (["masked.method=sgtmm"], "did you mean 'sgtm'"),
+        (["masked.method=sgtm"], "dropout.rate=0"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(
+    asked: list[str], said: str, tmp_path: Path
+) -> None:
+    done = sweep(tmp_path / "artifacts", *asked, "plan=true")
+    assert done.returncode == 2
+    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_injected_model_made_elsewhere_gets_the_same_report(finished: Path) -> None:
+    """Here: the study's own checkpoint, given back to it as somebody's folder."""
+    planted = next(m for label, m in stages(finished).items() if label.startswith("injected"))
+    given = [
+        f"checkpoint={planted['folder']}",
+        f"region.file={planted['folder']}/masks.safetensors",
+    ]
+    done = sweep(finished, *given, "scenarios=[oracle]", "attack.relearn_lrs=[]")
+    assert done.returncode == 0, done.stderr
+    folders = finished.glob("checkpoints/*/*/causal.json")
+    reports = [json.loads(path.read_text()) for path in folders]
+    assert len(reports) == 2 and reports[0] == reports[1]
+    alone = sweep(finished, given[0], "plan=true")
+    assert alone.returncode == 2 and "needs its masks" in alone.stderr
