@@ -137,7 +137,8 @@ def _cells(kind: Kind, rows: Sequence[Row]) -> Iterator[Expected]:
         where = {name: row[name] for name in kind.place if row[name] is not None}
         for column in kind.columns:
             if row[column] is not None:
-                least = FLOORS.get(row.get("measure", ""), row.get("margin", kind.floor))
+                margin: float = row.get("margin", kind.floor)
+                least = FLOORS.get(row.get("measure", ""), margin)
                 tolerance = float(f"{max(_spread(row, column), least):.3g}")
                 yield Expected(kind.table, where, column, row[column], tolerance)
 

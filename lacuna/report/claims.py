@@ -258,7 +258,7 @@ def precision_claims(stages: Sequence[Stage], margins: Margins) -> Iterator[Clai
         seeds = [int(fact(stage, "seed") or 0) for stage in [*cell.done, *cell.failed]]
         lost = [None for _ in cell.failed]
         areas = [*(number_at(row, "auc") for row in found), *lost]
-        nulls = {
+        nulls: dict[str, list[float | None]] = {
             "1/2": [0.5] * len(seeds),
             "its noise null": [*(number_at(row, "noise_auc") for row in found), *lost],
         }

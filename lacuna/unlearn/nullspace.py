@@ -37,7 +37,8 @@ def null_basis(covariance_SS: Tensor, threshold: float, relative: bool) -> Tenso
     """
     values_S, vectors_SS = torch.linalg.eigh(covariance_SS)
     limit = threshold * values_S[-1].clamp_min(0) if relative else threshold
-    return vectors_SS[:, values_S <= limit]
+    found_SR: Tensor = vectors_SS[:, values_S <= limit]
+    return found_SR
 
 
 def ridge_update(keys_NS: Tensor, wanted_ND: Tensor, basis_SR: Tensor, ridge: float) -> Tensor:
