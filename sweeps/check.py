@@ -16,6 +16,7 @@ from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.schema import build
 from sweeps.search import METHODS
 from sweeps.shelf import study_shelf
+from sweeps.stages import STAGES
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
@@ -167,9 +168,9 @@ def _search(planner: "Planner") -> None:
     search, searched = planner.config.search, planner.searched()
     if search.method not in METHODS:
         raise UserError(f"search.method={search.method}{suggest(search.method, list(METHODS))}")
-    for key in ("trials", "round"):
-        if search[key] < 1:
-            raise UserError(f"search.{key}={search[key]}: must be at least 1")
+    for key, least in (("trials", 1), ("round", 1), ("rungs", 0), ("eta", 2)):
+        if search[key] < least:
+            raise UserError(f"search.{key}={search[key]}: must be at least {least}")
     for cell in searched:
         low, high = planner.bounds(cell)
         if search.method == "optuna" and not 0 < low < high < math.inf:
@@ -237,6 +238,12 @@ def _places(planner: "Planner") -> None:
         pick_device(config.model.device)
     except RuntimeError as error:
         raise UserError(f"model.device={config.model.device}: use auto, cpu or cuda") from error
+    without = [kind for kind in STAGES if not planner.resources(kind)[1]]
+    if config.model.device.startswith("cuda") and without:
+        raise UserError(
+            f"model.device={config.model.device}, but {without[0]} stages are given no GPU: set "
+            f"resources.gpus=1, or a share of one, or model.device=auto"
+        )
     for key in ("artifacts", "store"):
         if config[key] and Path(config[key]).exists() and not Path(config[key]).is_dir():
             raise UserError(f"{key}={config[key]} is a file: name a folder for the results")

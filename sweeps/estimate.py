@@ -152,8 +152,8 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
     found: dict[str, list[list[Stage]]] = {kind: [] for kind in KINDS}
     for stage in [*planner.setup(), *planner.controls()]:
         found[stage.kind].append([stage])
-    asked = {cell: dict.fromkeys(planner.foreseen(cell), 0) for cell in planner.searched()}
-    found["search"] = [[stage] for stage in planner.search(asked)]
+    for cell in planner.searched():
+        found["search"] += planner.foreseen_search(cell)
     for cell in planner.cells():
         for seed in planner.plain["seeds"]:
             rates = planner.foreseen(cell)

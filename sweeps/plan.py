@@ -18,9 +18,11 @@ from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
 from lacuna.protocol import WEIGHT_SCENARIOS
 from lacuna.region import load_vectors
 from lacuna.unlearn import OBJECTIVES, parse
+from lacuna.unlearn.edit import Edit
 from sweeps.check import check
 from sweeps.graph import Stage
 from sweeps.schema import build
+from sweeps.search import kept
 from sweeps.stages import load_corpus
 
 SCENARIO_LOCALIZER = {"random": "complement"}
@@ -90,10 +92,17 @@ class Planner:
         """Cells whose rate has to be found."""
         return [cell for cell in self.cells() if len(self.candidates(cell)) > 1]
 
-    def search(self, asked: Mapping[Cell, Mapping[float, int]]) -> list[Stage]:
-        """Search trials of rates, each with its turn in its cell's search, on all tuning seeds."""
+    def search(
+        self,
+        asked: Mapping[Cell, Mapping[float, int]],
+        steps: Mapping[Cell, int] | None = None,
+    ) -> list[Stage]:
+        """Search trials of rates, each with its turn in its cell's search, on all tuning seeds.
+
+        `steps` are fewer than a whole trial's where a rung is asked for (`rungs`).
+        """
         return [
-            self.trial(cell, lr, seed, "search", turn)
+            self.trial(cell, lr, seed, "search", turn, (steps or {}).get(cell))
             for cell, rates in asked.items()
             for lr, turn in rates.items()
             for seed in self.config.search.seeds
@@ -123,6 +132,35 @@ class Planner:
         low = min(rates) if search.low is None else search.low
         high = max(rates) if search.high is None else search.high
         return float(low), float(high)
+
+    def rungs(self, cell: Cell) -> list[int]:
+        """Steps after which the cell's rates are looked at, the last a whole trial's.
+
+        An edit makes no steps, so it has no curve to stop on.
+        """
+        search, whole = self.config.search, self.config.unlearn.train.steps
+        if issubclass(OBJECTIVES[parse(cell.objective).objective], Edit):
+            return [whole]
+        fewer = {whole // search.eta**power for power in range(1, search.rungs + 1)}
+        return [*sorted(fewer - {0, whole}), whole]
+
+    def foreseen_search(self, cell: Cell) -> list[list[Stage]]:
+        """The trials that a cell's search will take, each as all that it may turn out to be.
+
+        Which rates climb is not known beforehand, nor whether others have to follow them.
+        """
+        search, rates = self.config.search, self.foreseen(cell)
+        size = len(rates) if search.method == "grid" else search.round
+        found = []
+        for start in range(0, len(rates), size):
+            asked, rungs = rates[start : start + size], self.rungs(cell)
+            number = len(asked)
+            for steps in rungs if number > 1 else rungs[-1:]:
+                trials = self.search({cell: dict.fromkeys(asked, 0)}, {cell: steps})
+                groups = number * len(search.seeds)
+                found += [trials[n::groups] for n in range(groups)]
+                number = kept(number, search.eta)
+        return found
 
     def foreseen(self, cell: Cell) -> list[float]:
         """As many rates as will be tried; of a searcher's only the number is known beforehand."""
@@ -296,10 +334,24 @@ class Planner:
             )
         return None
 
-    def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
-        """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""
+    def trial(
+        self,
+        cell: Cell,
+        lr: float,
+        seed: int,
+        purpose: str,
+        turn: int = 0,
+        steps: int | None = None,
+    ) -> Stage:
+        """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search.
+
+        With fewer `steps` than the study's it is a rung of that search.
+        """
         ratio, objective, scenario = cell
         base, wrappers = parse(objective)
+        train = self.plain["unlearn"]["train"]
+        steps = train["steps"] if steps is None else steps
+        rung = {"rung": steps} if steps != train["steps"] else {}
         localizer = self.localizer(scenario)
         inputs = {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key}
         if scenario not in ("oracle", "full"):
@@ -308,7 +360,7 @@ class Planner:
             "objective": objective,
             "scenario": scenario,
             "localizer": localizer,
-            "train": {**self.plain["unlearn"]["train"], "lr": lr},
+            "train": {**train, "lr": lr, "steps": steps},
             "options": self.plain["unlearn"]["options"][base],
             "evaluate": self.plain["evaluate"],
             "attack": self.plain["attack"] if purpose == "test" else None,
@@ -325,8 +377,10 @@ class Planner:
             "lr": lr,
             "purpose": purpose,
             **({"turn": turn} if turn else {}),
+            **rung,
         }
         label = f"{purpose} {objective} {scenario} ratio={ratio:g} lr={lr:g} seed={seed}"
+        label += f" steps={steps}" if rung else ""
         return self._stage("trial", label, params, inputs, tags)
 
     def control(self, name: str, seed: int, ratio: float | None = None) -> Stage:

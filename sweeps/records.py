@@ -61,7 +61,10 @@ def run_name(stage: Stage) -> str:
     if "objective" not in tags:
         return stage.label
     name = f"{tags['objective']} {tags['scenario']} seed={tags['seed']}"
-    return f"search {name} lr={tags['lr']}" if tags["purpose"] == "search" else name
+    if tags["purpose"] != "search":
+        return name
+    rung = f" steps={tags['rung']}" if "rung" in tags else ""
+    return f"search {name} lr={tags['lr']}{rung}"
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -94,7 +94,7 @@ def _search(engine: Engine, planner: Planner) -> tuple[list[Stage], dict[Cell, C
         if not asked:
             break
         again = f", round {number}" if number > 1 else ""
-        stages = planner.search(asked)
+        stages = planner.search(asked, {cell: searches[cell].steps for cell in asked})
         results = engine.run_trials(stages, phase=f"search for learning rates{again}")
         found: dict[Cell, dict[float, list[Result]]] = {cell: {} for cell in asked}
         for stage in stages:
@@ -119,7 +119,8 @@ def _cell_search(engine: Engine, planner: Planner, cell: Cell) -> Search:
         seed = derive(settings.seeds[0], "search") % 2**32
         searcher = engine.searcher(low, high, seed, startup=max(STARTUP, settings.round))
         rounds = Suggested(searcher, low, high, settings.trials, settings.round)
-    return Search(rounds, settings.fs_low, settings.fs_high)
+    rungs = planner.rungs(cell)
+    return Search(rounds, settings.fs_low, settings.fs_high, rungs, settings.eta)
 
 
 def _cell(trial: Stage) -> Cell:

@@ -99,6 +99,11 @@ class SearchConfig:
     """Rates that `optuna` tries in every cell."""
     round: int = 4
     """Rates of a cell that `optuna` suggests before it is told results: they run side by side."""
+    rungs: int = 0
+    """Stop rates early: looks at them after fewer steps, each letting 1 of `eta` through; 0 is
+    none. Rungs lie `eta` times apart below `unlearn.train.steps`."""
+    eta: int = 3
+    """See `rungs`."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Tuning seeds; must not be test seeds. The first seeds searchers too, all cells' alike."""
     fs_low: float = 0.90

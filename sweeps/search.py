@@ -6,9 +6,15 @@ finish, a rate tried on several tuning seeds would be several results, and only 
 searches could run at a time. Here a round's rates are asked for together and told together, in the
 order asked. Suggestions then depend on the seed and the scores alone: a study that starts again is
 suggested the same rates, finds their trials in the store, and goes on where it was.
+
+`search.rungs` stops rates early, by successive halving (Jamieson & Talwalkar, 2016,
+arXiv:1502.07943). Ray Tune's ASHA is its asynchronous form: which trials it stops depends on who
+comes first, so the same command could choose other rates. Here all rates of a round are looked at
+together, after trials of fewer steps that are results with keys of their own.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from statistics import fmean
@@ -162,29 +168,104 @@ class Suggested:
         return min(max(rate, self._low), self._high)
 
 
-class Search:
-    """The search of one cell: every rate that was tried, in order, and its trials."""
+def kept(number: int, eta: int) -> int:
+    """How many of so many rates one rung lets through."""
+    return math.ceil(number / eta)
 
-    def __init__(self, rounds: Rounds, low: float, high: float) -> None:
-        """[low, high) is the window for FS at alpha = 1."""
+
+class Halving:
+    """One round's rates, of which the better ones go on to more steps.
+
+    A strong rate shows early, and may overshoot the window in the end. If all that came to the end
+    did, the best of those stopped follow them, until one ends below it.
+    """
+
+    def __init__(self, rates: Sequence[float], rungs: Sequence[int], eta: int) -> None:
+        """`rungs` are steps, growing; the last are a whole trial's."""
+        self.asked = list(dict.fromkeys(rates))
+        self._rates, self._rungs, self._eta = self.asked, rungs, eta
+        self._level = 0 if len(self.asked) > 1 else len(rungs) - 1
+        self._stopped: dict[float, Rank] = {}
+        self._ended: dict[float, Rank] = {}
+
+    @property
+    def steps(self) -> int:
+        """Of the trials asked for."""
+        return self._rungs[self._level]
+
+    @property
+    def last(self) -> bool:
+        """Whether they are whole trials."""
+        return self._level == len(self._rungs) - 1
+
+    def tell(self, ranks: Mapping[float, Rank]) -> None:
+        """How good the asked rates are after `steps` steps; settles who is asked next."""
+        failed = {rate: rank for rate, rank in ranks.items() if rank.place is Place.FAILED}
+        self._ended |= ranks if self.last else failed
+        if self.last:
+            overshot = all(rank.place <= Place.ABOVE for rank in self._ended.values())
+            self.asked = self._best(self._stopped) if overshot else []
+        else:
+            self._stopped |= {rate: ranks[rate] for rate in ranks.keys() - failed.keys()}
+            self.asked = self._best(ranks.keys() - failed.keys())
+            self._level += 1
+        for rate in self.asked:
+            del self._stopped[rate]
+
+    def ranks(self) -> dict[float, Rank]:
+        """Of every rate, those stopped by what they had reached."""
+        found = self._stopped | self._ended
+        return {rate: found[rate] for rate in self._rates}
+
+    def _best(self, rates: Iterable[float]) -> list[float]:
+        """In the order in which they were asked for first."""
+        ordered = sorted(rates, key=lambda rate: (self._stopped[rate], -rate), reverse=True)
+        best = ordered[: kept(len(ordered), self._eta)]
+        return [rate for rate in self._rates if rate in best]
+
+
+class Search:
+    """The search of one cell: every rate that was tried, in order, and its whole trials."""
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        low: float,
+        high: float,
+        rungs: Sequence[int] = (0,),
+        eta: int = 1,
+    ) -> None:
+        """[low, high) is the window for FS at alpha = 1; `rungs` as `Halving` has them."""
         self.tried: dict[float, list[Trial]] = {}
         self._rounds, self._low, self._high = rounds, low, high
+        self._rungs, self._eta = rungs, eta
+        self._round = Halving([], rungs, eta)
+
+    @property
+    def steps(self) -> int:
+        """Of the trials asked for."""
+        return self._round.steps
 
     def ask(self) -> dict[float, int]:
-        """The next round's rates, each with its turn (1, 2, ...) in the search."""
-        asked = self._rounds.ask()
-        for rate in asked:
+        """The next rates, each with its turn (1, 2, ...) in the search."""
+        if not self._round.asked:
+            self._round = Halving(self._rounds.ask(), self._rungs, self._eta)
+        for rate in self._round.asked:
             self.tried.setdefault(rate, [])
         turns = {rate: turn for turn, rate in enumerate(self.tried, start=1)}
-        return {rate: turns[rate] for rate in asked}
+        return {rate: turns[rate] for rate in self._round.asked}
 
     def tell(self, found: Mapping[float, Sequence[Trial]]) -> None:
-        """The trials of the last round's rates, one per tuning seed."""
-        for rate, trials in found.items():
-            self.tried[rate] = list(trials)
+        """The trials of the rates last asked for, one per tuning seed."""
         ranks = {rate: Rank.of(rate, found[rate], self._low, self._high) for rate in found}
-        self._rounds.tell({rate: rank.score for rate, rank in ranks.items()})
+        for rate, trials in found.items():
+            if self._round.last or ranks[rate].place is Place.FAILED:
+                self.tried[rate] = list(trials)
+        self._round.tell(ranks)
+        if not self._round.asked:
+            self._rounds.tell({rate: rank.score for rate, rank in self._round.ranks().items()})
 
     def choice(self) -> Choice:
-        """The best rate of all rounds."""
-        return choose(self.tried, self._low, self._high)
+        """The best rate of all rounds; one that was stopped is no candidate."""
+        whole = {rate: trials for rate, trials in self.tried.items() if trials}
+        return choose(whole, self._low, self._high)

@@ -172,7 +172,9 @@ def search(results: Results) -> Table:
     window = results.config.get("search") or {}
     low, high = float(window.get("fs_low", BAND[0])), float(window.get("fs_high", BAND[1]))
     rows: list[Row] = []
-    for key, cell in grouped(of_kind(results.stages, "trial", "search"), *TRIAL).items():
+    stages = of_kind(results.stages, "trial", "search")
+    whole = [stage for stage in stages if fact(stage, "rung") is None]
+    for key, cell in grouped(whole, *TRIAL).items():
         fs, rs, aues = (cell.spread(cell.values(name)) for name in ("fs_end", "rs_end", "aues"))
         choice = choices.get(key[:3], {})
         ends = cell.values("fs_end")
@@ -184,6 +186,16 @@ def search(results: Results) -> Table:
             | {"aues": aues.mean, "in_window": inside, "chosen": choice.get("lr") == key[3]}
             | {"choice": choice.get("reason"), "keys": cell.keys}
         )
+    ended = {tuple(row[name] for name in TRIAL) for row in rows}
+    rungs = [stage for stage in stages if fact(stage, "rung") is not None]
+    for key, cell in grouped(rungs, *TRIAL).items():
+        if key not in ended:
+            rows.append(
+                dict(zip(TRIAL, key, strict=True))
+                | _stopped(cell)
+                | {"choice": choices.get(key[:3], {}).get("reason")}
+            )
+    rows.sort(key=lambda row: [order(row[name]) for name in TRIAL])
     tried = {tuple(row[name] for name in CELL) for row in rows}
     for place in sorted(choices.keys() - tried, key=lambda place: [order(part) for part in place]):
         rows.append({**dict(zip(CELL, place, strict=True)), **_given(choices[place])})
@@ -194,10 +206,21 @@ def search(results: Results) -> Table:
     note = (
         "turn: the order in which a cell's rates were asked for. Means over the tuning seeds, "
         "which are not the test seeds. in_window: FS at alpha = 1 lies in "
-        f"[{low:g}, {high:g}) on every tuning seed. choice: why the cell's rate was chosen, or why "
-        "none of its rates fits."
+        f"[{low:g}, {high:g}) on every tuning seed. stopped: given up after that many steps, as "
+        "other rates were ahead; it has no final score. choice: why the cell's rate was chosen, or "
+        "why none of its rates fits."
     )
     return Table("search", "Learning-rate search", note, columns, rows)
+
+
+def _stopped(cell: Cell) -> dict[str, Any]:
+    """A rate that was tried on rungs only: the last one tells where it was given up."""
+    stages = [*cell.done, *cell.failed]
+    last = max(int(str(fact(stage, "rung"))) for stage in stages)
+    status = f"stopped after {last} steps" if cell.status == "ok" else cell.status
+    return {"turn": fact(stages[0], "turn"), "status": status, "n": 0, "seeds": []} | {
+        "in_window": False, "chosen": False, "keys": cell.keys
+    }  # fmt: skip
 
 
 def _given(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,6 +131,19 @@ def test_a_rate_is_the_same_trial_whoever_asked_for_it_and_whenever() -> None:
     assert (first.tags["turn"], later.tags["turn"]) == ("1", "7")
 
 
+def test_rungs_are_trials_of_fewer_steps_with_keys_of_their_own() -> None:
+    planner = planned("unlearn.train.steps=30", "search.rungs=2", "objectives=[npo,ssd]")
+    cell, edit = Cell(0.1, "npo", "oracle"), Cell(0.1, "ssd", "oracle")
+    assert planner.rungs(cell) == [3, 10, 30] and planner.rungs(edit) == [30]
+    short, whole = (planner.trial(cell, 1e-2, 0, "search", 1, steps) for steps in (10, 30))
+    assert short.params["train"]["steps"] == 10 and short.tags["rung"] == "10"
+    assert short.label.endswith(" steps=10") and "rung" not in whole.tags
+    assert short.key != whole.key == planner.trial(cell, 1e-2, 0, "search").key
+    few = planned("unlearn.train.steps=2", "search.rungs=5")
+    assert few.rungs(cell) == [2], "no rung of no steps"
+    assert planned("unlearn.train.steps=30").rungs(cell) == [30]
+
+
 def test_every_kind_of_stage_has_resources_of_its_own_or_the_general_ones() -> None:
     planner = planned("resources.gpus=1", "resources.trial.gpus=0.25", "resources.base.cpus=2")
     taken = {stage.kind: (stage.cpus, stage.gpus) for stage in planner.samples()}
@@ -197,12 +210,16 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("unlearn.lrs.region.npo=[x]", "learning rate 'x': must be a finite number"),
         ("model.dtype=float17", "model.dtype=float17: did you mean"),
         ("model.device=tpu", "model.device=tpu: use auto, cpu or cuda"),
+        ("model.device=cuda", "model.device=cuda, but base stages are given no GPU: set resources"),
+        ("model.device=cuda resources.gpus=1 resources.control.gpus=0", "control stages are given"),
         ("model.source=/nonexistent", "cannot load model '/nonexistent'"),
         ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
         ("significance.permutations=0", "significance.permutations=0: at least 1"),
         ("search.method=optunaa", "search.method=optunaa: did you mean 'optuna'?"),
         ("search.trials=0", "search.trials=0: must be at least 1"),
         ("search.round=0", "search.round=0: must be at least 1"),
+        ("search.rungs=-1", "search.rungs=-1: must be at least 0"),
+        ("search.eta=1", "search.eta=1: must be at least 2"),
         ("search.method=optuna search.low=0", "rates from 0 to 0.016 for objective 'wga'"),
         ("search.method=optuna search.low=1", "search.low and search.high need 0 < low < high"),
         ("search.method=optuna search.high=inf", "rates from 0.004 to inf for objective 'wga'"),

@@ -252,6 +252,25 @@ def test_search_tells_in_which_order_rates_were_tried_failed_ones_too() -> None:
     assert [(row["lr"], row["turn"]) for row in rows] == [(0.1, 2), (0.5, 1)]
 
 
+def test_a_rate_stopped_on_a_rung_has_no_score_and_its_rungs_join_no_whole_trial() -> None:
+    def rung(lr: float, steps: int) -> Record:
+        found = trial("oracle", 9, lr=lr, fs=0.2, purpose="search")
+        tags = found["tags"] | {"rung": str(steps), "turn": "1"}
+        return found | {"tags": tags, "key": key("rung", lr, steps)}
+
+    whole = trial("oracle", 9, lr=0.3, fs=0.95, purpose="search")
+    stages = [rung(0.1, 10), rung(0.3, 10), rung(0.2, 10), rung(0.2, 30), rung(0.3, 30), whole]
+    rows = {row["lr"]: row for row in search(Results("mini", {}, stages)).rows}
+    assert list(rows) == [0.1, 0.2, 0.3]
+    assert (rows[0.1]["status"], rows[0.2]["status"]) == (
+        "stopped after 10 steps",
+        "stopped after 30 steps",
+    )
+    assert rows[0.2].get("fs") is None and not rows[0.2]["in_window"] and rows[0.2]["n"] == 0
+    assert len(rows[0.2]["keys"]) == 2
+    assert (rows[0.3]["status"], rows[0.3]["fs"], rows[0.3]["n"]) == ("ok", 0.95, 1)
+
+
 def test_search_gives_the_recorded_reason_and_the_pairs_that_were_not_searched() -> None:
     none = "no rate in the window; highest FS below it (0.700)"
     cell = {"ratio": 0.1, "objective": "npo"}

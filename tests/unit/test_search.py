@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.search import Listed, Place, Rank, Search, Suggested, Trial, choose
+from sweeps.search import Halving, Listed, Place, Rank, Search, Suggested, Trial, choose
 
 FAILED = {"failed": "Diverged: loss is nan", "label": "x", "tags": {}}
 
@@ -131,3 +131,65 @@ def test_a_place_outside_the_window_never_scores_like_one_inside() -> None:
     assert (inside.place, inside.score) == (Place.INSIDE, 0.0)
     for fs in (0.0, 0.5, 0.8999, 0.99, 1.0):
         assert Rank.of(1e-6, [trial(fs, 1.0)], 0.9, 0.99).score < 0
+
+
+def climb(rates: list[float], rungs: list[int], eta: int, fs: Any) -> tuple[Search, list[Any]]:
+    """A whole search whose trials end at `fs(rate, steps)`; who was asked for at which steps."""
+    search, asked = Search(Listed(rates), 0.9, 0.99, rungs, eta), []
+    while rates := list(search.ask()):
+        asked.append((search.steps, rates))
+        search.tell({rate: [trial(fs(rate, search.steps))] for rate in rates})
+    return search, asked
+
+
+def test_each_rung_lets_the_better_part_through_and_only_whole_trials_are_chosen_from() -> None:
+    rates = [0.1, 0.2, 0.3, 0.4, 0.5]
+    search, asked = climb(rates, [10, 30, 90], 2, lambda rate, steps: rate + steps / 200)
+    assert asked == [(10, rates), (30, [0.3, 0.4, 0.5]), (90, [0.4, 0.5])]
+    assert search.choice().lr == 0.5 and search.choice().in_window
+    assert {rate for rate, trials in search.tried.items() if trials} == {0.4, 0.5}
+
+
+def test_what_was_stopped_follows_where_all_that_went_on_overshot() -> None:
+    rates = [0.1, 0.2, 0.3, 0.4]
+    search, asked = climb(rates, [1, 10], 4, lambda rate, steps: min(1.0, rate * steps**0.5))
+    assert asked == [(1, rates), (10, [0.4]), (10, [0.3])]
+    assert search.choice().lr == 0.3
+    hopeless, asked = climb(rates, [1, 10], 2, lambda rate, steps: 1.0 if steps > 1 else rate)
+    assert asked == [(1, rates), (10, [0.3, 0.4]), (10, [0.2]), (10, [0.1])]
+    assert hopeless.choice().lr == 0.1 and not hopeless.choice().in_window
+
+
+def test_a_rate_that_fails_on_a_rung_has_failed_and_goes_no_further() -> None:
+    search = Search(Listed([0.1, 0.2]), 0.9, 0.99, [5, 10], 2)
+    assert search.ask() == {0.1: 1, 0.2: 2} and search.steps == 5
+    search.tell({0.1: [trial(0.2)], 0.2: [FAILED]})
+    assert search.ask() == {0.1: 1} and search.steps == 10
+    search.tell({0.1: [trial(0.5)]})
+    assert search.ask() == {} and search.tried[0.2] == [FAILED]
+    assert search.choice().lr == 0.1
+    search = Search(Listed([0.1, 0.2]), 0.9, 0.99, [5, 10], 2)
+    search.tell({rate: [FAILED] for rate in search.ask()})
+    assert search.ask() == {} and search.choice().lr is None
+
+
+def test_a_searcher_hears_of_stopped_rates_once_its_round_is_over() -> None:
+    searcher = Recorder([0.1, 0.2, 0.3, 0.25])
+    search = Search(Suggested(searcher, 0.1, 0.3, budget=4, size=3), 0.9, 0.99, [5, 10], 3)
+    search.tell({rate: [trial(rate)] for rate in search.ask()})
+    assert searcher.told == [] and search.ask() == {0.3: 3}
+    search.tell({0.3: [trial(0.95, 0.7)]})
+    assert [(name, round(score, 3)) for name, score in searcher.told] == [
+        ("0", -1.9),
+        ("1", -1.8),
+        ("2", 0.7),
+    ]
+    assert search.ask() == {0.25: 4} and search.steps == 10, "a rate alone has none to be ahead of"
+
+
+def test_halving_does_not_depend_on_the_order_of_results() -> None:
+    ranks = {rate: Rank.of(rate, [trial(0.5)], 0.9, 0.99) for rate in (0.1, 0.2, 0.3)}
+    for order in permutations(ranks):
+        halving = Halving([0.3, 0.1, 0.2], [1, 2], 2)
+        halving.tell({rate: ranks[rate] for rate in order})
+        assert halving.asked == [0.1, 0.2], "of equals the smaller, as asked for first"
