@@ -16,7 +16,6 @@ from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.schema import build
 from sweeps.search import METHODS
 from sweeps.shelf import study_shelf
-from sweeps.stages import STAGES
 
 if TYPE_CHECKING:
     from sweeps.plan import Planner
@@ -66,13 +65,13 @@ def _names(planner: "Planner") -> None:
                 f"the scenario full, or drop it"
             )
     for kind, given, known in (
-        ("scenario", config.scenarios, ["full", *LOCALIZERS]),
+        ("scenario", config.scenarios, ["full", "uniform", *LOCALIZERS]),
         ("localizer", config.localizers, list(LOCALIZERS)),
     ):
         for name in given:
             if name not in known:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
-            if name != "full" and (reason := planner.unfit(name)):
+            if name in LOCALIZERS and (reason := planner.unfit(name)):
                 raise UserError(f"{kind} {name!r} {reason}: leave it out")
     if planner.everywhere and config.region.file is not None:
         raise UserError("region.file is a target region, and inject.method=full has none: drop one")

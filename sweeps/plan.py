@@ -15,7 +15,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.localize.evidence import TARGET
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
-from lacuna.protocol import WEIGHT_SCENARIOS
+from lacuna.protocol import WEIGHTS
 from lacuna.region import load_vectors
 from lacuna.unlearn import OBJECTIVES, parse
 from lacuna.unlearn.edit import Edit
@@ -25,8 +25,9 @@ from sweeps.schema import build
 from sweeps.search import kept
 from sweeps.stages import load_corpus
 
-SCENARIO_LOCALIZER = {"random": "complement"}
-"""Lee et al.'s Random region lies outside the target region, where there is one."""
+SCENARIO_LOCALIZER = {"random": "complement", "uniform": "random"}
+"""Lee et al.'s Random region lies outside the target region, where there is one; `uniform` lies
+anywhere."""
 
 
 class Cell(NamedTuple):
@@ -327,7 +328,7 @@ class Planner:
             return "needs a target region, and inject.method=full plants facts everywhere"
         if self.single and not LOCALIZERS[localizer].scores_weights():
             return "scores whole value vectors, and region.unit=weight ranks single weights"
-        if self.by_weight and told and localizer not in WEIGHT_SCENARIOS:
+        if self.by_weight and told and localizer not in WEIGHTS:
             return (
                 "is told which value vectors hold the facts, and under protocol lacuna single "
                 "weights do"
@@ -437,7 +438,9 @@ class Planner:
 
     def localizer(self, scenario: str) -> str:
         """The localizer that gives a scenario its region."""
-        return scenario if self.everywhere else SCENARIO_LOCALIZER.get(scenario, scenario)
+        if self.everywhere and scenario == "random":
+            return scenario  # there is no target region to be outside of
+        return SCENARIO_LOCALIZER.get(scenario, scenario)
 
     def _localized(self, seed: int, ratio: float, names: tuple[str, ...]) -> Stage:
         options = self.plain["localize"]

@@ -79,13 +79,13 @@ def test_rungs_are_counted_and_make_a_search_cheaper(tmp_path: Path) -> None:
     grid = "unlearn.train.steps=90", "+unlearn.lrs.oracle.npo=[1,2,3,4,5,6,7,8,9]"
     alone = "objectives=[npo]", "scenarios=[oracle]", "resources.flops=1e6", *grid
     whole, halved = (
-        rows(describe(planned(tmp_path, *alone, f"search.rungs={rungs}")))["search"]
+        rows(foresee(planned(tmp_path, *alone, f"search.rungs={rungs}")).text())["search"]
         for rungs in (0, 2)
     )
     assert (whole[0], halved[0]) == ("9", "13")  # 9 of 10 steps, 3 of 30, 1 of 90
     assert float(halved[3]) < 0.6 * float(whole[3])
     options = "search.method=optuna", "search.trials=7", "search.rungs=1"
-    text = describe(planned(tmp_path, "unlearn.train.steps=9", *options))
+    text = foresee(planned(tmp_path, "unlearn.train.steps=9", *options)).text()
     assert "96 (80 to find" in text  # rounds of 4 and 3 rates: two and one go on
 
 
