@@ -34,7 +34,7 @@ from lacuna.region import Region, WeightRegion, element_mask
 
 SHARES = {"0.1%": 0.001, "1%": 0.01, "5%": 0.05, "10%": 0.1}
 """Where precision is read: of the weights with the highest scores."""
-EXACT_WEIGHTS = 2**18
+EXACT_WEIGHTS = 2**17
 """Up to so many scored weights, AUCs are exact; beyond, by histogram with a stated error."""
 Truth = Region | WeightRegion
 Spreads = dict[tuple[str, int | None, str], dict[str, float]]
