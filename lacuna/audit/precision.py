@@ -278,7 +278,7 @@ def _best(truth: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _tensor_row(name: str, truth: str, here: Mapping[str, Tally], k: int) -> dict[str, Any]:
     layer, component = place(name)
     areas = {kind: found.auc(k) for kind, found in here.items()}
-    row = {"truth": truth, "tensor": name, "layer": layer, "component": component}
+    row: dict[str, Any] = {"truth": truth, "tensor": name, "layer": layer, "component": component}
     for kind, area in areas.items():
         row["auc" if kind == OBSERVED else f"{kind}_auc"] = None if area is None else area.value
     return row
