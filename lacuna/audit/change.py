@@ -118,18 +118,18 @@ class _Sums:
     def __init__(self, by_column: bool) -> None:
         self.by_column, self.weights = by_column, 0
         self.total = self.squares = self.reference = self.largest = 0.0
-        self.columns, self.sizes = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        self.columns, self.sizes = torch.zeros(()), sketch(torch.zeros(0))
         """(columns,) squared lengths, and the sketch of sizes."""
 
     def add(self, before: Tensor, after: Tensor) -> None:
         """One block."""
         size = (after - before).abs_()
         self.weights += size.numel()
-        self.total += float(size.sum(dtype=torch.float64))
+        self.total += float(size.sum())
         self.squares += float(torch.linalg.vector_norm(size)) ** 2
         self.reference += float(torch.linalg.vector_norm(before)) ** 2
         self.largest = max(self.largest, float(size.max()))
-        self.sizes = self.sizes + sketch(size)
+        self.sizes += sketch(size)
         if self.by_column:
             self.columns = self.columns + size.square().sum(dim=0)
 

@@ -34,7 +34,7 @@ from lacuna.region import Region, WeightRegion, element_mask
 
 SHARES = {"0.1%": 0.001, "1%": 0.01, "5%": 0.05, "10%": 0.1}
 """Where precision is read: of the weights with the highest scores."""
-EXACT_WEIGHTS = 2**18
+EXACT_WEIGHTS = 2**17
 """Up to so many scored weights, AUCs are exact; beyond, by histogram with a stated error."""
 Truth = Region | WeightRegion
 Spreads = dict[tuple[str, int | None, str], dict[str, float]]
@@ -278,7 +278,7 @@ def _best(truth: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _tensor_row(name: str, truth: str, here: Mapping[str, Tally], k: int) -> dict[str, Any]:
     layer, component = place(name)
     areas = {kind: found.auc(k) for kind, found in here.items()}
-    row = {"truth": truth, "tensor": name, "layer": layer, "component": component}
+    row: dict[str, Any] = {"truth": truth, "tensor": name, "layer": layer, "component": component}
     for kind, area in areas.items():
         row["auc" if kind == OBSERVED else f"{kind}_auc"] = None if area is None else area.value
     return row

@@ -18,10 +18,10 @@ from lacuna.seeds import torch_generator
 
 LEAVES = ("self_attn.q_proj", "mlp.up_proj", "mlp.down_proj")
 SHAPES = {
-    f"model.layers.{layer}.{leaf}.weight": (160, 280) for layer in range(2) for leaf in LEAVES
+    f"model.layers.{layer}.{leaf}.weight": (160, 160) for layer in range(2) for leaf in LEAVES
 }
 NAME = "Olmo2ForCausalLM"
-TOTAL = 6 * 160 * 280
+TOTAL = 6 * 160 * 160
 Truths = dict[str, WeightRegion]
 
 
