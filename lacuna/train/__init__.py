@@ -11,6 +11,7 @@ from lacuna.train.loop import (
     TrainConfig,
     train,
 )
+from lacuna.train.lora import LoraShape, LoraWeights, lora
 from lacuna.train.losses import language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
     AllWeights,
@@ -27,6 +28,8 @@ __all__ = [
     "Diverged",
     "Editable",
     "History",
+    "LoraShape",
+    "LoraWeights",
     "Loss",
     "LossFunction",
     "OnStep",
@@ -37,6 +40,7 @@ __all__ = [
     "editable",
     "fisher",
     "language_loss",
+    "lora",
     "mean_kl",
     "mean_nll",
     "mix",
