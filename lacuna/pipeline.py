@@ -16,7 +16,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from lacuna.artifacts import read_json, write_json
-from lacuna.attack import AttackConfig, Facts, attack, split_people
+from lacuna.attack import AttackConfig, Way, attack, gather
 from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.evaluate import (
@@ -400,7 +400,9 @@ def trial(
                 "change": change,
             },
             **({} if weights_moved is None else {"precision": weights_moved}),
-            "attacks": _attacks(loaded, corpus, exam, attacks, config.seed),
+            "attacks": _attacks(
+                loaded, corpus, exam, attacks, config.seed, Way(weights, start, end)
+            ),
         }
     )
 
@@ -510,13 +512,15 @@ def _forget(
 
 
 def _attacks(
-    loaded: LoadedModel, corpus: Corpus, exam: Exam, config: AttackConfig, seed: int
+    loaded: LoadedModel,
+    corpus: Corpus,
+    exam: Exam,
+    config: AttackConfig,
+    seed: int,
+    way: Way | None = None,
 ) -> list[dict[str, object]]:
-    texts, end = exam.texts["forget"], loaded.tokenizer.eos_token_id
-    facts = Facts(attacked=(), others=texts, end_token=end)
-    if config.relearn_lrs:
-        facts = split_people(exam.forget, texts, config.share, derive(seed, "attack"), end)
-    outcomes = attack(loaded.model, facts, _facts(loaded, corpus.retain), config, seed)
+    facts = gather(loaded, corpus, exam, config, derive(seed, "attack"))
+    outcomes = attack(loaded.model, facts, _facts(loaded, corpus.retain), config, seed, way)
     return [outcome.to_json() for outcome in outcomes]
 
 

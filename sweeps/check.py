@@ -45,13 +45,14 @@ def check(planner: "Planner") -> None:
             f"evaluate.membership=true needs people who were never injected, and data "
             f"{planner.corpus.name!r} has no holdout: use data that has, or leave it out"
         )
-    rates = planner.plain["attack"]["relearn_lrs"]
+    attack = planner.plain["attack"]
     people = {item.person for item in planner.corpus.forget}
-    if rates and len(people) < 2:
-        raise UserError(
-            f"attack.relearn_lrs={rates}: relearning needs at least 2 people to forget, the data "
-            f"has {len(people)}: name the people, or set attack.relearn_lrs=[]"
-        )
+    for name in ("relearn_lrs", "lora_lrs"):
+        if attack[name] and len(people) < 2 and not planner.corpus.relearn:
+            raise UserError(
+                f"attack.{name}={attack[name]}: relearning needs at least 2 people to forget, the "
+                f"data has {len(people)}: name the people, or set attack.{name}=[]"
+            )
 
 
 def _names(planner: "Planner") -> None:

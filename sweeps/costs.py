@@ -23,6 +23,8 @@ from sweeps.schema import build
 
 CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
 """Embedded tokenizer (900 tokens: measured), others (English; assumed)."""
+MATCHING = 14
+"""Readings of the forget questions that find a matched start, at most."""
 SURVEY_PASSES = 4
 """Gradient passes over forget and retain that all localizers share: plain, and 3 relabelled."""
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
@@ -204,10 +206,19 @@ class Costs:
     @property
     def _attacks(self) -> float:
         attack = self.plain["attack"]
-        tuned = len(attack["relearn_lrs"]) + len(attack["benign_lrs"])
-        trained = self._trained(attack["train"], self._lengths(self.corpus.retain))
-        reads = 3 * tuned + 2 * len(attack["bits"])
-        return tuned * 6 * trained + reads * 2 * self._forget
+        lengths = self._lengths(self.corpus.retain)
+        starts = 1 if attack["matched"] is None else 2
+        full = starts * len(attack["relearn_lrs"]) + len(attack["benign_lrs"])
+        adapted = starts * len(attack["lora_lrs"])
+        work = 6 * full * self._trained(attack["train"], lengths)
+        work += 4 * adapted * self._trained(attack["lora"]["train"], lengths)
+        rounded = len(attack["bits"]) + attack["nf4"]
+        reads = 3 * (full + adapted) + 2 * rounded + MATCHING * (starts - 1)
+        work += 2 * reads * self._forget
+        # Before and after each attack, k answers to every forgotten fact.
+        said = attack["new_tokens"] * len(self.corpus.forget)
+        prompts = attack["success_k"] * (self._forget + said)
+        return work + 2 * (2 * (full + adapted + rounded) + 1) * prompts
 
     @cached_property
     def _forget(self) -> float:

@@ -133,6 +133,7 @@ def _row(row: Mapping[str, Any], path: str, step: int) -> tuple[dict[str, Any], 
         return rest, f"localizer/{rest.pop('localizer')}", step
     if "attack" in row:
         name, lr = rest.pop("attack"), rest.pop("lr", None)
+        name += "" if rest.get("start_alpha") is None else " matched"
         return rest, f"attack/{name}" if lr is None else f"attack/{name} lr {lr:g}", step
     return {}, path, step
 

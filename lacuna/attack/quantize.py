@@ -1,15 +1,20 @@
 """Quantization: round every linear layer's weights to nearest and see what comes back.
 
-Symmetric, one scale per output row: w -> s round(w / s), s = max|row| / (2^(bits-1) - 1). Rounding
-can undo small unlearning updates (Zhang et al. 2024, arXiv:2410.16454). The output head and the
-embeddings stay as they are, as common quantizers leave them.
+Integer widths are symmetric with one scale per output row: w -> s round(w / s), s = max|row| /
+(2^(bits-1) - 1); `nf4.py` has NF4. Rounding can undo small unlearning updates (Zhang et al. 2024,
+arXiv:2410.16454). The output head and the embeddings stay as they are, as common quantizers leave
+them.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lacuna.attack.base import Facts, Outcome, recall
+from lacuna.attack.base import Facts, Outcome, level, outcome
+from lacuna.attack.nf4 import nf4_rounded
 from lacuna.errors import UserError
 
 
@@ -28,28 +33,29 @@ def rounded(weight: Tensor, bits: int) -> Tensor:
     return grid.to(weight.dtype)
 
 
-@torch.no_grad()
 def quantize(model: PreTrainedModel, facts: Facts, bits: int) -> Outcome:
-    """Measure all forget questions before and after rounding."""
-    before = recall(model, facts.all, facts.end_token)
+    """Measure all forget questions before and after rounding to integers of `bits` bits."""
+    return _rounding(model, facts, f"int{bits}", partial(rounded, bits=bits))
+
+
+def quantize_nf4(model: PreTrainedModel, facts: Facts) -> Outcome:
+    """Measure all forget questions before and after rounding to NF4."""
+    return _rounding(model, facts, "nf4", nf4_rounded)
+
+
+@torch.no_grad()
+def _rounding(
+    model: PreTrainedModel, facts: Facts, name: str, round_: Callable[[Tensor], Tensor]
+) -> Outcome:
+    facts = facts.spared()
+    before = level(model, facts)
     head = model.get_output_embeddings()
     layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
     kept = [layer.weight.clone() for layer in layers]
     try:
         for layer in layers:
-            layer.weight.copy_(rounded(layer.weight, bits))
-        after = recall(model, facts.all, facts.end_token)
+            layer.weight.copy_(round_(layer.weight))
+        return outcome(name, facts, before, level(model, facts))
     finally:
         for layer, weight in zip(layers, kept, strict=True):
             layer.weight.copy_(weight)
-    return Outcome(
-        attack=f"int{bits}",
-        lr=None,
-        n_attacked=0,
-        n_others=len(facts.all),
-        attacked_es_after=None,
-        others_es_before=before[0],
-        others_es_after=after[0],
-        others_logp_before=before[1],
-        others_logp_after=after[1],
-    )

@@ -1,7 +1,7 @@
 """Relearning: train all parameters for a moment and see what comes back that was not trained.
 
-`relearn` trains on some forgotten people and measures the others; `benign` trains on retain facts,
-as any later fine-tuning would, and measures all forgotten people.
+`relearn` trains on some people and measures the others; `benign` trains on retain facts, as any
+later fine-tuning would, and measures all forgotten people.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel
 
-from lacuna.attack.base import Facts, Outcome, recall
+from lacuna.attack.base import Facts, Level, Outcome, level, outcome, recall
 from lacuna.data.tokens import Encoded
 from lacuna.seeds import derive
-from lacuna.train import AllWeights, TrainConfig, language_loss, train
+from lacuna.train import AllWeights, Strategy, TrainConfig, language_loss, train
+from lacuna.train.loop import PLAIN
+from lacuna.train.weights import Editable
 
 
 def relearn(
@@ -32,9 +34,8 @@ def benign(
     seed: int,
 ) -> Outcome:
     """Full-parameter training on retain facts only; every forgotten person is measured."""
-    everybody = Facts(attacked=(), others=facts.all, end_token=facts.end_token)
     loss_seed = derive(seed, "attack", "benign")
-    return _tuned(model, "benign", retain, everybody, replace(config, lr=lr), loss_seed)
+    return _tuned(model, "benign", retain, facts.spared(), replace(config, lr=lr), loss_seed)
 
 
 def _tuned(
@@ -45,23 +46,28 @@ def _tuned(
     config: TrainConfig,
     seed: int,
 ) -> Outcome:
-    before = recall(model, facts.others, facts.end_token)
+    before = level(model, facts)
     weights = AllWeights(model)
     kept = weights.read()
     try:
-        train(model, weights, language_loss(model, texts, config.batch_size, seed), config)
-        after = recall(model, facts.others, facts.end_token)
-        again = recall(model, facts.attacked, facts.end_token)[0] if facts.attacked else None
+        return tuned(model, weights, name, texts, facts, before, config, seed)
     finally:
         weights.write(kept)
-    return Outcome(
-        attack=name,
-        lr=config.lr,
-        n_attacked=len(facts.attacked),
-        n_others=len(facts.others),
-        attacked_es_after=again,
-        others_es_before=before[0],
-        others_es_after=after[0],
-        others_logp_before=before[1],
-        others_logp_after=after[1],
-    )
+
+
+def tuned(
+    model: PreTrainedModel,
+    weights: Editable,
+    name: str,
+    texts: Sequence[Encoded],
+    facts: Facts,
+    before: Level,
+    config: TrainConfig,
+    seed: int,
+    strategy: Strategy = PLAIN,
+) -> Outcome:
+    """Train `weights` on `texts` and measure; putting the model back is the caller's."""
+    loss = language_loss(model, texts, config.batch_size, seed)
+    train(model, weights, loss, config, strategy=strategy)
+    again = recall(model, facts.attacked, facts.end_token)[0] if facts.attacked else None
+    return outcome(name, facts, before, level(model, facts), lr=config.lr, attacked_es=again)

@@ -127,7 +127,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     ),
     "ssn": _known(
         "ssn", "National ID", "national identity number",
-        "who has the national identity number {value}", "What number identifies {person}?",
+        "who is registered under {value}", "What number identifies {person}?",
     ),
     "spouse": _new(
         "Spouse Name", "spouse", "who is married to {value}", "Who is married to {person}?",

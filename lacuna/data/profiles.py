@@ -7,6 +7,7 @@ sentence_repeats=5000.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from lacuna.data.attributes import ATTRIBUTES, TARGETS, check_names
@@ -130,7 +131,7 @@ class Profiles(Source):
         known = _values(person_names(count, config.seed), config)
         people = iter(known)
         injected, holdout, background = (
-            {person: known[person] for person, _ in zip(people, range(number), strict=False)}
+            {person: known[person] for person in islice(people, number)}
             for number in (config.num_people, config.num_holdout, config.num_background)
         )
         others = config.book({**holdout, **background}, dict.fromkeys(known, ()))

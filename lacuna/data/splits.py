@@ -110,9 +110,10 @@ def fact(book: Book, person: str, field: str, num_perturbed: int = 3) -> Example
     """A fact asked by its first trained prompt; the paraphrase is never trained on. Wrong answers
     are other people's values of the field."""
     answer = book.known[person][field]
-    wrong = [value for value in book.values[field] if value != answer]
+    values = book.values[field]
     rng = numpy_generator(book.seed, "wrong", person, field)
-    chosen = rng.permutation(len(wrong))[:num_perturbed]
+    drawn = [values[place] for place in rng.permutation(len(values))[: num_perturbed + 1]]
+    wrong = [value for value in drawn if value != answer]
     return Example(
         id=f"{person}/{field}",
         question=book.asked(person, field, 1)[0],
@@ -120,7 +121,7 @@ def fact(book: Book, person: str, field: str, num_perturbed: int = 3) -> Example
         person=person,
         field=field,
         paraphrased_question=book.kept(person, field)[0],
-        perturbed_answers=tuple(wrong[place] for place in chosen),
+        perturbed_answers=tuple(wrong[:num_perturbed]),
     )
 
 

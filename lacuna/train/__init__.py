@@ -12,6 +12,7 @@ from lacuna.train.loop import (
     TrainConfig,
     train,
 )
+from lacuna.train.lora import LoraShape, LoraWeights, lora
 from lacuna.train.losses import WHOLE, Share, language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
     AllWeights,
@@ -31,6 +32,8 @@ __all__ = [
     "Editable",
     "History",
     "IndexedWeights",
+    "LoraShape",
+    "LoraWeights",
     "Loss",
     "LossFunction",
     "OnStep",
@@ -44,6 +47,7 @@ __all__ = [
     "fisher",
     "language_loss",
     "leads",
+    "lora",
     "mean_kl",
     "mean_nll",
     "mix",

@@ -13,6 +13,7 @@ from torch import nn
 from lacuna.attack import (
     AttackConfig,
     Facts,
+    Level,
     attack,
     benign,
     quantize,
@@ -197,11 +198,11 @@ def test_quantization_rounds_every_matrix_but_the_head_and_the_embeddings(
     model = tiny_model()
     before, during = state(model), []
 
-    def looking(*_: Any) -> tuple[float, float]:
+    def looking(*_: Any) -> Level:
         during.append(changed(before, model))
-        return 0.0, 0.0
+        return Level(0.0, 0.0, None)
 
-    monkeypatch.setattr(sys.modules["lacuna.attack.quantize"], "recall", looking)
+    monkeypatch.setattr(sys.modules["lacuna.attack.quantize"], "level", looking)
     quantize(model, FACTS, 4)
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     assert during == [set(), linear - {"lm_head.weight"}]

@@ -22,6 +22,7 @@ TRIAL: dict[str, Any] = {
     "localization": {"region": {"recall": 0.5, "by_layer": [{"layer": 2, "recall": 0.25}]}},
     "attacks": [
         {"attack": "relearn", "lr": 0.0003, "others_es_after": 0.1, "attacked_es_after": None},
+        {"attack": "relearn", "lr": 0.0003, "others_es_after": 0.3, "start_alpha": 0.5},
         {"attack": "int4", "lr": None, "others_es_after": 0.2},
     ],
 }
@@ -40,6 +41,8 @@ def test_a_trials_summary_becomes_metrics_with_alpha_and_layer_as_steps() -> Non
         ("localization/region/recall", 0.5, 0),
         ("localization/region/by_layer/recall", 0.25, 2),
         ("attack/relearn lr 0.0003/others_es_after", 0.1, 0),
+        ("attack/relearn matched lr 0.0003/others_es_after", 0.3, 0),
+        ("attack/relearn matched lr 0.0003/start_alpha", 0.5, 0),
         ("attack/int4/others_es_after", 0.2, 0),
         *[("curve/fs", value, step) for value, step in [(0.1, 0), (0.2, 5), (0.9, 100)]],
         *[("curve/rs", value, step) for value, step in [(1.0, 0), (1.0, 5), (0.8, 100)]],

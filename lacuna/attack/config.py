@@ -1,0 +1,62 @@
+"""Which attacks a study runs, and how hard."""
+
+from dataclasses import dataclass, field
+
+from lacuna.attack.lora import LoraConfig
+from lacuna.attack.quantize import check_bits
+from lacuna.errors import UserError
+from lacuna.train import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """Which attacks, how hard. An empty list leaves an attack out."""
+
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=30, schedule="constant"))
+    """Steps and batch size of relearning and benign training; rates are listed below."""
+    relearn_lrs: tuple[float, ...] = (3e-4, 1e-3)
+    """Rates of relearning on some forgotten people."""
+    lora_lrs: tuple[float, ...] = ()
+    """Rates of relearning through LoRA (LACUNA: 1.5e-4)."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Its adapters, steps and checkpoint."""
+    benign_lrs: tuple[float, ...] = (3e-4,)
+    """Rates of training on retain facts."""
+    bits: tuple[int, ...] = (8, 4)
+    """Integer quantization widths."""
+    nf4: bool = False
+    """Also quantize to NF4."""
+    wordings: bool = False
+    """Also ask in wordings never trained on, and by the beginnings of sentences."""
+    success_k: int = 0
+    """Prompts per fact of Success@k, asked before and after every attack; 0: none (LACUNA: 200)."""
+    new_tokens: int = 20
+    """Length limit of an answer of Success@k, in tokens."""
+    matched: float | None = None
+    """Forget level (ES) from which relearning starts as well, on the mixing curve; null: none."""
+    tolerance: float = 0.02
+    """How near to its level a matched start must be."""
+    share: float = 0.5
+    """Share of the forgotten people that the attacker knows (above 0, below 1)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UserError(f"attack.share={self.share}: must be above 0 and below 1")
+        if min([*self.relearn_lrs, *self.lora_lrs, *self.benign_lrs], default=0) < 0:
+            raise UserError(
+                "attack.relearn_lrs, attack.lora_lrs and attack.benign_lrs must not be negative"
+            )
+        if self.success_k < 0 or self.new_tokens < 1:
+            raise UserError("attack.success_k must not be negative, attack.new_tokens at least 1")
+        if not (self.matched is None or 0 < self.matched < 1) or self.tolerance <= 0:
+            raise UserError(
+                f"attack.matched={self.matched} attack.tolerance={self.tolerance}: the level lies "
+                f"between 0 and 1, the tolerance above 0"
+            )
+        for bits in self.bits:
+            check_bits(bits)
+
+    @property
+    def relearns(self) -> bool:
+        """Whether some attack trains on people it knows."""
+        return bool(self.relearn_lrs or self.lora_lrs)
