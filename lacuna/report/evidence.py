@@ -82,8 +82,8 @@ def localization(stages: Sequence[Stage]) -> Table:
     note = (
         "Against the target region, where the facts were injected. subject: a localizer's own "
         "region, the region a trial was allowed to touch, or the value vectors it changed most. "
-        "chance: precision of a blind draw (the target's share of all). told: what a localizer is "
-        "given that a real one would not have. auc: chance that a vector of the target scores above "
+        "chance: precision of a blind draw (the share of the target). told: what a localizer is "
+        "given that a real one would not have. auc: chance that a vector inside scores above "
         "another one, over the whole model and every budget (0.5: blind). Beside each localizer "
         "stand those that look at no fact: norm (the length of a vector), random, and "
         "random_layers (random, with the target's number of vectors in each layer)."
