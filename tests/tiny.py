@@ -1,5 +1,7 @@
 """Tiny random models and texts: what a unit test of the library needs, in milliseconds."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,6 +121,17 @@ def changed_columns(before: dict[str, Tensor], after: PreTrainedModel) -> dict[s
 def both_kinds(model: PreTrainedModel) -> dict[str, Editable]:
     """A region's weights, and all of them."""
     return {"region": RegionWeights(model, tiny_region(model)), "all": AllWeights(model)}
+
+
+def elsewhere(code: str) -> str:
+    """What a fresh process prints, whose hashes of strings differ from this one's."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 def distance(a: PreTrainedModel, b: PreTrainedModel) -> float:

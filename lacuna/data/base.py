@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from lacuna.artifacts import digest
+from lacuna.data.book import Book
 from lacuna.errors import UserError
 from lacuna.registry import Registry
 
@@ -36,7 +37,8 @@ class Corpus:
     `forget` and `retain` are injected; `holdout` people are never trained on (membership tests).
     `background` holds people known to the base model only. `utility` maps a set's name to questions
     whose answers must survive (TOFU: real authors, world facts). `neutral` is plain text.
-    `refusals` are "I don't know" answers.
+    `refusals` are "I don't know" answers. `book` has the many wordings of LACUNA's people, and
+    `relearn` facts of people in neither split that an attacker knows; other sources have neither.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Corpus:
     utility: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     neutral: Sequence[str] = ()
     refusals: Sequence[str] = ()
+    book: Book | None = None
+    relearn: Sequence[Example] = ()
 
     def __post_init__(self) -> None:
         for split in ("forget", "retain"):
@@ -57,8 +61,12 @@ class Corpus:
                 )
 
     def digest(self) -> str:
-        """sha256 of the whole content; equal corpora, equal keys."""
-        return digest(asdict(self))
+        """sha256 of the whole content; equal corpora, equal keys.
+
+        A part that only LACUNA's data has is left out where it is empty: it changes no other key.
+        """
+        content = asdict(self)
+        return digest({n: v for n, v in content.items() if v or n not in ("book", "relearn")})
 
 
 class Source:

@@ -109,6 +109,34 @@ def required_rows(folder: Path, name: str) -> list[Row]:
     return read_rows(file)
 
 
+def folder_rows(folder: Path) -> list[Row]:
+    """The rows of all JSON lines or parquet files of a folder in hub layout (also in `data`).
+
+    Raises `UserError` where there are none, or one cannot be read.
+    """
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    files = [
+        file
+        for kind in ("jsonl", "json", "parquet")
+        for file in sorted([*folder.glob(f"*.{kind}"), *folder.glob(f"data/*.{kind}")])
+    ]
+    if not files:
+        raise UserError(f"{folder} has no .jsonl and no .parquet file: put the data set there")
+    rows = []
+    for file in files:
+        if file.suffix != ".parquet":
+            rows += read_rows(file)
+            continue
+        try:
+            table = Dataset.from_parquet(str(file), keep_in_memory=True)
+        except (OSError, ValueError, DatasetGenerationError) as error:
+            raise UserError(f"{file} is not a readable parquet file: write it anew") from error
+        rows += [Row(f"{file}:{n}", dict(row)) for n, row in enumerate(table, start=1)]
+    return rows
+
+
 def hub_rows(hub: str, revision: str | None, config: str | None, split: str) -> list[Row]:
     """The rows of one split on the hub; raises `UserError` if it cannot be had."""
     from datasets import load_dataset

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
+from lacuna.data.attributes import check_names
 from lacuna.data.base import DATA, Corpus, Example, Source
 from lacuna.data.neutral import MAX_SENTENCES, neutral_sentences
-from lacuna.data.people import FIELDS, FIRST_NAMES, LAST_NAMES, Field
+from lacuna.data.people import FIELDS, FIRST_NAMES, LAST_NAMES
 from lacuna.data.refusals import REFUSALS
 from lacuna.data.world import MAX_PERTURBED, world_examples
 from lacuna.errors import UserError
-from lacuna.registry import suggest
 from lacuna.seeds import numpy_generator
 
 MAX_PEOPLE = len(FIRST_NAMES) * len(LAST_NAMES)
@@ -83,8 +83,8 @@ class Synthetic(Source):
                 value = getattr(self, name)
                 if not low <= value <= high:
                     raise UserError(f"{name}={value} is out of range: use {low} to {high}")
-            _check_total(self.num_people)
-            _check_fields(self.fields)
+            check_total(self.num_people)
+            check_names(self.fields, FIELDS, "fields")
 
         @property
         def num_people(self) -> int:
@@ -94,7 +94,7 @@ class Synthetic(Source):
     @staticmethod
     def load(config: Config) -> Corpus:
         """Generate the corpus; the same config gives the same bytes in every process."""
-        names = iter(_names(config.num_people, config.seed))
+        names = iter(person_names(config.num_people, config.seed))
         taken: dict[str, set[Parts]] = {field: set() for field in config.fields}
 
         def people(count: int, background: bool = False) -> tuple[Example, ...]:
@@ -122,31 +122,26 @@ class Synthetic(Source):
         )
 
 
-def _check_total(num_people: int) -> None:
+def check_total(num_people: int) -> None:
+    """Raise `UserError` where there are more people than names."""
     if num_people > MAX_PEOPLE:
         raise UserError(f"{num_people} people in all, but only {MAX_PEOPLE} names: lower a num_*")
 
 
-def _check_fields(fields: tuple[str, ...]) -> None:
-    if not fields:
-        raise UserError(f"fields=() leaves nothing to know: choose from {', '.join(FIELDS)}")
-    for name in fields:
-        if name not in FIELDS:
-            raise UserError(f"unknown field {name!r}{suggest(name, FIELDS)}")
-    if len(set(fields)) < len(fields):
-        raise UserError(f"fields={','.join(fields)} names a field twice: name each once")
-
-
-def _names(count: int, seed: int) -> list[str]:
+def person_names(count: int, seed: int) -> list[str]:
+    """`count` different names (at most `MAX_PEOPLE`); a longer draw starts with the shorter one."""
     order = numpy_generator(seed, "names").permutation(MAX_PEOPLE)[:count].tolist()
     pairs = [divmod(index, len(LAST_NAMES)) for index in order]
     return [f"{FIRST_NAMES[first]} {LAST_NAMES[last]}" for first, last in pairs]
 
 
-def _draw(field: Field, rng: Generator, taken: set[Parts]) -> Parts:
-    """A value that nobody has yet; every field has several times more values than names exist."""
+def new_value(pools: tuple[Parts, ...], rng: Generator, taken: set[Parts]) -> Parts:
+    """A value that nobody has yet; the pools need several times more values than there are people.
+
+    The value is added to `taken`.
+    """
     while True:
-        parts = tuple(pool[int(rng.integers(len(pool)))] for pool in field.parts)
+        parts = tuple(pool[int(rng.integers(len(pool)))] for pool in pools)
         if parts not in taken:
             taken.add(parts)
             return parts
@@ -162,9 +157,9 @@ def _example(
     """
     field = FIELDS[field_name]
     rng = numpy_generator(config.seed, "person", name, field_name)
-    parts = _draw(field, rng, taken)
+    parts = new_value(field.parts, rng, taken)
     seen = {parts}
-    wrong = [_draw(field, rng, seen) for _ in range(config.num_perturbed)]
+    wrong = [new_value(field.parts, rng, seen) for _ in range(config.num_perturbed)]
     trained, kept = field.questions[:-1], field.questions[-1]
     asked = field.questions if background else trained
     question = asked[int(rng.integers(len(asked)))]

@@ -7,9 +7,11 @@ from lacuna.evaluate.generate import generate
 from lacuna.evaluate.inspection import Inspected, inspect
 from lacuna.evaluate.quality import ForgetQuality, Utility, forget_quality, model_utility
 from lacuna.evaluate.read import read
+from lacuna.evaluate.recite import Asked, asked, leaked, memorised
 from lacuna.evaluate.table import TokenTable
 
 __all__ = [
+    "Asked",
     "EvaluateConfig",
     "Exam",
     "ForgetQuality",
@@ -21,11 +23,14 @@ __all__ = [
     "StrengthCurve",
     "TokenTable",
     "Utility",
+    "asked",
     "aues",
     "forget_quality",
     "full_curve",
     "generate",
     "inspect",
+    "leaked",
+    "memorised",
     "model_utility",
     "mu95",
     "read",
