@@ -23,7 +23,7 @@ from lacuna.report.evidence import (
     localizer_cells,
     privileges,
 )
-from lacuna.report.precision import headline, records
+from lacuna.report.precision import chances, headline, records
 from lacuna.report.published import SOURCE
 from lacuna.report.tables import find
 from lacuna.report.verdict import Claim, claim
@@ -66,12 +66,6 @@ def with_labels(claims: Sequence[Claim], stages: Sequence[Stage]) -> Iterator[Cl
         yield {**one, "reason": f"{one['reason']}{remark}"}
 
 
-def weight_level(results: Results) -> bool:
-    """Whether regions are sets of single weights: trials then carry their precision."""
-    trials = of_kind(results.stages, "trial", "test")
-    return any((stage.get("summary") or {}).get("precision") for stage in trials)
-
-
 def scenarios(results: Results) -> dict[tuple[Value, Value], dict[Value, Cell]]:
     """Cells of test trials: (ratio, objective) -> scenario -> cell; only pairs to be compared.
 
@@ -91,9 +85,10 @@ def scenarios(results: Results) -> dict[tuple[Value, Value], dict[Value, Cell]]:
 
 def region_claims(results: Results, margins: Margins) -> Iterator[Claim]:
     """Lee et al., per metric, ratio and objective, from the study's comparisons."""
-    unit = "weights" if weight_level(results) else "value vectors"
+    shares = list(chances(results.stages).values())
     for metric, margin in (("AUES", margins.aues), ("MU95", margins.mu95)):
         for (ratio, objective), cells in scenarios(results).items():
+            size = f"{sum(shares) / len(shares):.3g} of the weights" if shares else ""
             record = find(results.comparisons, ratio, objective, "oracle", metric)
             if record is None:
                 n = min(len(cells["oracle"].done), len(cells["random"].done))
@@ -105,7 +100,7 @@ def region_claims(results: Results, margins: Margins) -> Iterator[Claim]:
                 f"region-{metric.lower()}",
                 named(objective, ratio),
                 f"With {objective}, unlearning in the true region gives no better {metric} than in "
-                f"a random region outside it ({ratio:g} of the {unit}).",
+                f"a random region outside it ({size or f'{ratio:g} of the value vectors'}).",
                 f"{SOURCE}, Table 2",
                 record,
                 margin,
@@ -128,7 +123,7 @@ def erasure_claims(results: Results, margins: Margins) -> Iterator[Claim]:
     """
     for (ratio, objective), cells in scenarios(results).items():
         others = [name for name in cells if name != "oracle"]
-        for rival in others if weight_level(results) else [BLIND]:
+        for rival in others if chances(results.stages) else [BLIND]:
             yield from rival_claims(results, margins, (ratio, objective), cells, str(rival))
 
 
@@ -228,18 +223,19 @@ def localization_claims(stages: Sequence[Stage], margins: Margins) -> Iterator[C
 
     A localizer that is told what a real one would not know, or draws blindly, is a reference.
     """
+    blind = chances(stages)
     for (ratio, name), cell in localizer_cells(stages).items():
         if privileges(cell) or name == BLIND:
             continue
         statement = f"The region that {name} finds holds no more of the target than chance."
-        record = against_chance(cell, ("precision",), ratio)
+        record = against_chance(cell, ("precision",), ratio, blind)
         about = f"{named(name, ratio)} region"
         yield claim("localization", about, statement, LACUNA, record, margins.precision, cell.keys)
     trials = grouped(of_kind(stages, "trial", "test"), "ratio", "objective", "scenario")
     for (ratio, objective, scenario), cell in trials.items():
         if scenario == "full":
             statement = f"Full-parameter {objective} changes the target no more than chance."
-            record = against_chance(cell, ("localization", "change", "precision"), ratio)
+            record = against_chance(cell, ("localization", "change", "precision"), ratio, blind)
             about = f"{named(objective, ratio)} full-parameter change"
             yield claim(
                 "localization", about, statement, LACUNA, record, margins.precision, cell.keys
@@ -275,11 +271,13 @@ def precision_claims(stages: Sequence[Stage], margins: Margins) -> Iterator[Clai
             )
 
 
-def against_chance(cell: Cell, path: tuple[str, ...], ratio: Value) -> Mapping[str, Any]:
-    """Precision minus the ratio, over the cell's seeds."""
+def against_chance(
+    cell: Cell, path: tuple[str, ...], ratio: Value, blind: Mapping[tuple[Value, Value], float]
+) -> Mapping[str, Any]:
+    """Precision minus that of a blind draw (the ratio where `blind` says nothing), over seeds."""
     values = [*cell.values(*path), *(None for _ in cell.failed)]
     seeds = [int(fact(stage, "seed") or 0) for stage in [*cell.done, *cell.failed]]
-    return paired(values, [float(ratio or 0.0)] * len(values), seeds)
+    return paired(values, [blind.get((ratio, s), float(ratio or 0.0)) for s in seeds], seeds)
 
 
 def named(name: Value, ratio: Value) -> str:

@@ -15,6 +15,7 @@ from lacuna.report.cells import (
     of_kind,
     order,
 )
+from lacuna.report.precision import chances
 
 Finding = tuple[Stage, Mapping[str, Any] | None]
 CONTROLS = ("norm", "random", "random_layers")
@@ -57,7 +58,7 @@ def located(stages: Sequence[Stage]) -> Iterator[tuple[dict[str, Value], Cell, l
 
 def localization(stages: Sequence[Stage]) -> Table:
     """Precision and recall against the target region, of localizers and of what trials changed."""
-    rows, blind = [], controls(stages)
+    rows, blind, shares = [], controls(stages), chances(stages)
     for place, cell, found in located(stages):
         row: dict[str, Any] = {**place, "status": cell.status, "seeds": cell.seeds}
         for name in ("precision", "recall"):
@@ -65,7 +66,12 @@ def localization(stages: Sequence[Stage]) -> Table:
             row |= {"n": spread.n, **spread.columns(f"{name}_")}
         if place["subject"] == "localizer":
             row |= _ranked(cell, found) | blind.get(place["ratio"], {})
-        rows.append(row | {"chance": place["ratio"], "keys": cell.keys})
+        row["chance"] = place["ratio"]
+        if known := [
+            shares[place["ratio"], s] for s in cell.seeds if (place["ratio"], s) in shares
+        ]:
+            row["chance"] = sum(known) / len(known)
+        rows.append(row | {"keys": cell.keys})
     columns = (
         "ratio", "subject", "objective", "name", "status", "n", "seeds", "chance", "told",
         "precision_mean", "precision_sd", "precision_lo", "precision_hi",
@@ -76,8 +82,8 @@ def localization(stages: Sequence[Stage]) -> Table:
     note = (
         "Against the target region, where the facts were injected. subject: a localizer's own "
         "region, the region a trial was allowed to touch, or the value vectors it changed most. "
-        "chance: precision of a region drawn blindly (the ratio). told: what a localizer is given "
-        "that a real one would not have. auc: chance that a vector of the target scores above "
+        "chance: precision of a blind draw (the share of the target). told: what a localizer is "
+        "given that a real one would not have. auc: chance that a vector inside scores above "
         "another one, over the whole model and every budget (0.5: blind). Beside each localizer "
         "stand those that look at no fact: norm (the length of a vector), random, and "
         "random_layers (random, with the target's number of vectors in each layer)."

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lacuna.report.base import Row, Table
-from lacuna.report.cells import Cell, Stage, Value, grouped, number_at, of_kind
+from lacuna.report.cells import Cell, Stage, Value, fact, grouped, number_at, of_kind
 
 NULLS = ("noise", "random", "magnitude")
 """Prefixes of a score's nulls in a record of `lacuna.audit.precision`."""
@@ -72,6 +72,20 @@ def headline(stages: Sequence[Stage]) -> Iterator[tuple[tuple[Value, ...], Cell,
         scores = [score for truth, score in measured(cell) if truth == "forget"]
         if scores:
             yield key, cell, scores[0]
+
+
+def chances(stages: Sequence[Stage]) -> dict[tuple[Value, Value], float]:
+    """(ratio, seed) -> share of the weights that are to forget; none in studies of value vectors.
+
+    There a region's share is the ratio; here a ratio is the share of one group's mask.
+    """
+    found = {}
+    for (ratio, _, _), cell, score in headline(stages):
+        for stage, row in zip(cell.done, records(cell, "forget", score), strict=True):
+            share = number_at(row, "chance")
+            if share is not None:
+                found[ratio, fact(stage, "seed")] = share
+    return found
 
 
 def _row(cell: Cell, truth: str, score: str) -> dict[str, Any]:

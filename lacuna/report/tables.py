@@ -23,7 +23,7 @@ from lacuna.report.cells import (
 from lacuna.report.evidence import attacks, curves, localization, localization_layers
 from lacuna.report.inspections import inspections
 from lacuna.report.ledger import failures, models
-from lacuna.report.precision import precision
+from lacuna.report.precision import chances, precision
 from lacuna.report.resurfacing import resurfacing
 
 CELL = ("ratio", "objective", "scenario")
@@ -63,8 +63,12 @@ def tables(results: Results) -> list[Table]:
 
 
 def main(results: Results) -> Table:
-    """Table 2 of Lee et al.: a row per objective, scenario and measure, published cells beside."""
+    """Table 2 of Lee et al.: a row per objective, scenario and measure, published cells beside.
+
+    They are of value vectors, so none stands beside a study of single weights.
+    """
     rows: list[Row] = []
+    by_weight = bool(chances(results.stages))
     for key, cell in grouped(of_kind(results.stages, "trial", "test"), *TRIAL).items():
         place = dict(zip(TRIAL, key, strict=True))
         for measure, path in MEASURES.items():
@@ -72,7 +76,7 @@ def main(results: Results) -> Table:
                 place
                 | _measured(cell, measure, path)
                 | _versus(find(results.comparisons, key[0], key[1], key[2], measure))
-                | _beside(place, measure)
+                | ({} if by_weight else _beside(place, measure))
                 | {"keys": cell.keys}
             )
     rows += [row for choice in results.choices for row in _untested(choice)]

@@ -291,7 +291,7 @@ def _count_keys(given: Given, places: Sequence[Place]) -> None:
 
 
 @torch.no_grad()
-def _add(weight: nn.Parameter, memory: Memory, keys_NF: Tensor, wanted_ND: Tensor) -> None:
+def _add(weight: Tensor, memory: Memory, keys_NF: Tensor, wanted_ND: Tensor) -> None:
     """Add the update where the matrix may move; other entries keep their bits."""
     moved_DF = (weight.double() + memory.update(keys_NF, wanted_ND)).to(weight.dtype)
     weight.copy_(torch.where(memory.movable_DF, moved_DF, weight))

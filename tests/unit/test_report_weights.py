@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from test_report import Record, comparison, stage
+from test_report import Record, comparison, localized, stage
 from test_report import control as plain_control
 from test_report import trial as plain_trial
 
 from lacuna.report import Results, judge
 from lacuna.report.causal import causal
+from lacuna.report.evidence import localization
 from lacuna.report.ledger import work
 from lacuna.report.page import page
 from lacuna.report.precision import precision
@@ -183,6 +184,7 @@ def test_a_checkpoint_that_fails_is_labelled_wherever_its_numbers_stand() -> Non
     text = page(results, list(made.values()), work(results), verdict)
     assert text.count("not localized causally (seed 3)") > len(verdict)
     assert "Causal localization" in text and "Localization precision" in text
+    assert '<small class="published"' not in text  # those cells are of value vectors
 
 
 def test_a_study_without_reports_is_as_it_was() -> None:
@@ -201,7 +203,7 @@ def claims(results: Results) -> dict[str, Record]:
 
 def test_both_papers_are_judged_on_the_same_checkpoints() -> None:
     found = claims(study(failing=()))
-    assert "0.1 of the weights" in found["region-aues: npo at 0.1"]["statement"]
+    assert "(0.194 of the weights)" in found["region-aues: npo at 0.1"]["statement"]
     erased = found["erasure-logp: npo at 0.1, lora lr 0.003"]
     assert erased["effect"] == pytest.approx(-0.2) and erased["verdict"] == "holds"
     assert "The retained model after the same attack: -4." in erased["reason"]
@@ -210,6 +212,15 @@ def test_both_papers_are_judged_on_the_same_checkpoints() -> None:
     beyond = found["beyond-logp: npo at 0.1, lora lr 0.003, against full"]
     assert beyond["effect"] == pytest.approx(-0.5) and beyond["verdict"] == "holds"
     assert "than to all parameters" in beyond["statement"]
+
+
+def test_chance_is_the_share_of_what_is_to_forget_not_of_one_mask() -> None:
+    results = study(failing=())
+    stages = [*results.stages, *(localized("snip", seed, 0.194) for seed in SEEDS)]
+    found = claims(Results("lacuna", {}, stages, results.comparisons))
+    assert found["localization: snip at 0.1 region"]["effect"] == pytest.approx(0)
+    (row,) = rows_where(localization(stages), subject="localizer", name="snip")
+    assert row["chance"] == pytest.approx(0.194)
 
 
 def test_a_matched_start_that_one_seed_lacks_leaves_its_claim_open() -> None:
