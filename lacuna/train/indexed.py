@@ -93,7 +93,7 @@ class IndexedWeights:
     @torch.no_grad()
     def read(self, model: PreTrainedModel | None = None) -> Values:
         """Copies of the weights, (k,) per tensor."""
-        modules: Mapping[str, nn.Module] = self.modules
+        modules = self.modules
         if model is not None:
             modules = {name: _linear(model, name) for name in self.modules}
         weights = {name: modules[name].weight for name in self.places}
