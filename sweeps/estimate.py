@@ -126,7 +126,7 @@ def _size(planner: Planner) -> Size:
 
 def _rate(planner: Planner, kind: str) -> tuple[float, str]:
     """FLOP/s of one stage of a kind, and what they are taken from."""
-    flops, (cpus, gpus) = planner.plain["resources"]["flops"], _resources(planner, kind)
+    flops, (cpus, gpus) = planner.plain["resources"]["flops"], planner.resources(kind)
     if flops is not None:
         return flops, f"{flops:.1e} FLOP/s a stage (resources.flops)"
     dtype = planner.plain["model"]["dtype"]
@@ -137,10 +137,6 @@ def _rate(planner: Planner, kind: str) -> tuple[float, str]:
         )
     rate = CPU_FLOPS * cpus
     return rate, f"{CPU_FLOPS:.0e} FLOP/s a CPU core (embedded model; set resources.flops)"
-
-
-def _resources(planner: Planner, kind: str) -> tuple[float, float]:
-    return planner.resources("trial" if kind in ("search", "test") else kind)
 
 
 def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
@@ -266,7 +262,7 @@ def _injection(outlook: Outlook) -> list[str]:
 
 def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
     hours = {row.kind: row.seconds / 3600 for row in rows}
-    takes = {kind: _resources(planner, kind) for kind in hours}
+    takes = {kind: planner.resources(kind) for kind in hours}
     assumed = dict.fromkeys(_rate(planner, kind)[1] for kind in hours)
     lines = [
         f"compute: {sum(hours.values()):.3g} hours of stages that are not in the store, at "

@@ -23,12 +23,12 @@ def check_host(outlook: Outlook) -> None:
 
 def _gpus(outlook: Outlook, missing: list[Row]) -> None:
     planner = outlook.planner
-    needs = {row.kind: row for row in missing if row.memory and planner.gpus(row.kind)}
+    needs = {row.kind: row for row in missing if row.memory and planner.resources(row.kind)[1]}
     if not needs:
         return
     largest = max(needs.values(), key=lambda row: row.memory)
     found, reason = _found()
-    wanted = max(planner.gpus(kind) for kind in needs)
+    wanted = max(planner.resources(kind)[1] for kind in needs)
     if found < wanted:
         raise UserError(
             f"study {planner.config.study} on {planner.config.model.source or 'embedded'} needs "
@@ -37,12 +37,13 @@ def _gpus(outlook: Outlook, missing: list[Row]) -> None:
             f"a cluster with address=HOST:PORT, or run study=mini, which needs no GPU"
         )
     room = min(torch.cuda.get_device_properties(i).total_memory for i in range(found))
-    for row in needs.values():
-        if row.memory > room * max(1.0, planner.gpus(row.kind)):
+    for kind, row in needs.items():
+        if row.memory > room * max(1.0, planner.resources(kind)[1]):
+            own = "trial" if kind in ("search", "test") else kind
             raise UserError(
-                f"stage {row.kind} of study {planner.config.study} takes {size_text(row.memory)} "
+                f"stage {kind} of study {planner.config.study} takes {size_text(row.memory)} "
                 f"and activations, a GPU here has {size_text(room)}: give it several "
-                f"(resources.{row.kind}.gpus), or run a smaller model (model=olmo2_1b)"
+                f"(resources.{own}.gpus), or run a smaller model (model=olmo2_1b)"
             )
 
 

@@ -414,17 +414,13 @@ class Planner:
         ]
 
     def resources(self, kind: str) -> tuple[float, float]:
-        """CPUs and GPUs of a stage of this kind."""
+        """CPUs and GPUs of a stage of this kind; search and test are kinds of trial."""
         general = self.config.resources
-        own = general[kind]
+        own = general["trial" if kind in ("search", "test") else kind]
         return (
             general.cpus if own.cpus is None else own.cpus,
             general.gpus if own.gpus is None else own.gpus,
         )
-
-    def gpus(self, kind: str) -> float:
-        """GPUs of a stage; search and test are kinds of trial."""
-        return self.resources("trial" if kind in ("search", "test") else kind)[1]
 
     def workers(self, kind: str) -> int:
         """Processes of a stage of this kind that train together; 0: one plain task."""
