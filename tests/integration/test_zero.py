@@ -71,10 +71,15 @@ def variants(folder: Path) -> dict[str, Job]:
     }
 
 
+def diverging(folder: Path) -> list[Job]:
+    """A rate no model survives; what follows in the same processes must not suffer."""
+    return [Job(str(folder / f"bad-{z}"), Parallel(zero=z, workers=2), lr=1e30) for z in ZERO]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zero")
-    finish(start(list(variants(folder).values()), folder))
+    finish(start([*diverging(folder), *variants(folder).values()], folder))
     assert not (folder / "extensions").exists(), "something was compiled"
     return folder
 
@@ -97,6 +102,13 @@ def test_two_processes_train_as_one_does_without_zero(trained: Path, name: str) 
     assert losses == pytest.approx(history.losses, abs=tolerance)
     assert distance(loaded, model) < tolerance
     assert loaded.dtype == model.dtype
+
+
+def test_a_loss_that_is_not_finite_stops_all_processes_alike(trained: Path) -> None:
+    for job in diverging(trained):
+        said = [Path(f"{job.out}.{rank}.txt").read_text() for rank in range(2)]
+        assert said[0] == said[1] and said[0].endswith("lower the learning rate")
+        assert not Path(job.out).exists()
 
 
 def test_a_killed_group_resumes_to_the_same_weights(trained: Path, tmp_path: Path) -> None:

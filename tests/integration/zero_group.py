@@ -2,7 +2,8 @@
 
     RANK=0 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python tests/integration/zero_group.py JOBS
 
-JOBS is a JSON list. The first process writes `<out>.json` (losses, steps) and the model to `<out>`.
+JOBS is a JSON list. The first process writes `<out>.json` (losses, steps) and the model to `<out>`;
+of a run that diverges each writes the error to `<out>.<rank>.txt`.
 """
 
 import json
@@ -21,7 +22,7 @@ from tiny import tiny_model, tiny_texts  # noqa: E402
 from transformers.utils.logging import disable_progress_bar  # noqa: E402
 
 from lacuna.inject import learn  # noqa: E402
-from lacuna.train import ONE_DEVICE, History, Parallel, TrainConfig, leads  # noqa: E402
+from lacuna.train import ONE_DEVICE, Diverged, History, Parallel, TrainConfig, leads  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Job:
     parallel: Parallel = ONE_DEVICE
     dtype: str = "float32"
     accumulation: int = 1
+    lr: float = 0.01
     options: dict[str, Any] = field(default_factory=dict)
     resume: str = ""
     dies_at: int = -1
@@ -42,7 +44,7 @@ def run(job: Job) -> tuple[Any, History, list[int]]:
     """The model, its history and the steps that were done."""
     config = TrainConfig(
         steps=20,
-        lr=0.01,
+        lr=job.lr,
         batch_size=4,
         accumulation=job.accumulation,
         weight_decay=0.1,
@@ -75,7 +77,11 @@ def main(jobs: list[Job]) -> None:
     disable_progress_bar()
     torch.distributed.init_process_group("gloo")
     for job in jobs:
-        model, history, steps = run(job)
+        try:
+            model, history, steps = run(job)
+        except Diverged as error:
+            Path(f"{job.out}.{torch.distributed.get_rank()}.txt").write_text(str(error))
+            continue
         if leads():
             model.save_pretrained(job.out)
             Path(f"{job.out}.json").write_text(json.dumps([history.losses, steps]))
