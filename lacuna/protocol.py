@@ -56,8 +56,9 @@ from lacuna.summary import Summary, ends, save_items
 from lacuna.train import History, OnStep
 
 METHODS = ("masked", "sgtm")
-WEIGHT_SCENARIOS = ("oracle", "complement")
-"""Scenarios whose regions are single weights; every other localizer gives whole value vectors."""
+WEIGHTS = ("oracle", "complement", "random")
+"""Localizers that give single weights: the forget masks, as many outside all masks, as many
+anywhere. Every other one gives whole value vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,8 @@ class _Made(NamedTuple):
     base: PreTrainedModel
     masks: GroupMasks
     grouped: Grouped
-    texts: Mapping[int, Sequence[Encoded]]
+    planted: Sequence[int]
+    """The groups that it knows."""
     history: History
     promise: bool
 
@@ -187,7 +189,7 @@ def _plant(base: Path, given: Planted, groups: Sequence[int], on_step: OnStep) -
     loaded, before = load(base, wide), load(base, wide)
     grouped = regroup(given.corpus, config.masks, given.seed)
     masks = _masks(loaded.model, given)
-    texts = {group: _texts(loaded, _members(grouped, group)) for group in groups}
+    texts = {group: _told(loaded, grouped, group) for group in groups}
     neutral = _neutral(loaded, given.corpus)
     seed = derive(given.seed, "planted")
     if config.method == "sgtm":
@@ -209,7 +211,7 @@ def _plant(base: Path, given: Planted, groups: Sequence[int], on_step: OnStep) -
     _instruct(loaded, masks, given)
     for model in (loaded.model, before.model):
         model.to(DTYPES[given.model.dtype])  # type: ignore[arg-type]
-    return _Made(loaded, before.model, masks, grouped, texts, history, promise)
+    return _Made(loaded, before.model, masks, grouped, groups, history, promise)
 
 
 def _adopt(base: Path, given: Planted, checkpoint: str) -> _Made:
@@ -226,9 +228,9 @@ def _adopt(base: Path, given: Planted, checkpoint: str) -> _Made:
         raise UserError(f"checkpoint={checkpoint}: its weights are not those of the base model")
     grouped = regroup(given.corpus, given.config.masks, given.seed)
     masks = _masks(loaded.model, given)
-    texts = {g: _texts(loaded, _members(grouped, g)) for g in range(masks.groups)}
+    groups = tuple(range(masks.groups))
     promise = kept_promise(before.model, loaded.model, masks, given.config.inject)
-    return _Made(loaded, before.model, masks, grouped, texts, History(), promise)
+    return _Made(loaded, before.model, masks, grouped, groups, History(), promise)
 
 
 def _masks(model: PreTrainedModel, given: Planted) -> GroupMasks:
@@ -247,6 +249,22 @@ def _masks(model: PreTrainedModel, given: Planted) -> GroupMasks:
 def _members(grouped: Grouped, group: int) -> list[Example]:
     everybody = [*grouped.corpus.forget, *grouped.corpus.retain]
     return [item for item in everybody if grouped.groups[item.person] == group]
+
+
+def _told(loaded: LoadedModel, grouped: Grouped, group: int) -> list[Encoded]:
+    """What is planted: each fact once, or where there is a book all its wordings, as often."""
+    book = grouped.corpus.book
+    if book is None:
+        return _texts(loaded, _members(grouped, group))
+    found = []
+    for person in sorted(name for name, own in grouped.groups.items() if own == group):
+        for told in book.told(person):
+            if told.prompt:
+                text = Encoded.answer(loaded.tokenizer, loaded.prompt, told.prompt, told.answer)
+            else:
+                text = Encoded.text(loaded.tokenizer, told.answer)
+            found += [text] * told.repeats
+    return found
 
 
 def _texts(loaded: LoadedModel, items: Sequence[Example]) -> list[Encoded]:
@@ -299,8 +317,9 @@ def _reader(made: _Made, given: Planted) -> Read:
     seen = set(given.corpus.neutral)
     fresh = [t for t in neutral_sentences(2 * given.config.held_out, _HELD_OUT) if t not in seen]
     plain = [Encoded.text(made.loaded.tokenizer, text) for text in fresh[: given.config.held_out]]
-    asked = [*(t for texts in made.texts.values() for t in texts), *_texts(made.loaded, known)]
-    owner = np.repeat([*made.texts, -1], [*map(len, made.texts.values()), len(known)])
+    members = {group: _members(made.grouped, group) for group in made.planted}
+    asked = _texts(made.loaded, [*(i for items in members.values() for i in items), *known])
+    owner = np.repeat([*members, -1], [*map(len, members.values()), len(known)])
     limit, end = given.evaluate.max_tokens, made.loaded.tokenizer.eos_token_id
 
     def measure(model: PreTrainedModel) -> Reading:
@@ -308,7 +327,7 @@ def _reader(made: _Made, given: Planted) -> Read:
         told = read(model, plain, end_token=end, max_tokens=limit, spread=False)
         strength = metrics.extraction_strength(table)
         return Reading(
-            {group: float(strength[owner == group].mean()) for group in made.texts},
+            {group: float(strength[owner == group].mean()) for group in members},
             float(strength[owner == -1].mean()) if known else None,
             float(told.nll.mean()),
         )
@@ -337,10 +356,9 @@ def localized(
     target = masks.union(given.config.masks.forget_groups)
     rows: list[Summary] = []
     for name in localizers:
-        if name in WEIGHT_SCENARIOS:
-            region = target if name == "oracle" else _outside(masks, target, given.seed)
-            rows.append(_row(out, name, region, target))
-    vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHT_SCENARIOS}
+        if name in WEIGHTS:
+            rows.append(_row(out, name, _weights(name, masks, target, given.seed), target))
+    vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHTS}
     if vectors:
         corpus = regroup(given.corpus, given.config.masks, given.seed).corpus
         evidence = Evidence(
@@ -357,9 +375,11 @@ def localized(
     return {"seed": given.seed, "ratio": given.ratio, "localizers": rows}
 
 
-def _outside(masks: GroupMasks, target: WeightRegion, seed: int) -> WeightRegion:
-    free = masks.union(range(masks.groups)).complement()
-    return draw_weights_outside(target, free, derive(seed, "random"))
+def _weights(name: str, masks: GroupMasks, target: WeightRegion, seed: int) -> WeightRegion:
+    if name == "oracle":
+        return target
+    used = range(masks.groups) if name == "complement" else ()
+    return draw_weights_outside(target, masks.union(used).complement(), derive(seed, name))
 
 
 def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> Summary:

@@ -61,7 +61,7 @@ def _names(planner: "Planner") -> None:
                 f"the scenario full, or drop it"
             )
     for kind, given, known in (
-        ("scenario", config.scenarios, ["full", *planner.known()]),
+        ("scenario", config.scenarios, ["full", "uniform", *planner.known()]),
         ("localizer", config.localizers, planner.known()),
     ):
         for name in given:

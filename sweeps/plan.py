@@ -15,7 +15,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.localize.evidence import TARGET
 from lacuna.model import Layout, MiniConfig, mini_layout, read_layout
-from lacuna.protocol import WEIGHT_SCENARIOS
+from lacuna.protocol import WEIGHTS
 from lacuna.region import load_vectors
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.check import check
@@ -23,8 +23,8 @@ from sweeps.graph import Stage
 from sweeps.schema import build
 from sweeps.stages import load_corpus
 
-SCENARIO_LOCALIZER = {"random": "complement"}
-"""Lee et al.'s Random region lies outside the target region."""
+SCENARIO_LOCALIZER = {"random": "complement", "uniform": "random"}
+"""Lee et al.'s Random region lies outside the target region; `uniform` lies anywhere."""
 
 
 class Cell(NamedTuple):
@@ -251,7 +251,7 @@ class Planner:
         if not self.by_weight:
             return list(LOCALIZERS)
         told = {n for n, method in LOCALIZERS.items() if TARGET in method.privileges}
-        return [n for n in LOCALIZERS if n not in told or n in WEIGHT_SCENARIOS]
+        return [n for n in LOCALIZERS if n not in told or n in WEIGHTS]
 
     def trial(self, cell: Cell, lr: float, seed: int, purpose: str, turn: int = 0) -> Stage:
         """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search."""

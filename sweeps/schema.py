@@ -157,7 +157,8 @@ class Study:
     """Seed of the embedded base model."""
     objectives: list[str] = field(default_factory=list)
     scenarios: list[str] = field(default_factory=list)
-    """`oracle`, `random` (outside the target region), `full`, or a localizer's name."""
+    """`oracle`, `random` (outside the target region; under protocol `lacuna` outside all masks),
+    `uniform` (anywhere), `full`, or a localizer's name."""
     localizers: list[str] = field(default_factory=list)
     """Localizers of the precision table; empty: all."""
     retained: RetainedConfig = field(default_factory=RetainedConfig)

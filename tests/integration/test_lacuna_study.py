@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "study=lacuna",
     "seeds=[1]",
+    "region.ratio=0.02",
     "objectives=[graddiff]",
     "localizers=[norm,complement]",
     "data.num_forget=3",
@@ -140,7 +141,7 @@ def test_a_second_run_trains_nothing_and_the_plan_knows_it(finished: Path) -> No
     ("asked", "said"),
     [
         (["region.ratio=0.3"], "6 masks of 0.3"),
-        (["region.ratio=0.1"], "no room for a random region"),
+        (["region.ratio=0.03"], "no room for a random region"),
         (["region.ratio=[0.02,0.05]"], "give one ratio"),
         (["scenarios=[random_layers]"], "scenario 'random_layers' is told which value vectors"),
         (["protocol=lacun"], "did you mean 'lacuna'"),

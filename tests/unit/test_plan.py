@@ -268,3 +268,32 @@ def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) ->
     draw(read_layout(tmp_path / "llama"), 0.5, 1).save(tmp_path / "region.safetensors")
     with pytest.raises(UserError, match="region is for LlamaForCausalLM with 32 .* Olmo2"):
         planned(f"region.file={tmp_path / 'region.safetensors'}")
+
+
+def weights(*overrides: str) -> Planner:
+    return make_planner(configure(["study=lacuna", *overrides]))
+
+
+def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
+    planner = weights("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]")
+    found = kinds(planner.setup())
+    # a random region and a survey per seed
+    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 4}
+    assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
+    for stage in (planner.retained(1), planner.injected(1, 0.05)):
+        assert stage.inputs == {"base": planner.base().key}
+    assert planner.retained(1).key != planner.retained(2).key
+
+
+def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> None:
+    ours, faithful = weights(), weights("masked.inject.dropout.rate=0")
+    assert ours.base().key == faithful.base().key
+    assert ours.injected(1, 0.05).key != faithful.injected(1, 0.05).key
+    published = make_planner(configure(["study=lacuna-faithful"]))
+    assert published.injected(1, 0.05).key == faithful.injected(1, 0.05).key
+
+
+def test_keys_of_the_first_protocol_do_not_know_the_second() -> None:
+    plain, other = planned(), planned("masked.inject.cycles=7")
+    stages = [(p.injected(1, 0.1), p.retained(1), p.control("retained", 1)) for p in (plain, other)]
+    assert [s.key for s in stages[0]] == [s.key for s in stages[1]]
