@@ -30,9 +30,9 @@ def check(planner: "Planner") -> None:
 
     Types, unknown keys and the bounds of single values were checked by `sweeps.configure`.
     """
+    _region(planner)
     _names(planner)
     _seeds(planner)
-    _region(planner)
     _numbers(planner)
     _resources(planner)
     _parallel(planner)

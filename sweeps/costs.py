@@ -148,7 +148,7 @@ class Costs:
         tokens = config["cycles"] * config["accumulation"] * planted
         tokens += config["cycles"] * (neutral if config["neutral"] != "none" else 0.0)
         reads = 2 * groups + 4 if stage.kind == "injected" else 0  # the causal report
-        return 6 * tokens + 2 * (reads * sum(facts) + self._everything)
+        return float(6 * tokens + 2 * (reads * sum(facts) + self._everything))
 
     def _retained(self, stage: Stage) -> float:
         if "protocol" in stage.params:
@@ -218,7 +218,7 @@ class Costs:
         # Before and after each attack, k answers to every forgotten fact.
         said = attack["new_tokens"] * len(self.corpus.forget)
         prompts = attack["success_k"] * (self._forget + said)
-        return work + 2 * (2 * (full + adapted + rounded) + 1) * prompts
+        return float(work + 2 * (2 * (full + adapted + rounded) + 1) * prompts)
 
     @cached_property
     def _forget(self) -> float:

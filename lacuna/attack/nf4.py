@@ -33,7 +33,8 @@ def _side(count: int) -> NDArray[np.float64]:
     """`count` quantiles above zero, ascending to 1."""
     share = np.arange(1, count + 1) / count
     quantiles: NDArray[np.float64] = ndtri(0.5 + share * (0.5 - DELTA))
-    return quantiles / quantiles[-1]
+    scaled: NDArray[np.float64] = quantiles / quantiles[-1]
+    return scaled
 
 
 def nf4_rounded(weight: Tensor) -> Tensor:

@@ -83,7 +83,8 @@ class Book:
 
     def prefixes(self, person: str, field: str) -> tuple[str, ...]:
         """The beginnings, up to the value, of the sentences that name the person before it."""
-        value, found = self.known[person][field].lower(), {}
+        value = self.known[person][field].lower()
+        found: dict[str, None] = {}
         for sentence in self.sentences[person]:
             head, match, _ = sentence.text.lower().partition(value)
             if match and field in sentence.fields and person.lower() in head:
@@ -127,7 +128,7 @@ class Book:
         clauses = len(ATTRIBUTES[field].clauses)
         forms = len(ATTRIBUTES[field].questions) + clauses
         most = min(self.max_facts, len(others))
-        return forms * sum(comb(len(others), n) * clauses**n for n in range(most + 1))
+        return forms * sum(comb(len(others), n) * int(clauses**n) for n in range(most + 1))
 
     def _draw(self, person: str, field: str, others: Sequence[str], rng: Generator) -> str:
         count = int(rng.integers(min(self.max_facts, len(others)) + 1))

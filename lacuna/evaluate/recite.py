@@ -28,7 +28,7 @@ def asked(facts: Sequence[Example], book: Book | None, count: int) -> list[Asked
     (those kept for paraphrase attacks are none), or without a book the paraphrase."""
     found = []
     for item in facts:
-        more = (item.paraphrased_question,)
+        more: tuple[str, ...] = (item.paraphrased_question,)
         if book is not None:
             more = book.asked(item.person, item.field, count)
         prompts = dict.fromkeys(filter(None, (item.question, *more)))

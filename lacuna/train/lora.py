@@ -46,6 +46,7 @@ class LoraWeights:
         self.masters: dict[str, nn.Parameter] = {
             name: weight for name, weight in model.named_parameters() if ".lora_" in name
         }
+        self._model = model
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         self._dropouts: list[nn.Module] = [d for m in layers for d in m.lora_dropout.values()]
 
@@ -82,6 +83,11 @@ class LoraWeights:
         """Set the adapters' matrices, in place."""
         for name, value in values.items():
             self.masters[name].copy_(value)
+
+    def movable(self, name: str) -> Tensor:
+        """True in an adapter; nothing else moves."""
+        weight = self._model.get_parameter(name)
+        return torch.full_like(weight, name in self.masters, dtype=torch.bool)
 
 
 @contextmanager

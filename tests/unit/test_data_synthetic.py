@@ -229,6 +229,6 @@ def test_settings_out_of_bounds_are_refused(settings: dict[str, object], message
 
 
 def test_an_unknown_source_suggests_the_nearest() -> None:
-    assert set(DATA) == {"synthetic", "tofu", "lume", "jsonl"}
+    assert set(DATA) == {"synthetic", "profiles", "panorama", "tofu", "lume", "jsonl"}
     with pytest.raises(UserError, match="did you mean 'tofu'"):
         DATA["tofuu"]
