@@ -44,6 +44,7 @@ from lacuna.model import (
 )
 from lacuna.region import (
     Region,
+    WeightRegion,
     budget,
     draw,
     load_region,
@@ -281,7 +282,9 @@ def localized(
         retained=_on_cpu(retained, model),
     )
     methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
-    rows = [{"localizer": n, "privileges": list(LOCALIZERS[n].privileges)} for n in localizers]
+    rows: list[dict[str, object]] = [
+        {"localizer": name, "privileges": list(LOCALIZERS[name].privileges)} for name in localizers
+    ]
     if unit == "weight":
         assert ratio is not None, "single weights are ranked where there is no target"
         for name, weights in localize_weights(evidence, methods, ratio).items():
@@ -458,8 +461,11 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
     return UnlearnData(forget, retain, refusals)
 
 
-def _localization(allowed: Region | None, changed: Region | None, target: Region) -> Summary:
+def _localization(
+    allowed: Region | WeightRegion | None, changed: Region | None, target: Region
+) -> Summary:
     """How the region that was allowed, and the vectors that moved most, overlap with the truth."""
+    assert not isinstance(allowed, WeightRegion), "facts are planted into value vectors"
     return {
         "region": None if allowed is None else overlap(allowed, target),
         "change": None if changed is None else overlap(changed, target),

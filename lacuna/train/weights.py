@@ -70,7 +70,7 @@ def swapped(editable: Editable, values: Values) -> Iterator[None]:
 def rerouted(detours: Mapping[str, tuple[nn.Linear, Any]]) -> Iterator[None]:
     """Within the block the modules' forward passes take the given detours."""
     for module, forward in detours.values():
-        module.forward = forward
+        module.forward = forward  # type: ignore[method-assign]
     try:
         yield
     finally:
