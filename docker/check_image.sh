@@ -5,7 +5,7 @@
 #   docker/check_image.sh [cuda|cpu]     which lock goes in (default: cuda)
 #
 #   BASE_IMAGE  an image to build on (default: a small Debian made on the spot, which stands in for NVIDIA's)
-#   MIRROR      where that Debian comes from (default: this machine's, else deb.debian.org)
+#   MIRROR      where that Debian comes from (default: where this machine has its own from)
 #   WORK        a folder to work in, on a file system that overlays work on (default: below /var/tmp)
 #   KEEP=1      leaves it as it is, the image in $WORK/storage
 #
@@ -61,7 +61,9 @@ stand_in() { # sets $base
     fi
     local mirror container
     mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources 2>/dev/null || true)
-    quietly debootstrap --variant=minbase bookworm "$work/debian" "${MIRROR:-${mirror:-http://deb.debian.org/debian}}"
+    mirror=${MIRROR:-$mirror}
+    [ -n "$mirror" ] || die "no Debian archive is known here: set MIRROR to one, or BASE_IMAGE to an image"
+    quietly debootstrap --variant=minbase bookworm "$work/debian" "$mirror"
     tar -C "$work/debian" -cf "$work/debian.tar" .
     container=$(store from scratch)
     store add -q "$container" "$work/debian.tar" / >/dev/null
