@@ -124,7 +124,7 @@ class Costs:
         tokens = config["cycles"] * config["accumulation"] * planted
         tokens += config["cycles"] * (neutral if config["neutral"] != "none" else 0.0)
         reads = 2 * groups + 4 if stage.kind == "injected" else 0  # the causal report
-        return 6 * tokens + 2 * (reads * sum(facts) + self._everything)
+        return float(6 * tokens + 2 * (reads * sum(facts) + self._everything))
 
     def _retained(self, stage: Stage) -> float:
         if "protocol" in stage.params:

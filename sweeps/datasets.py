@@ -39,7 +39,9 @@ def regions_in(folders: Iterable[Path]) -> list[Data]:
 
 def _identity(region: Region | WeightRegion) -> str:
     if isinstance(region, WeightRegion):
-        bits = {name: hashlib.sha256(b.numpy()).hexdigest() for name, b in region.bits.items()}
+        bits = {
+            name: hashlib.sha256(b.numpy().tobytes()).hexdigest() for name, b in region.bits.items()
+        }
         return digest([region.fingerprint, bits])
     columns = {name: chosen.tolist() for name, chosen in region.columns.items()}
     return digest([region.layout.fingerprint, columns])
