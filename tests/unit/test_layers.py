@@ -21,6 +21,8 @@ STAGES = [
     "report",
     "audit",
 ]
+CONTENTS = ["summary", "moved", "pipeline", "protocol"]
+"""The table of contents, and what it is made of."""
 FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "__version__"}
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 
@@ -46,7 +48,8 @@ def allowed(place: str) -> set[str]:
         return FLOOR
     if place in STAGES:
         return {*FLOOR, *STAGES[: STAGES.index(place) + 1]}
-    return {*FLOOR, *STAGES} - {"report"}  # the table of contents, and what runs beside it
+    earlier = CONTENTS[: CONTENTS.index(place)] if place in CONTENTS else []
+    return {*FLOOR, *STAGES, *earlier} - {"report"}
 
 
 def backward_arrows(root: Path) -> list[str]:

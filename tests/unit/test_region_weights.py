@@ -286,7 +286,7 @@ def test_published_masks_are_read_from_safetensors_only(tmp_path: Path) -> None:
     for damage, text in (
         ({**words, name: words[name].long()}, "masks of this model are int32"),
         ({**words, name: words[name].T.contiguous()[:3]}, "masks of this model are int32"),
-        ({**words, "lm_head2": words[name]}, "has no weight named 'lm_head2'"),
+        ({**words, "lm_head2": words[name].clone()}, "has no weight named 'lm_head2'"),
         ({**words, name: words[name] | 3}, "two groups share weights"),
         ({**words, name: torch.full_like(words[name], -1)}, "at most 31 groups"),
         ({name: torch.zeros_like(words[name])}, "no bit is set"),
