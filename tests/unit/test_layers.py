@@ -21,7 +21,8 @@ STAGES = [
     "report",
     "audit",
 ]
-TABLE = {"pipeline", "protocol", "moved", "summary"}
+CONTENTS = ["summary", "moved", "pipeline", "protocol"]
+"""The table of contents, and what it is made of."""
 FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "__version__"}
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 
@@ -47,8 +48,8 @@ def allowed(place: str) -> set[str]:
         return FLOOR
     if place in STAGES:
         return {*FLOOR, *STAGES[: STAGES.index(place) + 1]}
-    # the table of contents, and what it is spread over
-    return {*FLOOR, *STAGES, *TABLE} - {"report"}
+    earlier = CONTENTS[: CONTENTS.index(place)] if place in CONTENTS else []
+    return {*FLOOR, *STAGES, *earlier} - {"report"}
 
 
 def backward_arrows(root: Path) -> list[str]:

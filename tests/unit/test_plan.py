@@ -357,7 +357,7 @@ def weights(*overrides: str) -> Planner:
 def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
     planner = weights("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]")
     found = kinds(planner.setup())
-    # a random region and a survey per seed
+    # the regions of random and uniform, and a survey, per seed
     assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 6}
     assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
     for stage in (planner.retained(1), planner.injected(1, 0.05)):
