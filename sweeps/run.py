@@ -15,9 +15,10 @@ from lacuna.seeds import derive, numpy_generator
 from lacuna.significance import METRICS, compare
 from sweeps.engine import Engine
 from sweeps.graph import Stage
+from sweeps.keyed import Cell
 from sweeps.manifest import hardware, versions
 from sweeps.place import check_place
-from sweeps.plan import Cell, Planner
+from sweeps.plan import Planner
 from sweeps.report import keep
 from sweeps.runs import Tracker
 from sweeps.search import STARTUP, Choice, Listed, Rounds, Search, Suggested

@@ -12,7 +12,8 @@ from lacuna.region import Region, WeightRegion, load_region, load_vectors
 from lacuna.tensors import load_tensors
 from sweeps.configure import configure
 from sweeps.graph import Stage
-from sweeps.plan import Cell, Planner, make_planner
+from sweeps.keyed import Cell
+from sweeps.plan import Planner, make_planner
 from sweeps.stages import execute, load_corpus
 
 DATA = "data.num_forget=2 data.num_retain=3 data.num_holdout=1 data.num_neutral=5"

@@ -11,7 +11,8 @@ from sweeps.configure import configure
 from sweeps.costs import Costs, Size
 from sweeps.estimate import KINDS, foresee
 from sweeps.graph import Stage
-from sweeps.plan import Cell, Planner, make_planner
+from sweeps.keyed import Cell
+from sweeps.plan import Planner, make_planner
 from sweeps.shelf import Folder
 from sweeps.store import Store
 from sweeps.tracking import prepare

@@ -14,7 +14,8 @@ from lacuna.model import read_layout
 from lacuna.region import draw
 from sweeps.configure import configure
 from sweeps.graph import Stage
-from sweeps.plan import Cell, Planner, make_planner
+from sweeps.keyed import Cell
+from sweeps.plan import Planner, make_planner
 
 
 def planned(*overrides: str) -> Planner:
