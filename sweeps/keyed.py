@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lacuna.artifacts import digest, file_digest
 from lacuna.data import Corpus
+from lacuna.errors import UserError
 from lacuna.model import Layout
 from lacuna.region import load_vectors
 from lacuna.unlearn import parse
