@@ -65,9 +65,9 @@ class Bench:
         self, state: dict[str, Tensor], config: AttackConfig = ATTACKS
     ) -> dict[str, Outcome]:
         exam = self.hold(state)
-        told = gather(self.loaded, self.corpus, exam, ATTACKS, seed=0)
+        told = gather(self.loaded, self.corpus, exam, config, seed=0)
         retain = encode_examples(self.loaded.tokenizer, self.loaded.prompt, self.corpus.retain)
-        return {o.attack: o for o in attack(self.loaded.model, told, retain, ATTACKS, seed=0)}
+        return {o.attack: o for o in attack(self.loaded.model, told, retain, config, seed=0)}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_an_unlearned_model_comes_back_where_it_is_attacked(bench: Bench) -> Non
     model = bench.loaded.model
     data = UnlearnData(exam.texts["forget"], exam.texts["retain"], [])
     method = OBJECTIVES["graddiff"]
-    config = TrainConfig(steps=40, lr=3e-4, batch_size=16)
+    config = TrainConfig(steps=80, lr=6e-4, batch_size=16)
     weights = AllWeights(model)
     start = weights.read()
     unlearn(model, weights, method(method.Config()), data, config, 0)

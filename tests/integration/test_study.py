@@ -146,7 +146,7 @@ def test_mlflow_has_one_parent_and_a_tagged_child_for_every_trained_stage(first:
         assert datasets(run) == datasets(injected)
         assert {name for name, _ in datasets(run)} == {"synthetic", "target region"}
     files = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
-    assert files == {"report", "tables", "verdict.json", "manifest.json"}
+    assert files == {"report", "tables", "verdict.json", "results.json", "manifest.json"}
 
 
 def datasets(run: Any) -> set[tuple[str, str]]:
@@ -221,7 +221,7 @@ def test_resources_that_no_node_has_are_refused_before_anything_trains(tmp_path:
     run = study(tmp_path / "artifacts", "resources.control.gpus=64")
     assert run.status == 2
     last = run.err.splitlines()[-1]
-    assert last.startswith("error: control seed=1 model=retained needs 1 CPU and 64 GPU, but no ")
+    assert last.startswith("error: study smoke on embedded needs 64 GPU a stage (the largest, control")
     assert not list(run.artifacts.glob("checkpoints/*/*"))
 
 

@@ -1,4 +1,4 @@
-"""One process of a group that trains by ZeRO; `test_zero.py` starts them.
+"""One process of a group that trains by ZeRO; `test_zero_parallel.py` starts them.
 
     RANK=0 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python tests/integration/zero_group.py JOBS
 
