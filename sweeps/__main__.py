@@ -60,8 +60,9 @@ def _run(planner: "Planner") -> int:
 
 USAGE = """usage: python -m sweeps [study=NAME] [key=value ...]
 
-Runs a study and writes artifacts/NAME/. Studies: mini (default), smoke, lacuna and
-lacuna-faithful (masks of single weights); of Lee et al. 2025, on GPUs or with model=mini: table1, table2, table3, table4, table5, table6, figure1.
+Runs a study and writes artifacts/NAME/. Studies: mini (default), smoke, lacuna and lacuna-faithful
+(masks of single weights); of Lee et al. 2025, on GPUs or with model=mini: table1, table2, table3,
+table4, table5, table6, figure1. model=A,B runs one by one.
 Common keys: model= data= data.path= region.ratio= seeds=[..] objectives=[..] scenarios=[..]
 unlearn.lr= artifacts= address=HOST:PORT tracking_uri= plan=true"""
 
