@@ -9,6 +9,7 @@ import argparse
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from functools import partial
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from sweeps.graph import Stage
 from sweeps.shelf import name_of
 from sweeps.store import Store
 from sweeps.tracking import connect, prepare
+
+if TYPE_CHECKING:
+    from sweeps.tracking import MlflowClient
 
 LIMIT = 180.0  # seconds a round may take
 # Loaded once, in the server process that the contenders are forked from.
@@ -59,15 +63,29 @@ class Contest:
             for k in range(self.keys)
         ]
 
-    def store(self) -> Store[KeyArbiter]:
+    def store(self) -> Store["Stoppable"]:
         """A view of the store with a connection of its own."""
-        arbiter = KeyArbiter(connect(self.uri))
+        arbiter = Stoppable(connect(self.uri))
         # holders are killed here more often than a study would bear
         return Store(self.folder / "checkpoints", arbiter, self.ttl, self.beat, attempts=1000)
 
     def marks(self, number: int) -> Path:
         """Where the contenders of a round leave notes."""
         return self.folder / "marks" / str(number)
+
+
+class Stoppable(KeyArbiter):
+    """Its process may be stopped while `idle` is held: stopped within a heartbeat it would keep
+    SQLite's lock, and with it everybody else, until it is woken."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        super().__init__(client)
+        self.idle = threading.Lock()
+
+    def heartbeat(self, key: str, epoch: int) -> None:
+        """As ever."""
+        with self.idle:
+            super().heartbeat(key, epoch)
 
 
 @dataclass
@@ -95,19 +113,29 @@ def contend(contest: Contest, number: int, who: int, line: Barrier) -> None:
     found: dict[str, Any] = {}
     for k in map(int, order):
         tried: list[int] = []
-        folder = store.produce(stages[k], partial(_work, marks, stages[k].key, k, tried))
+        work = partial(_work, marks, stages[k].key, k, tried, store.arbiter.idle)
+        folder = store.produce(stages[k], work)
         found[stages[k].key] = {"folder": folder.name, "tried": tried}
     write_json(marks / f"found.{os.getpid()}.json", found)
 
 
-def _work(marks: Path, key: str, k: int, tried: list[int], inputs: Any, out: Path) -> Any:
+def _work(
+    marks: Path,
+    key: str,
+    k: int,
+    tried: list[int],
+    idle: threading.Lock,
+    inputs: Any,
+    out: Path,
+) -> Any:
     epoch = int(out.name.split(".")[2])
     tried.append(epoch)
     mark(marks, key)
     if k == 0 and _is_first(marks / "killed", epoch):
         os.kill(os.getpid(), signal.SIGKILL)
     if k == 1 and _is_first(marks / "stalled", epoch):
-        os.kill(os.getpid(), signal.SIGSTOP)  # before its first heartbeat: it holds no lock
+        with idle:
+            os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(0.2)
     (out / "weights.bin").write_bytes(os.urandom(1 << 16))
     return {"epoch": epoch}

@@ -221,7 +221,9 @@ def test_resources_that_no_node_has_are_refused_before_anything_trains(tmp_path:
     run = study(tmp_path / "artifacts", "resources.control.gpus=64")
     assert run.status == 2
     last = run.err.splitlines()[-1]
-    assert last.startswith("error: study smoke on embedded needs 64 GPU a stage (the largest, control")
+    assert last.startswith(
+        "error: study smoke on embedded needs 64 GPU a stage (the largest, control"
+    )
     assert not list(run.artifacts.glob("checkpoints/*/*"))
 
 

@@ -344,7 +344,7 @@ def test_an_unknown_way_to_inject_is_refused() -> None:
 def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
     read: list[Path] = []
-    monkeypatch.setattr("sweeps.plan.file_digest", lambda path: read.append(path) or "0" * 64)
+    monkeypatch.setattr("sweeps.keyed.file_digest", lambda path: read.append(path) or "0" * 64)
     planner = planned(f"model.source={tmp_path}")
     planner.setup()
     planner.controls()
