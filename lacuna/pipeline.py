@@ -359,8 +359,7 @@ def trial(
     trial: FS-RS curve only.
     """
     loaded = load(injected, model)
-    shape = layout(loaded.model)
-    allowed = None if region is None else load_region(region, shape)
+    allowed = None if region is None else load_region(region, layout(loaded.model))
     weights = editable(loaded.model, allowed)
     start = weights.read()
     _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step)
@@ -381,25 +380,13 @@ def trial(
         exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
     )
     save_items(out, exam, curve.points[-1])
-    target = _target(injected, shape)
-    change, weights_moved = None, None
-    if target is not None:
-        change, weights_moved = moved(
-            out, loaded, injected, lambda: _on_cpu(injected, model), target
-        )
     return (
         summary
         | full_summary(curve, exam)
         | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
+        | _where(out, loaded, injected, model, allowed)
         | {
             "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
-            "localization": None
-            if target is None
-            else {
-                "region": None if allowed is None else overlap(allowed, target),
-                "change": change,
-            },
-            **({} if weights_moved is None else {"precision": weights_moved}),
             "attacks": _attacks(
                 loaded, corpus, exam, attacks, config.seed, Way(weights, start, end)
             ),
@@ -458,6 +445,23 @@ def _target(injected: Path, shape: Layout) -> Region | WeightRegion | None:
     """Where the facts were planted; None where they were learned by all parameters."""
     file = injected / "region.safetensors"
     return load_region(file, shape) if file.exists() else None
+
+
+def _where(
+    out: Path,
+    loaded: LoadedModel,
+    injected: Path,
+    model: ModelConfig,
+    allowed: Region | WeightRegion | None,
+) -> Summary:
+    """How well the allowed region, and what unlearning moved, find where facts were planted."""
+    target = _target(injected, layout(loaded.model))
+    if target is None:
+        return {"localization": None}
+    change, weights = moved(out, loaded, injected, lambda: _on_cpu(injected, model), target)
+    region = None if allowed is None else overlap(allowed, target)
+    found: Summary = {"localization": {"region": region, "change": change}}
+    return found if weights is None else found | {"precision": weights}
 
 
 def _last(history: History) -> float | None:

@@ -108,7 +108,14 @@ def _planted(stage: Stage) -> Planted:
 def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     if "protocol" in stage.params:
         return protocol.retained(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
-    return pipeline.retained(
+    return _learned(pipeline.retained, stage, inputs, out, on_step)
+
+
+def _learned(
+    learn: Callable[..., Summary], stage: Stage, inputs: Inputs, out: Path, on_step: OnStep
+) -> Summary:
+    """All parameters learn from the base on, by the retained model's recipe."""
+    return learn(
         out,
         base=inputs["base"],
         corpus=_corpus(stage),
@@ -123,17 +130,7 @@ def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
 
 def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     if "recipe" in stage.params:
-        return pipeline.taught(
-            out,
-            base=inputs["base"],
-            corpus=_corpus(stage),
-            model=_model(stage),
-            config=build(RetainConfig, stage.params["recipe"]),
-            evaluate=build(EvaluateConfig, stage.params["evaluate"]),
-            seed=stage.params["seed"],
-            on_step=on_step,
-            scratch=_scratch(stage),
-        )
+        return _learned(pipeline.taught, stage, inputs, out, on_step)
     if "protocol" in stage.params:
         return protocol.injected(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
     region = stage.context.get("region_file")

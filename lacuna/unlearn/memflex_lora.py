@@ -91,13 +91,16 @@ class MemFlexLora(Objective):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "lora"))
             adapter = LoraModel(model, form, "memflex")
+        trained = False
         try:
             chosen = self._chosen(model, data, seed)
             yield AllWeights(model, {name for name, _ in model.named_parameters()} - chosen)
-        except BaseException:
-            adapter.unload()
-            raise
-        adapter.merge_and_unload()
+            trained = True
+        finally:
+            if trained:
+                adapter.merge_and_unload()
+            else:
+                adapter.unload()
 
     def _chosen(self, model: PreTrainedModel, data: UnlearnData, seed: int) -> set[str]:
         tensors = {n: p for n, p in model.named_parameters() if "lora_" in n}
