@@ -113,15 +113,19 @@ def test_precision_has_the_headline_first_and_its_nulls_beside_it() -> None:
     assert row["auc_noise"] == row["auc_random"] == 0.5 and row["auc_magnitude"] == 0.83
     assert row["p@1%"] == pytest.approx(0.195) and row["p@1%_noise"] == pytest.approx(0.194)
     assert row["changed"] == pytest.approx(0.6) and row["chance"] == pytest.approx(0.194)
-    assert others == []  # qtile .491 and reversal .53 do not beat their own nulls
+    assert [row["score"] for row in others] == ["qtile", "reversal"]
 
 
-def test_another_score_stands_only_above_its_own_nulls() -> None:
+def test_a_composite_score_is_read_above_its_own_null_only() -> None:
     table = precision(study().stages)
-    names = [row["score"] for row in rows_where(table, scenario="oracle", truth="forget")]
-    assert names == ["raw", "qtile"]  # reversal is .53 with a null of .879
+    rows = {row["score"]: row for row in rows_where(table, scenario="oracle", truth="forget")}
+    assert list(rows) == ["raw", "qtile", "reversal"], "the headline first"
+    assert rows["qtile"]["above_null"] == pytest.approx(0.99 - 0.83)
+    assert rows["reversal"]["auc_noise"] == 0.879
+    assert rows["reversal"]["above_null"] == pytest.approx(0.53 - 0.879)
     (union,) = rows_where(table, scenario="oracle", truth="union")
     assert union["auc_mean"] == pytest.approx(0.75)
+    assert union["above_null"] == pytest.approx(0.75 - 0.83)
 
 
 def test_a_failed_trial_blanks_its_precision_and_counts() -> None:
