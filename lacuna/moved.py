@@ -1,14 +1,13 @@
 """Where an update moved a model, held against the region that facts were planted in."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel
 
 from lacuna.audit.precision import Comparison, precision
-from lacuna.audit.stream import open_checkpoint
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, save_model
 from lacuna.region import Overlap, Region, WeightRegion, load_masks, overlap, top
@@ -29,11 +28,15 @@ def moved(
     loaded: LoadedModel,
     injected: Path,
     before: Callable[[], PreTrainedModel],
+    base: Callable[[], LoadedModel] | None,
     target: Region | WeightRegion,
 ) -> Moved:
-    """How well what unlearning moved most finds the target region."""
+    """How well what unlearning moved most finds the target region.
+
+    `base` is the model before injection; without it, single weights have no scores of reversal.
+    """
     if isinstance(target, WeightRegion):
-        found = _weights(out, loaded, injected, target)
+        found = _weights(out, loaded, injected, base, target)
         rows = (row for row in found["scores"] if row["truth"] == "forget" and row["headline"])
         share = next(rows)["at_size"]  # as many as the region has: precision is recall
         return Moved(Overlap(precision=share, recall=share, by_layer=[]), found)
@@ -50,17 +53,24 @@ def _vectors(loaded: LoadedModel, before: PreTrainedModel, target: Region) -> Re
 
 
 def _weights(
-    out: Path, loaded: LoadedModel, injected: Path, target: WeightRegion
+    out: Path,
+    loaded: LoadedModel,
+    injected: Path,
+    base: Callable[[], LoadedModel] | None,
+    target: WeightRegion,
 ) -> dict[str, Any]:
-    """Against the forget region, and all masks; a folder in `out` holds the weights meanwhile."""
-    after = out / "after"
+    """Against the forget region, and all masks; a folder in `out` holds the weights meanwhile.
+
+    The base model, too, is written as it was loaded: a hub's files may name tensors otherwise.
+    """
     truths: dict[str, Region | WeightRegion] = {"forget": target}
     if (injected / "masks.safetensors").exists():
         masks = load_masks(injected / "masks.safetensors")
         truths["union"] = masks.union(range(masks.groups))
-    try:
+    with TemporaryDirectory(dir=out) as scratch:
+        after, first = Path(scratch) / "after", Path(scratch) / "base"
         save_model(loaded, after)
-        pair = Comparison(before=open_checkpoint(injected), after=open_checkpoint(after))
+        if base is not None:
+            save_model(base(), first)
+        pair = Comparison.open(injected, after, None if base is None else first)
         return precision(pair, truths)
-    finally:
-        shutil.rmtree(after, ignore_errors=True)

@@ -345,6 +345,7 @@ def trial(
     *,
     injected: Path,
     retained: Path,
+    base: Path | None,
     region: Path | None,
     corpus: Corpus,
     model: ModelConfig,
@@ -355,8 +356,8 @@ def trial(
 ) -> Summary:
     """Unlearn, walk the mixing curve, attack.
 
-    `region` is a region file of either kind, None for all parameters. `attacks` None is a search
-    trial: FS-RS curve only.
+    `region` is a region file of either kind, None for all parameters; `base`, the model before
+    injection, is for scores of reversal. `attacks` None is a search trial: FS-RS curve only.
     """
     loaded = load(injected, model)
     allowed = None if region is None else load_region(region, layout(loaded.model))
@@ -384,7 +385,7 @@ def trial(
         summary
         | full_summary(curve, exam)
         | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
-        | _where(out, loaded, injected, model, allowed)
+        | _where(out, loaded, injected, base, model, allowed)
         | {
             "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
             "attacks": _attacks(
@@ -451,6 +452,7 @@ def _where(
     out: Path,
     loaded: LoadedModel,
     injected: Path,
+    base: Path | None,
     model: ModelConfig,
     allowed: Region | WeightRegion | None,
 ) -> Summary:
@@ -458,7 +460,14 @@ def _where(
     target = _target(injected, layout(loaded.model))
     if target is None:
         return {"localization": None}
-    change, weights = moved(out, loaded, injected, lambda: _on_cpu(injected, model), target)
+    change, weights = moved(
+        out,
+        loaded,
+        injected,
+        lambda: _on_cpu(injected, model),
+        None if base is None else lambda: load(base, replace(model, device="cpu")),
+        target,
+    )
     region = None if allowed is None else overlap(allowed, target)
     found: Summary = {"localization": {"region": region, "change": change}}
     return found if weights is None else found | {"precision": weights}

@@ -191,6 +191,8 @@ class Stages:
         inputs = {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key}
         if scenario not in ("oracle", "full"):
             inputs["region"] = self._localized(seed, ratio, (localizer,)).key
+        if self.by_weight and purpose == "test":
+            inputs["base"] = self.base().key
         params = {
             "objective": objective,
             "scenario": scenario,

@@ -175,6 +175,7 @@ def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
         out,
         injected=inputs["injected"],
         retained=inputs["retained"],
+        base=inputs.get("base"),
         region=_region_file(stage, inputs),
         corpus=_corpus(stage),
         model=_model(stage),

@@ -22,6 +22,7 @@ from lacuna.report.cells import (
 )
 from lacuna.report.evidence import attacks, curves, localization, localization_layers
 from lacuna.report.inspections import inspections
+from lacuna.report.leaks import leaked_overlap
 from lacuna.report.ledger import failures, models
 from lacuna.report.precision import chances, precision
 from lacuna.report.resurfacing import resurfacing
@@ -44,7 +45,8 @@ def tables(results: Results) -> list[Table]:
     Where checkpoints ship with a causal report, what stands on them says which of them failed it.
     """
     stages = results.stages
-    optional = precision(stages), resurfacing(stages), causal(stages), inspections(stages)
+    attacked = resurfacing(stages), leaked_overlap(stages)
+    optional = precision(stages), *attacked, causal(stages), inspections(stages)
     made = [
         models(stages),
         main(results),

@@ -122,6 +122,9 @@ def test_trials_know_where_they_moved_single_weights(finished: Path) -> None:
     assert auc["oracle", "union"] == pytest.approx(0.75, abs=0.02)
     assert auc["random", "union"] < 0.5, "outside all masks: below blind, by construction"
     assert auc["uniform", "forget"] == pytest.approx(0.5, abs=0.02)
+    for place in found.values():  # against base, too: how far an update undoes its injection
+        names = {row["score"] for row in place["precision"]["scores"]}
+        assert names == {"raw", "qtile", "layernorm", "signrev", "reversal", "dirreversal"}
     inside = {row["truth"]: row for row in found["oracle"]["precision"]["inside"]}
     assert inside["forget"]["precision"] == 1.0, "nothing outside the masks moved"
 

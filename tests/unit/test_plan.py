@@ -366,6 +366,16 @@ def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
     assert planner.retained(1).key != planner.retained(2).key
 
 
+def test_test_trials_of_the_lacuna_study_know_the_base_model_and_others_do_not() -> None:
+    """It is what injection started from, asked only where precision is; other keys stay."""
+    planner = weights("unlearn.lr=1e-3")
+    cell = planner.cells()[0]
+    test, search = (planner.trial(cell, 1e-3, 1, purpose) for purpose in ("test", "search"))
+    assert test.inputs["base"] == planner.base().key and "base" not in search.inputs
+    plain = planned()
+    assert "base" not in plain.trial(plain.cells()[0], 1e-3, 1, "test").inputs
+
+
 def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> None:
     ours, faithful = weights(), weights("masked.inject.dropout.rate=0")
     assert ours.base().key == faithful.base().key

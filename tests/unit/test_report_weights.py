@@ -10,6 +10,7 @@ from test_report import trial as plain_trial
 from lacuna.report import Results, judge
 from lacuna.report.causal import causal
 from lacuna.report.evidence import localization
+from lacuna.report.leaks import leaked_overlap
 from lacuna.report.ledger import work
 from lacuna.report.page import page
 from lacuna.report.precision import precision
@@ -113,15 +114,19 @@ def test_precision_has_the_headline_first_and_its_nulls_beside_it() -> None:
     assert row["auc_noise"] == row["auc_random"] == 0.5 and row["auc_magnitude"] == 0.83
     assert row["p@1%"] == pytest.approx(0.195) and row["p@1%_noise"] == pytest.approx(0.194)
     assert row["changed"] == pytest.approx(0.6) and row["chance"] == pytest.approx(0.194)
-    assert others == []  # qtile .491 and reversal .53 do not beat their own nulls
+    assert [row["score"] for row in others] == ["qtile", "reversal"]
 
 
-def test_another_score_stands_only_above_its_own_nulls() -> None:
+def test_a_composite_score_is_read_above_its_own_null_only() -> None:
     table = precision(study().stages)
-    names = [row["score"] for row in rows_where(table, scenario="oracle", truth="forget")]
-    assert names == ["raw", "qtile"]  # reversal is .53 with a null of .879
+    rows = {row["score"]: row for row in rows_where(table, scenario="oracle", truth="forget")}
+    assert list(rows) == ["raw", "qtile", "reversal"], "the headline first"
+    assert rows["qtile"]["above_null"] == pytest.approx(0.99 - 0.83)
+    assert rows["reversal"]["auc_noise"] == 0.879
+    assert rows["reversal"]["above_null"] == pytest.approx(0.53 - 0.879)
     (union,) = rows_where(table, scenario="oracle", truth="union")
     assert union["auc_mean"] == pytest.approx(0.75)
+    assert union["above_null"] == pytest.approx(0.75 - 0.83)
 
 
 def test_a_failed_trial_blanks_its_precision_and_counts() -> None:
@@ -151,6 +156,45 @@ def test_a_matched_start_stands_apart_and_may_be_missing_for_a_seed() -> None:
     assert (row["n"], row["seeds"]) == (3, [1, 2, 3])
     assert row["after_mean"] == pytest.approx(-1.4) and row["above_retained"] == pytest.approx(2.6)
     assert (row["start_alpha"], row["start_es"], row["start_retain_es"]) == (0.25, 0.3, 0.9)
+
+
+def leaking(scenario: str, seed: int, facts: list[str]) -> Record:
+    """A trial after whose relearning these facts come out, and other attacks of no interest."""
+    relearning = relearned(-2.0, 0.2) | {"leaked_after": facts}
+    prompting = relearning | {"attack": "paraphrase", "attacked_es_after": None}
+    silent = relearning | {"lr": 1e-3, "k": None, "leaked_before": None, "leaked_after": None}
+    return plain_trial(scenario, seed, attacks=[relearning, prompting, silent])
+
+
+def test_methods_are_compared_by_the_facts_they_leak_within_a_seed() -> None:
+    stages = [
+        leaking("oracle", 1, ["a", "b"]),
+        leaking("oracle", 2, ["a"]),
+        leaking("oracle", 3, []),
+        leaking("random", 1, ["b", "c", "d"]),
+        leaking("random", 2, ["a"]),
+        leaking("random", 3, []),
+        leaking("full", 2, ["x"]),
+    ]
+    table = leaked_overlap(stages)
+    pairs = {(row["scenario_a"], row["scenario_b"]): row for row in table.rows}
+    assert set(pairs) == {("full", "oracle"), ("full", "random"), ("oracle", "random")}
+    row = pairs["oracle", "random"]
+    assert (row["attack"], row["attack_lr"], row["start"]) == ("lora", 3e-3, None)
+    assert row["overlap_mean"] == pytest.approx((1 / 4 + 1) / 2), "seed 3 leaks nothing: undefined"
+    assert (row["n"], row["seeds"], row["status"]) == (2, [1, 2, 3], "ok")
+    assert (row["leaked_a"], row["leaked_b"]) == (pytest.approx(1.0), pytest.approx(4 / 3))
+    assert pairs["full", "random"]["overlap_mean"] == 0.0 and pairs["full", "random"]["n"] == 1
+    assert len(row["keys"]) == 6
+
+
+def test_a_failed_trial_leaves_no_mean_overlap_and_no_prompts_no_table() -> None:
+    stages = [leaking(scenario, seed, ["a"]) for scenario in ("oracle", "full") for seed in (1, 2)]
+    stages[0] = stages[0] | {"summary": None, "failed": "NaN"}
+    (row,) = leaked_overlap(stages).rows
+    assert row["status"] == "failed (1 of 4)" and row["overlap_mean"] is None
+    plain = [plain_trial(scenario, 1) for scenario in ("oracle", "full")]
+    assert not leaked_overlap(plain).rows
 
 
 def test_the_causal_table_holds_what_the_reports_hold() -> None:
