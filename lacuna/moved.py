@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedModel
 
 from lacuna.audit.precision import Comparison, precision
+from lacuna.audit.rounded import rounded
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, save_model
 from lacuna.region import Overlap, Region, WeightRegion, load_masks, overlap, top
@@ -59,9 +60,10 @@ def _weights(
     base: Callable[[], LoadedModel] | None,
     target: WeightRegion,
 ) -> dict[str, Any]:
-    """Against the forget region, and all masks; a folder in `out` holds the weights meanwhile.
+    """Against the forget region, and all masks, as they are and in bfloat16.
 
-    The base model, too, is written as it was loaded: a hub's files may name tensors otherwise.
+    A folder in `out` holds the weights meanwhile. The base model, too, is written as it was
+    loaded: a hub's files may name tensors otherwise.
     """
     truths: dict[str, Region | WeightRegion] = {"forget": target}
     if (injected / "masks.safetensors").exists():
@@ -73,4 +75,4 @@ def _weights(
         if base is not None:
             save_model(base(), first)
         pair = Comparison.open(injected, after, None if base is None else first)
-        return precision(pair, truths)
+        return precision(pair, truths) | {"bfloat16": rounded(pair, truths)}

@@ -3,6 +3,7 @@
 from lacuna.audit.auc import Tally, exact_auc, tally
 from lacuna.audit.change import Changes, Difference, compare
 from lacuna.audit.precision import Comparison, precision
+from lacuna.audit.rounded import rounded
 from lacuna.audit.scores import SCORES, Change, Score
 from lacuna.audit.stream import Checkpoint, open_checkpoint, require_alike
 
@@ -20,5 +21,6 @@ __all__ = [
     "open_checkpoint",
     "precision",
     "require_alike",
+    "rounded",
     "tally",
 ]

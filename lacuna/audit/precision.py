@@ -85,9 +85,13 @@ class Comparison:
         have = {"base": self.base, "control": self.control}
         return computable(frozenset(name for name, one in have.items() if one is not None))
 
+    def pair(self, name: str) -> tuple[Tensor, Tensor]:
+        """One tensor before and after, in float32; raises `UserError` where it is not finite."""
+        return _wide(self.before, name), _wide(self.after, name)
+
     def changes(self, name: str) -> Iterator[tuple[str, Change]]:
         """The update of one tensor and its nulls; raises `UserError` where it is not finite."""
-        before, after = _wide(self.before, name), _wide(self.after, name)
+        before, after = self.pair(name)
         base = _wide(self.base, name) if self.base else None
         control = None
         if self.control is not None:
@@ -114,7 +118,7 @@ def precision(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, 
     """
     for truth in truths.values():
         truth.require_fit(comparison.before.layout)
-    names = _scored(comparison.before, list(truths.values()))
+    names = scored(comparison.before, list(truths.values()))
     total = sum(math.prod(comparison.before.shapes[name]) for name in names)
     found = _Found(truths, EXACT if total <= EXACT_WEIGHTS else COARSE)
     spreads = _spreads(comparison, names)
@@ -123,8 +127,8 @@ def precision(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, 
     return found.summary(comparison.scores, total, len(names))
 
 
-def _scored(checkpoint: Checkpoint, truths: Sequence[Truth]) -> list[str]:
-    """Tensors that every truth could hold weights of."""
+def scored(checkpoint: Checkpoint, truths: Sequence[Truth]) -> list[str]:
+    """Tensors that every truth could hold weights of; raises `UserError` where there is none."""
     held = [
         set(truth.shapes)
         if isinstance(truth, WeightRegion)
@@ -231,19 +235,24 @@ class _Found:
     def _inside(self, truth: str, k: int) -> dict[str, Any]:
         """Changed weights as a set: how many are true, and how many of the true ones changed."""
         found = self.tallies[OBSERVED, HEADLINE]
-        moved = found.counts[:, found.keys != 0].sum(axis=1)
-        changed, hits, size = int(moved[0]), int(moved[1 + k]), int(found.counts[1 + k].sum())
+        moved, size = changed(found), int(found.counts[1 + k].sum())
+        every, hits = moved[0], moved[1 + k]
         energy, within = self.energy[0], self.energy[1 + k]
         return {
             "truth": truth,
             "share": self._share(k),
             "weights": size,
-            "changed": changed,
+            "changed": every,
             "changed_inside": hits,
-            "precision": hits / changed if changed else None,
+            "precision": hits / every if every else None,
             "recall": hits / size if size else None,
             "energy_inside": within / energy if energy else None,
         }
+
+
+def changed(found: Tally) -> list[int]:
+    """(1 + K,) weights whose raw score is not zero: all of them, then those inside each truth."""
+    return [int(count) for count in found.counts[:, found.keys != 0].sum(axis=1)]
 
 
 def _measured(prefix: str, found: Tally, k: int) -> dict[str, float | None]:

@@ -23,7 +23,7 @@ def precision(stages: Sequence[Stage]) -> Table:
         *PLACE, "truth", "score", "headline", "status", "n", "seeds", "chance", "auc_mean",
         "auc_sd", "auc_lo", "auc_hi", *(f"auc_{name}" for name in NULLS), "above_null",
         *(f"p@{top}{tail}" for top in TOPS for tail in ("", *(f"_{name}" for name in NULLS))),
-        "changed", "energy_inside", "keys",
+        "changed", "energy_inside", "auc_bf16", "recall_bf16", "keys",
     )  # fmt: skip
     note = (
         "auc: chance that a weight of the truth (forget: masks of the groups to forget; union: all "
@@ -34,7 +34,9 @@ def precision(stages: Sequence[Stage]) -> Table:
         "headline score, raw |change|, was fixed beforehand and stands first. Any other one says "
         "only what it finds above its null (above_null: its auc minus the highest of the three): "
         "some find the masks in noise. changed: share of the weights that moved; energy_inside: "
-        "share of the squared change that lies in the truth."
+        "share of the squared change that lies in the truth. auc_bf16, of the headline score: the "
+        "same once both models are rounded to bfloat16, where recall_bf16 is the share p of the "
+        "truth's weights that still differ; an update inside the truth then has 1/2 + p/2."
     )
     return Table("precision", "Localization precision", note, columns, rows)
 
@@ -107,6 +109,8 @@ def _row(cell: Cell, truth: str, score: str) -> dict[str, Any]:
     shares = [None if a is None or not b else a / b for a, b in zip(moved, total, strict=True)]
     row["changed"] = cell.spread(shares).mean
     row["energy_inside"] = _mean(cell, inside, "energy_inside")
+    coarse = records(cell, truth, score, "bfloat16") if row["headline"] else []
+    row |= {f"{name}_bf16": _mean(cell, coarse, name) for name in ("auc", "recall")}
     return row
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lacuna.audit import Comparison, open_checkpoint, precision
+from lacuna.audit import Comparison, open_checkpoint, precision, rounded
 from lacuna.audit.precision import EXACT_WEIGHTS
 from lacuna.errors import UserError
 from lacuna.region import GroupMasks, WeightRegion, draw_masks
@@ -189,3 +189,24 @@ def test_a_region_for_another_model_is_refused(truths: Truths, write: Any) -> No
     other = WeightRegion("LlamaForCausalLM", region.shapes, region.bits)
     with pytest.raises(UserError, match="masks are for LlamaForCausalLM, the model is Olmo2"):
         precision(Comparison(before=before, after=before), {"region": other})
+
+
+@pytest.mark.parametrize("size", [3e-6, 3e-5, 3e-3])
+def test_rounding_leaves_half_and_half_the_share_that_still_differs(
+    truths: Truths, write: Any, size: float
+) -> None:
+    before = weights(0)
+    moved = within(truths["forget"], weights(1, size))
+    pair = Comparison(before=write("before", before), after=write("after", plus(before, moved)))
+    forget, union = rounded(pair, truths)
+    wide = truths["forget"]
+    pairs = [
+        (before[n].bfloat16(), plus(before, moved)[n].bfloat16(), wide.mask(n)) for n in SHAPES
+    ]
+    differs = sum(int((a != b).sum()) for a, b, _ in pairs)
+    assert 0 < differs < len(wide)
+    assert forget["changed"] == union["changed"] == differs
+    assert forget["recall"] == differs / len(wide)
+    assert forget["auc"] == pytest.approx(0.5 + forget["recall"] / 2, abs=1e-9)
+    assert forget["auc_error"] == pytest.approx(0, abs=1e-4)
+    assert rounded(pair, truths, torch.float32)[0]["auc"] == pytest.approx(1, abs=1e-4)
