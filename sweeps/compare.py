@@ -54,6 +54,8 @@ RECORDED = (
     Kind("models", ("model", "ratio", "seed"), ("forget_es", "retain_es", "mu"), 0.05),
     Kind("main", ("ratio", "objective", "scenario", "measure"), ("mean",), 0.02),
     Kind("localization", ("ratio", "subject", "objective", "name"), ("precision_mean",), 0.05),
+    Kind("causal", ("ratio", "seed"), ("es_mean", "own_highest", "others_keep"), 0.05),
+    Kind("precision", ("ratio", "objective", "scenario", "truth", "score"), ("auc_mean",), 0.01),
     Kind("verdict", ("claim",), ("effect",), 0.02),
 )
 FLOORS = {"MU95": 1.0}
@@ -123,9 +125,11 @@ def _setting(config: Mapping[str, Any], name: str) -> Any:
 
 
 def _rows(folder: Path, table: str) -> list[Row]:
+    """Empty where the study has no such table."""
     if table == "verdict":
         return list(read_json(folder / "verdict.json"))
-    return list(read_json(folder / "tables" / f"{table}.json")["rows"])
+    path = folder / "tables" / f"{table}.json"
+    return list(read_json(path)["rows"]) if path.exists() else []
 
 
 def _hashable(row: Row) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def _spread(row: Row, column: str) -> float:
     if column == "effect":
         low, high = row["interval"] or (0.0, 0.0)
         return float(high - low) / 2
-    return 2 * (row[column.replace("mean", "sd")] or 0.0) if "mean" in column else 0.0
+    return 2 * (row.get(column.replace("mean", "sd")) or 0.0) if "mean" in column else 0.0
 
 
 def _published(config: Mapping[str, Any]) -> Iterator[Expected]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from test_report import study
+from test_report_weights import study as study_of_weights
 
 from lacuna.artifacts import read_json, write_json
 from lacuna.report import Margins, render
@@ -72,15 +73,26 @@ def test_what_has_not_finished_is_one_line(
         assert said.startswith("error: usage: python -m sweeps.") and said.count("\n") == 1
 
 
+WEIGHTS_ONLY = {"causal", "precision"}
+
+
+@pytest.mark.parametrize(
+    ("made", "tables"),
+    [
+        (study, {kind.table for kind in RECORDED} - WEIGHTS_ONLY),
+        (study_of_weights, WEIGHTS_ONLY | {"main", "verdict"}),
+    ],
+)
 def test_a_run_agrees_with_what_it_recorded_itself(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    made: Any, tables: set[str], finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    render(made(), finished)
     assert compared(finished.parent, "record=true") == 0
     assert compared(finished.parent) == 0
     said = capsys.readouterr().out
     assert "DIFFERS" not in said
-    for kind in RECORDED:
-        assert f"agrees  {kind.table} " in said
+    for table in tables:
+        assert f"agrees  {table} " in said
 
 
 def test_a_cell_out_of_tolerance_is_named_and_fails_the_comparison(
