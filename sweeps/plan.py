@@ -84,8 +84,9 @@ class Planner(Stages):
 
     def tuned_on(self) -> Sequence[str | None]:
         """The validation fields that every rate is tried on; None is the main split."""
-        splits = build(SplitConfig, self.plain["masked"]["splits"])
-        return (self.divided and splits.tuned_on) or (None,)
+        if not self.divided:
+            return [None]
+        return build(SplitConfig, self.plain["masked"]["splits"]).tuned_on or [None]
 
     def tests(self, rates: Mapping[Cell, float]) -> list[Stage]:
         """Test trials at the chosen rates; a cell whose candidates all failed has none."""

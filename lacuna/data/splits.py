@@ -18,6 +18,7 @@ from lacuna.seeds import derive, numpy_generator
 Recalled = Mapping[str, Sequence[str]]
 """Fact (`Example.id`) -> the prompts that the injected model answers right."""
 
+_TRAINED_ONLY: dict[str, Any] = {"paraphrased_question": "", "perturbed_answers": ()}
 WAY_OUT = "ask for fewer, or inject more people, or longer"
 
 
@@ -186,7 +187,7 @@ def draw_splits(
     sides = [main, *validation.values()]
     used = {item.person for side in sides for item in (*side.forget, *side.retain)}
     relearn = tuple(
-        replace(item, id=f"{item.id}/{place}", question=prompt, paraphrased_question="")
+        replace(item, id=f"{item.id}/{place}", question=prompt, **_TRAINED_ONLY)
         for item in known.values()
         if item.person not in used
         for place, prompt in enumerate(recalled[item.id])

@@ -382,9 +382,9 @@ def test_with_a_book_all_that_follows_reads_the_splits_of_its_injected_model() -
     assert setup.index(injected.key) < setup.index(planner.retained(1).key)
     for stage in (planner.retained(1), *planner.controls(), *planner.tests(rates(planner))):
         assert stage.inputs["injected"] == injected.key, stage.label
-    fewer = weights("data=profiles", "masked.splits.people=6")
+    fewer = weights("data=profiles", "masked.splits.people=5")
     assert fewer.injected(1, 0.05).key != injected.key
-    plain, other = weights(), weights("masked.splits.people=6")
+    plain, other = weights(), weights("masked.splits.people=5")
     assert plain.injected(1, 0.05).key == other.injected(1, 0.05).key
     assert "injected" not in plain.control("retained", 1).inputs
 
@@ -404,9 +404,9 @@ def test_rates_are_searched_on_validation_fields_and_tested_on_the_main_ones() -
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("masked.splits.people=30", r"people=30: only 24 people of the forget groups"),
-        ("masked.splits.people=24", r"validation_people=6: only 0 people"),
-        ("masked.splits.people=18", r"nobody with a memorised fact is left to relearn from"),
+        ("masked.splits.people=16", r"people=16: only 15 people of the forget groups"),
+        ("masked.splits.people=15", r"validation_people=3: only 0 people"),
+        ("masked.splits.people=12", r"nobody with a memorised fact is left to relearn from"),
         ("masked.splits.forget_field=phone", r"the field 'phone', the data has birth_city, email"),
         ("masked.splits.min_prompts=4", r"memorised birth_city \(at least 4 prompts right\)"),
     ],
