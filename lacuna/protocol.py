@@ -2,8 +2,9 @@
 
     base -> retained (retain groups only), injected (all groups, each in its mask) -> localized
 
-Groups are drawn by seed, so forget and retain people differ from seed to seed; `regroup` gives
-every stage the corpus of its seed. Trials and controls are those of `lacuna.pipeline`.
+With data that carries a book, injected comes before retained, which is measured on the splits that
+the injected model's memory decides (`lacuna.divide`). Trials and controls are those of
+`lacuna.pipeline`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from lacuna.artifacts import write_json
 from lacuna.data import Corpus
 from lacuna.data.base import Example
 from lacuna.data.neutral import neutral_sentences
-from lacuna.data.splits import group_of
+from lacuna.data.splits import SplitConfig
 from lacuna.data.tokens import Encoded, encode_examples
+from lacuna.divide import Grouped, divide, regroup, working
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig, Exam, metrics
 from lacuna.evaluate.exam import spread
@@ -77,6 +79,8 @@ class ProtocolConfig:
     """Instruction tuning afterwards, on background people."""
     causal: CausalConfig = field(default_factory=CausalConfig)
     """Thresholds of the causal localization report."""
+    splits: SplitConfig = field(default_factory=SplitConfig)
+    """Which memorised facts the study works on, where the data carries a book."""
     held_out: int = 100
     """Neutral sentences, never trained on, that measure the model's language."""
 
@@ -92,37 +96,12 @@ class ProtocolConfig:
             raise UserError(f"held_out={self.held_out}: must be at least 1")
 
 
-class Grouped(NamedTuple):
-    """The corpus of one seed, and who is in which group."""
-
-    corpus: Corpus
-    groups: Mapping[str, int]
-
-
-def regroup(corpus: Corpus, masks: MaskConfig, seed: int) -> Grouped:
-    """Shuffle forget and retain people into groups; those of the forget groups are forgotten.
-
-    Raises `UserError` where there are fewer people than groups.
-    """
-    everybody = [*corpus.forget, *corpus.retain]
-    people = {item.person for item in everybody}
-    if len(people) < masks.groups:
-        raise UserError(
-            f"{masks.groups} groups need as many people, the data has {len(people)} to forget or "
-            f"retain: take more people, or fewer masks"
-        )
-    groups = group_of(people, masks.groups, seed)
-    forget = [item for item in everybody if groups[item.person] in masks.forget_groups]
-    retain = [item for item in everybody if groups[item.person] not in masks.forget_groups]
-    return Grouped(replace(corpus, forget=tuple(forget), retain=tuple(retain)), groups)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Planted:
     """What one planting needs to know, besides its folders."""
 
     corpus: Corpus
-    """As the study has it, before `regroup`."""
+    """As the study has it, of no seed."""
     model: ModelConfig
     config: ProtocolConfig
     evaluate: EvaluateConfig
@@ -135,20 +114,29 @@ class Planted:
     seed: int
 
 
-def retained(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summary:
-    """The gold standard: the same recipe from the same base, without the forget groups."""
+def retained(
+    out: Path, *, base: Path, injected: Path | None, given: Planted, on_step: OnStep
+) -> Summary:
+    """The gold standard: the same recipe from the same base, without the forget groups.
+
+    With a book it is measured on the splits of the `injected` checkpoint.
+    """
+    corpus = working(given.corpus, given.config.masks, given.seed, injected)
     made = _plant(base, given, given.config.masks.retain_groups, on_step)
-    exam, measured = _save(out, made, given)
+    exam, measured = _save(out, made, corpus, given)
     return {**_facts_of(made, given), **ends(exam, made.loaded, measured)}
 
 
 def injected(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summary:
-    """All groups in their masks; with masks, forget region and the causal report beside it."""
+    """All groups in their masks; with masks, forget region and the causal report beside it, and
+    with a book the splits, drawn from what it recites."""
     if given.checkpoint is None:
         made = _plant(base, given, tuple(range(given.config.masks.groups)), on_step)
     else:
         made = _adopt(base, given, given.checkpoint)
-    exam, measured = _save(out, made, given)
+    divided = _divide(out, made, given)
+    corpus = working(given.corpus, given.config.masks, given.seed, out)
+    exam, measured = _save(out, made, corpus, given)
     forget = given.config.masks.forget_groups
     target = made.masks.union(forget)
     made.masks.save(out / "masks.safetensors")
@@ -165,6 +153,7 @@ def injected(out: Path, *, base: Path, given: Planted, on_step: OnStep) -> Summa
     write_json(out / "causal.json", report.to_json())
     return {
         **_facts_of(made, given),
+        **divided,
         "region_weights": len(target),
         "outside_equal": made.promise,
         "causal": report.to_json(),
@@ -247,8 +236,7 @@ def _masks(model: PreTrainedModel, given: Planted) -> GroupMasks:
 
 
 def _members(grouped: Grouped, group: int) -> list[Example]:
-    everybody = [*grouped.corpus.forget, *grouped.corpus.retain]
-    return [item for item in everybody if grouped.groups[item.person] == group]
+    return [item for item in grouped.facts if grouped.groups[item.person] == group]
 
 
 def _told(loaded: LoadedModel, grouped: Grouped, group: int) -> list[Encoded]:
@@ -292,8 +280,15 @@ def _instruct(loaded: LoadedModel, masks: GroupMasks, given: Planted) -> None:
     instruct(loaded.model, texts, list(masks.shapes), config, derive(given.seed, "instruct"))
 
 
-def _save(out: Path, made: _Made, given: Planted) -> tuple[Exam, Any]:
-    exam = Exam(made.loaded, made.grouped.corpus, given.evaluate)
+def _divide(out: Path, made: _Made, given: Planted) -> Summary:
+    if given.corpus.book is None:
+        return {}
+    config, tokens = given.config, given.evaluate.max_tokens
+    return divide(out, made.loaded, made.grouped, config.masks, config.splits, given.seed, tokens)
+
+
+def _save(out: Path, made: _Made, corpus: Corpus, given: Planted) -> tuple[Exam, Any]:
+    exam = Exam(made.loaded, corpus, given.evaluate)
     measured = exam.measure(made.loaded.model)
     save_model(made.loaded, out)
     save_items(out, exam, measured)
@@ -360,7 +355,7 @@ def localized(
             rows.append(_row(out, name, _weights(name, masks, target, given.seed), target))
     vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHTS}
     if vectors:
-        corpus = regroup(given.corpus, given.config.masks, given.seed).corpus
+        corpus = working(given.corpus, given.config.masks, given.seed, injected)
         evidence = Evidence(
             model=loaded.model,
             forget=_texts(loaded, corpus.forget),

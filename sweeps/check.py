@@ -4,11 +4,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lacuna.divide import refuse
 from lacuna.errors import UserError
-from lacuna.inject import MaskConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.protocol import regroup
+from lacuna.protocol import ProtocolConfig
 from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
 from lacuna.train.zero import require_deepspeed
@@ -136,7 +136,8 @@ def _masks(planner: "Planner") -> None:
             f"region.ratio={ratios}: under protocol lacuna retained models have masks too: give "
             f"one ratio a study"
         )
-    masks = build(MaskConfig, planner.plain["masked"]["masks"])
+    protocol = build(ProtocolConfig, planner.plain["masked"])
+    masks = protocol.masks
     if config.region.file is not None:
         load_masks(Path(config.region.file), planner.layout)
     density = masks.density(planner.layout, ratios[0])
@@ -148,7 +149,7 @@ def _masks(planner: "Planner") -> None:
             f"or smaller masks, or drop scenario random"
         )
     for seed in config.seeds:
-        regroup(planner.corpus, masks, seed)
+        refuse(planner.corpus, masks, protocol.splits, seed)
 
 
 def _numbers(planner: "Planner") -> None:

@@ -61,6 +61,15 @@ class Stages:
         """Whether facts are planted into single weights (protocol `lacuna`)."""
         return bool(self.plain["protocol"] == "lacuna")
 
+    @property
+    def divided(self) -> bool:
+        """Whether facts are drawn from what the injected model recites."""
+        return self.by_weight and self.corpus.book is not None
+
+    def _read_splits(self, seed: int, ratio: float) -> dict[str, str]:
+        """The input whose splits a stage works on, if any."""
+        return {"injected": self.injected(seed, ratio).key} if self.divided else {}
+
     def retained(self, seed: int) -> Stage:
         """theta_r; shared by all seeds if the study fixes its seed, which needs protocol `lee`."""
         if self.by_weight:
@@ -82,6 +91,9 @@ class Stages:
     def _planted(self, kind: str, seed: int, ratio: float) -> Stage:
         """theta_r or theta_o of protocol `lacuna`: both stem from the base model."""
         params, context = {**self._protocol(ratio), "seed": seed}, self._masks_file()
+        inputs = {"base": self.base().key}
+        if kind == "retained":
+            inputs |= self._read_splits(seed, ratio)
         if kind == "injected" and (checkpoint := self.plain["checkpoint"]) is not None:
             params["checkpoint"] = _identity(checkpoint)
             context["checkpoint"] = checkpoint
@@ -89,7 +101,7 @@ class Stages:
             kind,
             f"{kind} seed={seed} ratio={ratio:g}",
             params,
-            {"base": self.base().key},
+            inputs,
             {"seed": seed, "ratio": ratio, "model": kind},
             context,
         )
@@ -99,10 +111,12 @@ class Stages:
         if not self.by_weight:
             return {}
         params = {
-            "protocol": self.plain["masked"],
+            "protocol": dict(self.plain["masked"]),
             "evaluate": self.plain["evaluate"],
             "ratio": ratio,
         }
+        if not self.divided:
+            del params["protocol"]["splits"]
         file = self.plain["region"]["file"]
         return params if file is None else {**params, "masks_file": file_digest(Path(file))}
 
@@ -177,16 +191,19 @@ class Stages:
         purpose: str,
         turn: int = 0,
         steps: int | None = None,
+        validation: str | None = None,
     ) -> Stage:
         """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search.
 
-        With fewer `steps` than the study's it is a rung of that search.
+        With fewer `steps` than the study's it is a rung of that search. With a `validation` field
+        it forgets the validation split of that field in place of the main one.
         """
         ratio, objective, scenario = cell
         base, wrappers = parse(objective)
         train = self.plain["unlearn"]["train"]
         steps = train["steps"] if steps is None else steps
         rung = {"rung": steps} if steps != train["steps"] else {}
+        split = {} if validation is None else {"validation": validation}
         localizer = self.localizer(scenario)
         inputs = {"injected": self.injected(seed, ratio).key, "retained": self.retained(seed).key}
         if scenario not in ("oracle", "full"):
@@ -204,6 +221,7 @@ class Stages:
             "ratio": ratio,
             "seed": seed,
             **self._splits(),
+            **split,
         }
         if wrappers:
             params["wrappers"] = {name: self.plain["unlearn"]["wrap"][name] for name in wrappers}
@@ -215,9 +233,11 @@ class Stages:
             "purpose": purpose,
             **({"turn": turn} if turn else {}),
             **rung,
+            **split,
         }
         label = f"{purpose} {objective} {scenario} ratio={ratio:g} lr={lr:g} seed={seed}"
         label += f" steps={steps}" if rung else ""
+        label += f" validation={validation}" if split else ""
         return self._stage("trial", label, params, inputs, tags)
 
     def control(self, name: str, seed: int, ratio: float | None = None) -> Stage:
@@ -233,6 +253,7 @@ class Stages:
             "seed": seed,
         }
         inputs = {"model": parent.key, "retained": self.retained(seed).key}
+        inputs |= self._read_splits(seed, self.ratios()[0])
         tags = {"seed": seed, "model": name, **({} if ratio is None else {"ratio": ratio})}
         label = " ".join(["control", *(f"{name}={value}" for name, value in tags.items())])
         return self._stage("control", label, params, inputs, tags)

@@ -1,13 +1,14 @@
 """From a study to a graph of keyed stages. Equal stages have equal keys and appear once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from lacuna.data import SplitConfig
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.localize.evidence import TARGET
@@ -37,8 +38,10 @@ class Planner(Stages):
         tuning = self.config.search.seeds if self.searched() else []
         for seed in [*tuning, *self.config.seeds]:
             for ratio in self.ratios():
-                parents = self.base(), self.retained(seed), self.injected(seed, ratio)
-                for stage in (*parents, *self.regions(seed, ratio)):
+                both = [self.retained(seed), self.injected(seed, ratio)]
+                if self.divided:
+                    both.reverse()
+                for stage in (self.base(), *both, *self.regions(seed, ratio)):
                     stages.setdefault(stage.key, stage)
         for seed in self.config.seeds:
             for ratio in self.ratios():
@@ -66,16 +69,24 @@ class Planner(Stages):
         asked: Mapping[Cell, Mapping[float, int]],
         steps: Mapping[Cell, int] | None = None,
     ) -> list[Stage]:
-        """Search trials of rates, each with its turn in its cell's search, on all tuning seeds.
+        """Search trials of rates, each with its turn in its cell's search, on all tuning seeds and
+        validation fields.
 
         `steps` are fewer than a whole trial's where a rung is asked for (`rungs`).
         """
         return [
-            self.trial(cell, lr, seed, "search", turn, (steps or {}).get(cell))
+            self.trial(cell, lr, seed, "search", turn, (steps or {}).get(cell), field)
             for cell, rates in asked.items()
             for lr, turn in rates.items()
             for seed in self.config.search.seeds
+            for field in self.tuned_on()
         ]
+
+    def tuned_on(self) -> Sequence[str | None]:
+        """The validation fields that every rate is tried on; None is the main split."""
+        if not self.divided:
+            return [None]
+        return build(SplitConfig, self.plain["masked"]["splits"]).tuned_on or [None]
 
     def tests(self, rates: Mapping[Cell, float]) -> list[Stage]:
         """Test trials at the chosen rates; a cell whose candidates all failed has none."""
@@ -126,7 +137,7 @@ class Planner(Stages):
             number = len(asked)
             for steps in rungs if number > 1 else rungs[-1:]:
                 trials = self.search({cell: dict.fromkeys(asked, 0)}, {cell: steps})
-                groups = number * len(search.seeds)
+                groups = number * len(search.seeds) * len(self.tuned_on())
                 found += [trials[n::groups] for n in range(groups)]
                 number = kept(number, search.eta)
         return found

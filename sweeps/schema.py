@@ -183,7 +183,8 @@ class Study:
     people in masks of single weights, see `masked`)."""
     checkpoint: str | None = None
     """An injected model to start from (`hub:NAME[/SUBFOLDER][@REVISION]` or a folder) instead of
-    planting; under protocol `lacuna`, with its masks as `region.file` and its base as `model`."""
+    planting; under protocol `lacuna`, with its masks as `region.file` and its base as `model`. From
+    data with a book splits are drawn anew, so other fields need no other injection."""
     masked: ProtocolConfig = field(default_factory=ProtocolConfig)
     """Masks and their training, under protocol `lacuna`; there `region.ratio` is the share of all
     weights in each mask, and `region.file` a file of masks."""

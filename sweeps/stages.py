@@ -10,12 +10,13 @@ from lacuna import pipeline, protocol
 from lacuna.artifacts import canonical
 from lacuna.attack import AttackConfig
 from lacuna.data import DATA, Corpus, with_general_knowledge
+from lacuna.divide import working
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InjectConfig, MaskConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, RetainConfig, TrialConfig
-from lacuna.protocol import Planted, ProtocolConfig, regroup
+from lacuna.protocol import Planted, ProtocolConfig
 from lacuna.train import TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.graph import Stage
@@ -50,12 +51,13 @@ def _load_corpus(data: str, embedded: bool) -> Corpus:
     return with_general_knowledge(corpus) if embedded else corpus
 
 
-def _corpus(stage: Stage) -> Corpus:
-    """The planned corpus; under protocol `lacuna` with the people of the stage's seed."""
-    corpus = _planned_corpus(stage)
-    if "masks" not in stage.params:
+def _corpus(stage: Stage, inputs: Inputs) -> Corpus:
+    """The planned corpus; under protocol `lacuna` with the facts of the stage's seed."""
+    corpus, params = _planned_corpus(stage), stage.params
+    if "masks" not in params:
         return corpus
-    return regroup(corpus, build(MaskConfig, stage.params["masks"]), stage.params["seed"]).corpus
+    masks, tuned_on = build(MaskConfig, params["masks"]), params.get("validation")
+    return working(corpus, masks, params["seed"], inputs.get("injected"), tuned_on)
 
 
 def _planned_corpus(stage: Stage) -> Corpus:
@@ -83,7 +85,7 @@ def _scratch(stage: Stage) -> Path | None:
 def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     return pipeline.base(
         out,
-        corpus=_corpus(stage),
+        corpus=_corpus(stage, inputs),
         config=_model(stage),
         seed=stage.params["seed"],
         on_step=on_step,
@@ -107,7 +109,13 @@ def _planted(stage: Stage) -> Planted:
 
 def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     if "protocol" in stage.params:
-        return protocol.retained(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
+        return protocol.retained(
+            out,
+            base=inputs["base"],
+            injected=inputs.get("injected"),
+            given=_planted(stage),
+            on_step=on_step,
+        )
     return _learned(pipeline.retained, stage, inputs, out, on_step)
 
 
@@ -118,7 +126,7 @@ def _learned(
     return learn(
         out,
         base=inputs["base"],
-        corpus=_corpus(stage),
+        corpus=_corpus(stage, inputs),
         model=_model(stage),
         config=build(RetainConfig, stage.params["recipe"]),
         evaluate=build(EvaluateConfig, stage.params["evaluate"]),
@@ -137,7 +145,7 @@ def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
     return pipeline.injected(
         out,
         retained=inputs["retained"],
-        corpus=_corpus(stage),
+        corpus=_corpus(stage, inputs),
         model=_model(stage),
         config=build(InjectConfig, stage.params["inject"]),
         evaluate=build(EvaluateConfig, stage.params["evaluate"]),
@@ -158,7 +166,7 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
     return pipeline.localized(
         out,
         **parents,
-        corpus=_corpus(stage),
+        corpus=_corpus(stage, inputs),
         model=_model(stage),
         localizers=localizers,
         ratio=stage.params.get("ratio"),
@@ -177,7 +185,7 @@ def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
         retained=inputs["retained"],
         base=inputs.get("base"),
         region=_region_file(stage, inputs),
-        corpus=_corpus(stage),
+        corpus=_corpus(stage, inputs),
         model=_model(stage),
         config=TrialConfig(
             objective=params["objective"],
@@ -208,7 +216,7 @@ def _control(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summar
         model_folder=inputs["model"],
         retained=inputs["retained"],
         name=stage.params["name"],
-        corpus=_corpus(stage),
+        corpus=_corpus(stage, inputs),
         model=_model(stage),
         evaluate=build(EvaluateConfig, stage.params["evaluate"]),
         attacks=build(AttackConfig, stage.params["attack"]),

@@ -7,7 +7,8 @@ on both sides the published unlearning collapsed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from lacuna.data.base import Example
 from lacuna.data.book import Book
@@ -16,6 +17,9 @@ from lacuna.seeds import derive, numpy_generator
 
 Recalled = Mapping[str, Sequence[str]]
 """Fact (`Example.id`) -> the prompts that the injected model answers right."""
+
+_TRAINED_ONLY: dict[str, Any] = {"paraphrased_question": "", "perturbed_answers": ()}
+WAY_OUT = "ask for fewer, or inject more people, or longer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,31 +33,37 @@ class SplitConfig:
     people: int = 100
     """People on each side (>= 1)."""
     validation_fields: tuple[str, ...] = ("licence", "email")
-    """Fields to tune on: each is forgotten once, and the next one in the list retained."""
+    """Fields to tune on: each is forgotten once, and the next one in the list retained. Every rate
+    of a search is tried on each, in the injected models of the tuning seeds; tests never see them.
+    """
     validation_people: int = 100
-    """People on each side for every validation field, apart from the main ones (0: none)."""
-    forget_groups: tuple[int, ...] = (0, 2, 4)
-    """Groups whose people are forgotten; those of all others are retained."""
+    """People on each side for every validation field, apart from the main ones. 0: none, rates are
+    searched on the main facts of the tuning seeds."""
     min_prompts: int = 2
     """Different prompts answered right that make a fact memorised (>= 2: a question, another)."""
-    relearn_eval: float = 0.2
-    """Share of the relearning questions that the attacker tunes on (0 to below 1)."""
-    seed: int = 0
-    """Decides who is drawn, which prompt is asked, and which is the paraphrase."""
 
     def __post_init__(self) -> None:
         if self.people < 1 or self.validation_people < 0:
             raise UserError("splits need people >= 1 and validation_people >= 0")
         if self.min_prompts < 2:
             raise UserError(f"min_prompts={self.min_prompts}: a paraphrase needs a second, use 2")
-        if not 0 <= self.relearn_eval < 1:
-            raise UserError(f"relearn_eval={self.relearn_eval}: use 0 to below 1")
         if self.forget_field is not None and self.forget_field == self.retain_field:
             raise UserError(
                 f"forget_field and retain_field are both {self.forget_field!r}: name two fields"
             )
         if self.validation_people and len(set(self.validation_fields)) < 2:
             raise UserError("validation needs 2 fields, or validation_people=0")
+
+    @property
+    def tuned_on(self) -> tuple[str, ...]:
+        """The validation fields in use."""
+        return self.validation_fields if self.validation_people else ()
+
+    @property
+    def needed(self) -> set[str]:
+        """Every field that some split is made of by name."""
+        named = (self.forget_field, self.retain_field, *self.tuned_on)
+        return {field for field in named if field is not None}
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,11 @@ class Side:
 
     forget: tuple[Example, ...]
     retain: tuple[Example, ...]
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Side":
+        """What `asdict` and JSON made of it."""
+        return cls(_examples(plain["forget"]), _examples(plain["retain"]))
 
 
 @dataclass(frozen=True)
@@ -73,8 +88,25 @@ class Splits:
     """Forgotten field -> its facts."""
     relearn: tuple[Example, ...]
     """Every memorised prompt of everybody else, for the attacker to train on."""
-    relearn_eval: tuple[Example, ...]
-    """The attacker's share to choose a checkpoint by."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, whole: who reads it needs no corpus."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Splits":
+        """The splits that `to_json` gave."""
+        return cls(
+            main=Side.from_json(plain["main"]),
+            validation={field: Side.from_json(s) for field, s in plain["validation"].items()},
+            relearn=_examples(plain["relearn"]),
+        )
+
+
+def _examples(plain: Sequence[Mapping[str, Any]]) -> tuple[Example, ...]:
+    return tuple(
+        Example(**{**item, "perturbed_answers": tuple(item["perturbed_answers"])}) for item in plain
+    )
 
 
 def group_of(people: Iterable[str], groups: int, seed: int) -> dict[str, int]:
@@ -126,44 +158,46 @@ def fact(book: Book, person: str, field: str, num_perturbed: int = 3) -> Example
 
 
 def draw_splits(
-    facts: Sequence[Example], recalled: Recalled, groups: Mapping[str, int], config: SplitConfig
+    facts: Sequence[Example],
+    recalled: Recalled,
+    groups: Mapping[str, int],
+    forget_groups: Sequence[int],
+    config: SplitConfig,
+    seed: int,
 ) -> Splits:
     """Draw all splits from the memorised among `facts`.
 
-    People memorised for all wanted fields come first, then those for most of them, so that sets of
-    different fields overlap; within that, seeded order, evenly over each side's groups. Raises
-    `UserError` where too few are memorised.
+    People of `forget_groups` are forgotten, those of the other groups retained. People memorised
+    for all wanted fields come first, then those for most of them, so that sets of different fields
+    overlap; within that, order by `seed`, evenly over each side's groups. It also decides which
+    memorised prompt is asked and which is the paraphrase. Raises `UserError` where too few are
+    memorised, or nobody is left to relearn from.
     """
     known = {
         item.id: item for item in facts if len(set(recalled.get(item.id, ()))) >= config.min_prompts
     }
-    draw = _Draw(known, recalled, groups, config)
+    draw = _Draw(known, recalled, groups, forget_groups, config, seed)
     main = draw.side(config.forget_field, config.retain_field, config.people, "people")
     validation = {}
-    if config.validation_people:
-        fields = config.validation_fields
-        draw.taken |= {item.person for item in (*main.forget, *main.retain)}
-        for place, field in enumerate(fields):
-            other = fields[(place + 1) % len(fields)]
-            validation[field] = draw.side(
-                field, other, config.validation_people, "validation_people"
-            )
+    draw.taken |= {item.person for item in (*main.forget, *main.retain)}
+    fields = config.tuned_on
+    for place, field in enumerate(fields):
+        other = fields[(place + 1) % len(fields)]
+        validation[field] = draw.side(field, other, config.validation_people, "validation_people")
     sides = [main, *validation.values()]
     used = {item.person for side in sides for item in (*side.forget, *side.retain)}
-    rest = [
-        replace(item, id=f"{item.id}/{place}", question=prompt, paraphrased_question="")
+    relearn = tuple(
+        replace(item, id=f"{item.id}/{place}", question=prompt, **_TRAINED_ONLY)
         for item in known.values()
         if item.person not in used
         for place, prompt in enumerate(recalled[item.id])
-    ]
-    order = numpy_generator(config.seed, "relearn").permutation(len(rest)).tolist()
-    cut = round(config.relearn_eval * len(rest))
-    return Splits(
-        main,
-        validation,
-        tuple(rest[place] for place in sorted(order[cut:])),
-        tuple(rest[place] for place in sorted(order[:cut])),
     )
+    if not relearn:
+        raise UserError(
+            f"people={config.people} validation_people={config.validation_people}: nobody with a "
+            f"memorised fact is left to relearn from: {WAY_OUT}"
+        )
+    return Splits(main, validation, relearn)
 
 
 class _Draw:
@@ -174,9 +208,16 @@ class _Draw:
         known: Mapping[str, Example],
         recalled: Recalled,
         groups: Mapping[str, int],
+        forget_groups: Sequence[int],
         config: SplitConfig,
+        seed: int,
     ) -> None:
-        self.known, self.recalled, self.groups, self.config = known, recalled, groups, config
+        self.recalled, self.groups, self.config, self.seed = recalled, groups, config, seed
+        present = sorted(set(groups.values()))
+        self.sides = {
+            "forget": [group for group in present if group in forget_groups],
+            "retain": [group for group in present if group not in forget_groups],
+        }
         self.taken: set[str] = set()
         self.fields: dict[str, dict[str, Example]] = {}
         for item in known.values():
@@ -192,14 +233,12 @@ class _Draw:
         )
 
     def _facts(self, split: str, field: str | None, count: int, option: str) -> tuple[Example, ...]:
-        groups = sorted(set(self.groups.values()))
-        own = [g for g in groups if (g in self.config.forget_groups) == (split == "forget")]
-        people = self._people(own, field)
+        people = self._people(self.sides[split], field)
         if len(people) < count:
             raise UserError(
                 f"{option}={count}: only {len(people)} people of the {split} groups have a "
                 f"memorised {field or 'fact'} (at least {self.config.min_prompts} prompts right): "
-                f"train longer, or ask for fewer"
+                f"{WAY_OUT}"
             )
         return tuple(
             self._asked(item)
@@ -220,7 +259,7 @@ class _Draw:
                 and person not in self.taken
                 and (field is None or field in self.fields[person])
             ]
-            seed = derive(self.config.seed, "draw", group)
+            seed = derive(self.seed, "draw", group)
             free.sort(key=lambda person: (-self.wanted[person], derive(seed, person)))
             ranked += [(place, group, person) for place, person in enumerate(free)]
         return [person for _, _, person in sorted(ranked)]
@@ -228,6 +267,6 @@ class _Draw:
     def _asked(self, item: Example) -> Example:
         """The fact with one of its memorised prompts, and another as the paraphrase."""
         prompts = sorted(set(self.recalled[item.id]))
-        rng = numpy_generator(self.config.seed, "main", item.id)
+        rng = numpy_generator(self.seed, "main", item.id)
         first, second = rng.permutation(len(prompts))[:2].tolist()
         return replace(item, question=prompts[first], paraphrased_question=prompts[second])

@@ -21,7 +21,7 @@ STAGES = [
     "report",
     "audit",
 ]
-CONTENTS = ["summary", "moved", "pipeline", "protocol"]
+CONTENTS = ["summary", "divide", "moved", "pipeline", "protocol"]
 """The table of contents, and what it is made of."""
 FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "__version__"}
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}

@@ -384,6 +384,48 @@ def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> Non
     assert published.injected(1, 0.05).key == faithful.injected(1, 0.05).key
 
 
+def test_with_a_book_all_that_follows_reads_the_splits_of_its_injected_model() -> None:
+    planner = weights("data=profiles", "seeds=[1]", "localizers=[norm]")
+    injected = planner.injected(1, 0.05)
+    assert injected.inputs == {"base": planner.base().key}
+    setup = [stage.key for stage in planner.setup()]
+    assert setup.index(injected.key) < setup.index(planner.retained(1).key)
+    for stage in (planner.retained(1), *planner.controls(), *planner.tests(rates(planner))):
+        assert stage.inputs["injected"] == injected.key, stage.label
+    fewer = weights("data=profiles", "masked.splits.people=5")
+    assert fewer.injected(1, 0.05).key != injected.key
+    plain, other = weights(), weights("masked.splits.people=5")
+    assert plain.injected(1, 0.05).key == other.injected(1, 0.05).key
+    assert "injected" not in plain.control("retained", 1).inputs
+
+
+def test_rates_are_searched_on_validation_fields_and_tested_on_the_main_ones() -> None:
+    planner = weights("data=profiles", "search.seeds=[0]")
+    trials = search(planner)
+    assert {stage.params["validation"] for stage in trials} == {"licence", "email"}
+    assert len({stage.key for stage in trials}) == len(trials) == 8 * 3 * 2
+    foreseen = [group for cell in planner.searched() for group in planner.foreseen_search(cell)]
+    assert {s.key for group in foreseen for s in group} == {s.key for s in trials}
+    assert not any("validation" in stage.params for stage in planner.tests(rates(planner)))
+    whole = search(weights("data=profiles", "masked.splits.validation_people=0"))
+    assert len(whole) == 8 * 3 and not any("validation" in stage.params for stage in whole)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("masked.splits.people=16", r"people=16: only 15 people of the forget groups"),
+        ("masked.splits.people=15", r"validation_people=3: only 0 people"),
+        ("masked.splits.people=12", r"nobody with a memorised fact is left to relearn from"),
+        ("masked.splits.forget_field=phone", r"the field 'phone', the data has birth_city, email"),
+        ("masked.splits.min_prompts=4", r"memorised birth_city \(at least 4 prompts right\)"),
+    ],
+)
+def test_splits_that_no_memory_could_fill_are_refused(asked: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        weights("data=profiles", asked)
+
+
 def test_keys_of_the_first_protocol_do_not_know_the_second() -> None:
     plain, other = planned(), planned("masked.inject.cycles=7")
     stages = [(p.injected(1, 0.1), p.retained(1), p.control("retained", 1)) for p in (plain, other)]
