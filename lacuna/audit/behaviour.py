@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lacuna.attack import AttackConfig, Facts, attack, split_people
+from lacuna.attack import AttackConfig, attack, gather
 from lacuna.data.base import Corpus
 from lacuna.data.tokens import Prompt
 from lacuna.evaluate import EvaluateConfig, Exam, generate
@@ -52,7 +52,7 @@ def behaviour(
         found["layers"] += [{"model": name, **row} for row in inspected["layers"]]
         if attacks is not None:
             found["attacks"] += [
-                {"model": name, **row} for row in _attacked(loaded, exam, attacks, seed)
+                {"model": name, **row} for row in _attacked(loaded, corpus, exam, attacks, seed)
             ]
     return found
 
@@ -83,14 +83,11 @@ def _gaps(inspected: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _attacked(
-    loaded: LoadedModel, exam: Exam, config: AttackConfig, seed: int
+    loaded: LoadedModel, corpus: Corpus, exam: Exam, config: AttackConfig, seed: int
 ) -> list[dict[str, Any]]:
-    end = loaded.tokenizer.eos_token_id
-    facts = Facts(attacked=(), others=exam.texts["forget"], end_token=end)
-    if len({item.person for item in exam.forget}) > 1:
-        seed = derive(seed, "audit", "attack")
-        facts = split_people(exam.forget, exam.texts["forget"], config.share, seed, end)
-    else:
-        config = replace(config, relearn_lrs=())  # nobody would be left to measure
+    if len({item.person for item in exam.forget}) < 2:
+        config = replace(config, relearn_lrs=(), lora_lrs=())  # nobody would be left to measure
+    seed = derive(seed, "audit", "attack")
+    facts = gather(loaded, corpus, exam, config, seed)
     outcomes = attack(loaded.model, facts, exam.texts["retain"], config, seed)
     return [outcome.to_json() for outcome in outcomes]

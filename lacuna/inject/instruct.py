@@ -8,7 +8,6 @@ are tuned must hold no mask, or a mask would no longer be all that injection cha
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -16,7 +15,7 @@ from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
 from lacuna.model.hidden import decoder_layers
 from lacuna.seeds import derive
-from lacuna.train import AllWeights, History, OnStep, TrainConfig, language_loss, train
+from lacuna.train import History, LoraShape, OnStep, TrainConfig, language_loss, lora, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,25 +52,16 @@ def instruct(
     """
     if not config.train.steps:
         return History()
-    from peft import LoraConfig, get_peft_model  # takes seconds to import
-
     targets = _matrices(model, config.layers)
     if held := [name for name in masked if name.removesuffix(".weight") in targets]:
         raise UserError(
             f"instruct.layers={config.layers} would tune {held[0]}, which holds masks: leave those "
             f"layers without (masks.skip_layers), or tune fewer"
         )
-    lora = LoraConfig(
-        r=config.rank, lora_alpha=config.alpha, target_modules=targets, task_type="CAUSAL_LM"
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "lora"))
-        tuned = get_peft_model(model, lora)
-    frozen = [name for name, _ in model.named_parameters() if "lora_" not in name]
+    shape = LoraShape(rank=config.rank, alpha=config.alpha, dropout=0)
     loss = language_loss(model, texts, config.train.batch_size, derive(seed, "instruct"))
-    history = train(model, AllWeights(model, frozen), loss, config.train, on_step=on_step)
-    tuned.merge_and_unload()
-    return history
+    with lora(model, shape, derive(seed, "lora"), targets=targets, merge=True) as weights:
+        return train(model, weights, loss, config.train, on_step=on_step)
 
 
 def _matrices(model: PreTrainedModel, count: int) -> list[str]:

@@ -5,8 +5,6 @@ holds still. Here the update is indexed: masters, gradients and moments exist fo
 weights only (k each), and nothing else is ever written.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,10 +12,15 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from transformers import PreTrainedModel
 
-from lacuna.errors import UserError
 from lacuna.model.value import layout
 from lacuna.region import Region, WeightRegion
-from lacuna.train.weights import AllWeights, Editable, RegionWeights, Values, master, rerouted
+from lacuna.train.weights import (
+    AllWeights,
+    CompactWeights,
+    Editable,
+    RegionWeights,
+    master_type,
+)
 
 
 class _IndexedLinear(torch.autograd.Function):
@@ -45,45 +48,16 @@ class _IndexedLinear(torch.autograd.Function):
         return grad_h, grad_master.to(master_type(grad_master)), None, None, None
 
 
-def master_type(value: Tensor) -> torch.dtype:
-    """float32, or float64 for float64."""
-    return torch.promote_types(value.dtype, torch.float32)
-
-
-class IndexedWeights:
+class IndexedWeights(CompactWeights):
     """A region's single weights as compact parameters: (k,) per tensor and nothing else."""
+
+    linear = _IndexedLinear
 
     def __init__(self, model: PreTrainedModel, region: WeightRegion) -> None:
         """Raises `UserError` if the region does not fit the model."""
         region.require_fit(layout(model))
-        self.model = model
-        self.modules: dict[str, nn.Linear] = {}
-        self.places: dict[str, Tensor] = {}
-        for name in region.shapes:
-            places = region.indices(name)
-            if len(places):
-                self.modules[name] = _linear(model, name)
-                self.places[name] = places.to(self.modules[name].weight.device)
-        self.masters = {name: nn.Parameter(master(value)) for name, value in self.read().items()}
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Route these matrices' gradients to the masters."""
-        with rerouted({name: (m, self._forward(name, m)) for name, m in self.modules.items()}):
-            yield
-
-    def _forward(self, name: str, module: nn.Linear) -> Any:
-        master, places = self.masters[name], self.places[name]
-        apply: Any = _IndexedLinear.apply
-        return lambda h: apply(h, master, module.weight, module.bias, places)
-
-    def collect(self) -> None:
-        """Nothing to do: autograd fills the masters' gradients itself."""
-
-    @torch.no_grad()
-    def publish(self) -> None:
-        """Write the masters into the model."""
-        self.write(dict(self.masters))
+        places = {name: region.indices(name) for name in region.shapes}
+        super().__init__(model, {name: held for name, held in places.items() if len(held)})
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -91,35 +65,13 @@ class IndexedWeights:
         for name, value in self.read().items():
             self.masters[name].copy_(value)
 
-    @torch.no_grad()
-    def read(self, model: PreTrainedModel | None = None) -> Values:
-        """Copies of the weights, (k,) per tensor."""
-        modules = self.modules
-        if model is not None:
-            modules = {name: _linear(model, name) for name in self.modules}
-        weights = {name: modules[name].weight for name in self.places}
-        return {n: weights[n].take(p.to(weights[n].device)) for n, p in self.places.items()}
+    @staticmethod
+    def _take(weight: Tensor, places: Tensor) -> Tensor:
+        return weight.take(places)
 
-    @torch.no_grad()
-    def write(self, values: Mapping[str, Tensor]) -> None:
-        """Set the weights, in place."""
-        for name, value in values.items():
-            weight = self.modules[name].weight
-            weight.put_(self.places[name], value.to(weight))
-
-    def movable(self, name: str) -> Tensor:
-        """True at the region's weights."""
-        found = torch.zeros_like(self.model.get_parameter(name), dtype=torch.bool)
-        if name in self.places:
-            found.view(-1)[self.places[name]] = True
-        return found
-
-
-def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
-    module = model.get_submodule(name.removesuffix(".weight"))
-    if not isinstance(module, nn.Linear):
-        raise UserError(f"{name} belongs to a {type(module).__name__}: only linear layers train")
-    return module
+    @staticmethod
+    def _put(weight: Tensor, places: Tensor, value: Tensor) -> None:
+        weight.put_(places, value)
 
 
 def editable(model: PreTrainedModel, region: Region | WeightRegion | None) -> Editable:

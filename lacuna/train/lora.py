@@ -2,10 +2,11 @@
 
     y = W x + (alpha / r) B A x,   A (r, in) drawn at random, B (out, r) zero at first
 
-Through peft. W itself never moves, so taking the adapters off gives the model back bit by bit.
+Through peft. W itself never moves, so taking the adapters off gives the model back bit by bit;
+merged, they are added to it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -91,17 +92,26 @@ class LoraWeights:
 
 
 @contextmanager
-def lora(model: PreTrainedModel, shape: LoraShape, seed: int) -> Iterator[LoraWeights]:
-    """Within the block the model carries fresh adapters on every linear layer but its head.
+def lora(
+    model: PreTrainedModel,
+    shape: LoraShape,
+    seed: int,
+    *,
+    targets: Sequence[str] | None = None,
+    merge: bool = False,
+) -> Iterator[LoraWeights]:
+    """Within the block the model carries fresh adapters, frozen but while training.
 
-    What is drawn within the block, dropout included, comes from `seed`; the generators outside are
-    as they were.
+    `targets` names the linear modules that do, None for all but the head. Afterwards the adapters
+    are taken off or, if asked to `merge` and the block ended well, added to the weights. What is
+    drawn within the block, dropout included, comes from `seed`; the generators outside are as they
+    were.
     """
     config = peft.LoraConfig(
         r=shape.rank,
         lora_alpha=shape.alpha,  # type: ignore[arg-type]  # any number works
         lora_dropout=shape.dropout,
-        target_modules="all-linear",
+        target_modules="all-linear" if targets is None else list(targets),
         bias="none",
     )
     device = model.device
@@ -111,7 +121,9 @@ def lora(model: PreTrainedModel, shape: LoraShape, seed: int) -> Iterator[LoraWe
         wrapped.eval()
         weights = LoraWeights(model)
         weights._set(False)
+        leave = wrapped.unload
         try:
             yield weights
+            leave = wrapped.merge_and_unload if merge else leave
         finally:
-            wrapped.unload()
+            leave()

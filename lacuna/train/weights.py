@@ -4,16 +4,18 @@ The update is masked, not the gradient: AdamW decays a weight whose gradient is 
 gradient mask leaks. Here weights outside the region are never parameters at all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from transformers import PreTrainedModel
 
-from lacuna.model.value import layout, value_modules
+from lacuna.errors import UserError
+from lacuna.model.value import layout
 from lacuna.region import Region
 
 Values = dict[str, Tensor]
@@ -81,6 +83,86 @@ def rerouted(detours: Mapping[str, tuple[nn.Linear, Any]]) -> Iterator[None]:
             del module.forward
 
 
+class CompactWeights(ABC):
+    """Some entries of linear layers as compact parameters, all else untouched.
+
+    Gradient and AdamW state take 16 bytes an entry (float32 master, gradient, two moments); the
+    rest of the model carries no gradient.
+    """
+
+    linear: ClassVar[type[torch.autograd.Function]]
+    """(h, master, weight, bias, places) -> the layer's output; its gradient reaches `places`."""
+
+    def __init__(self, model: PreTrainedModel, places: Mapping[str, Tensor]) -> None:
+        """`places`: a layer, or its weight -> where in the weight the entries lie."""
+        self.model = model
+        self.modules = {name: _linear(model, name) for name in places}
+        self.places = {n: p.to(self.modules[n].weight.device) for n, p in places.items()}
+        self.masters = {name: nn.Parameter(master(value)) for name, value in self.read().items()}
+
+    @staticmethod
+    @abstractmethod
+    def _take(weight: Tensor, places: Tensor) -> Tensor:
+        """A copy of the entries."""
+
+    @staticmethod
+    @abstractmethod
+    def _put(weight: Tensor, places: Tensor, value: Tensor) -> None:
+        """Set the entries, in place; `value` has the weight's type and device."""
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Route these layers' weight gradients to the masters."""
+        with rerouted({name: (m, self._forward(name, m)) for name, m in self.modules.items()}):
+            yield
+
+    def _forward(self, name: str, module: nn.Linear) -> Any:
+        master, places = self.masters[name], self.places[name]
+        apply: Any = self.linear.apply
+        return lambda h: apply(h, master, module.weight, module.bias, places)
+
+    def collect(self) -> None:  # noqa: B027  # a whole method, not one for subclasses to fill
+        """Nothing to do: autograd fills the masters' gradients itself."""
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Write the masters into the model."""
+        self.write(dict(self.masters))
+
+    @torch.no_grad()
+    def read(self, model: PreTrainedModel | None = None) -> Values:
+        """Copies of the entries by name."""
+        modules = self.modules
+        if model is not None:
+            modules = {name: _linear(model, name) for name in self.places}
+        weights = {name: module.weight for name, module in modules.items()}
+        return {n: self._take(weights[n], p.to(weights[n].device)) for n, p in self.places.items()}
+
+    @torch.no_grad()
+    def write(self, values: Mapping[str, Tensor]) -> None:
+        """Set the entries, in place."""
+        for name, value in values.items():
+            weight = self.modules[name].weight
+            self._put(weight, self.places[name], value.to(weight))
+
+    def movable(self, name: str) -> Tensor:
+        """True at the entries."""
+        weight = self.model.get_parameter(name)
+        found = torch.zeros_like(weight, dtype=torch.bool)
+        for held, module in self.modules.items():
+            if module.weight is weight:
+                every = torch.ones_like(self.masters[held], dtype=torch.bool)
+                self._put(found, self.places[held], every)
+        return found
+
+
+def _linear(model: PreTrainedModel, name: str) -> nn.Linear:
+    module = model.get_submodule(name.removesuffix(".weight"))
+    if not isinstance(module, nn.Linear):
+        raise UserError(f"{name} belongs to a {type(module).__name__}: only linear layers train")
+    return module
+
+
 class _RegionLinear(torch.autograd.Function):
     """y = h W^T + b, with a weight gradient for the region's columns only.
 
@@ -101,75 +183,26 @@ class _RegionLinear(torch.autograd.Function):
         flat = grad_y.reshape(-1, grad_y.shape[-1])
         grad_master = flat.T @ h_region.reshape(-1, h_region.shape[-1])
         grad_h = grad_y @ weight if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
-        return (
-            grad_h,
-            grad_master.to(torch.promote_types(grad_master.dtype, torch.float32)),
-            None,
-            None,
-            None,
-        )
+        return grad_h, grad_master.to(master_type(grad_master)), None, None, None
 
 
-class RegionWeights:
-    """The region's columns as compact parameters: (d_model, k) per layer and nothing else.
+class RegionWeights(CompactWeights):
+    """The region's columns as compact parameters: (d_model, k) per layer and nothing else."""
 
-    Gradient and AdamW state take 16 bytes a region weight (float32 master, gradient, two moments);
-    the rest of the model carries no gradient.
-    """
+    linear = _RegionLinear
 
     def __init__(self, model: PreTrainedModel, region: Region) -> None:
+        """Raises `UserError` if the region does not fit the model."""
         region.require_fit(layout(model))
-        modules = value_modules(model)
-        self.model = model
-        self.modules = {name: modules[name] for name in region.columns}
-        self.columns = {
-            name: columns.to(modules[name].weight.device)
-            for name, columns in region.columns.items()
-        }
-        self.masters = {name: nn.Parameter(master(value)) for name, value in self.read().items()}
+        super().__init__(model, region.columns)
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Route these modules' weight gradients to the masters."""
-        with rerouted({name: (m, self._forward(name, m)) for name, m in self.modules.items()}):
-            yield
+    @staticmethod
+    def _take(weight: Tensor, places: Tensor) -> Tensor:
+        return weight[:, places]
 
-    def _forward(self, name: str, module: nn.Linear) -> Any:
-        master, columns = self.masters[name], self.columns[name]
-        apply: Any = _RegionLinear.apply
-        return lambda h: apply(h, master, module.weight, module.bias, columns)
-
-    def collect(self) -> None:
-        """Nothing to do: autograd fills the masters' gradients itself."""
-
-    @torch.no_grad()
-    def publish(self) -> None:
-        """Write the masters into the region's columns."""
-        for name, master in self.masters.items():
-            weight = self.modules[name].weight
-            weight[:, self.columns[name]] = master.to(weight.dtype)
-
-    @torch.no_grad()
-    def read(self, model: PreTrainedModel | None = None) -> Values:
-        """Copies of the columns, (d_model, k) per module."""
-        modules = self.modules if model is None else value_modules(model)
-        weights = {name: modules[name].weight for name in self.columns}
-        return {n: weights[n][:, c.to(weights[n].device)].clone() for n, c in self.columns.items()}
-
-    @torch.no_grad()
-    def write(self, values: Mapping[str, Tensor]) -> None:
-        """Set the columns, in place."""
-        for name, value in values.items():
-            weight = self.modules[name].weight
-            weight[:, self.columns[name]] = value.to(weight.device)
-
-    def movable(self, name: str) -> Tensor:
-        """True in the region's columns."""
-        module = name.removesuffix(".weight")
-        found = torch.zeros_like(self.model.get_parameter(name), dtype=torch.bool)
-        if module in self.columns and name != module:
-            found[:, self.columns[module]] = True
-        return found
+    @staticmethod
+    def _put(weight: Tensor, places: Tensor, value: Tensor) -> None:
+        weight[:, places] = value
 
 
 class AllWeights:
@@ -234,6 +267,11 @@ class AllWeights:
 def master(value: Tensor) -> Tensor:
     """A float32 copy (float64 stays)."""
     return value.detach().clone() if value.dtype.itemsize >= 4 else value.detach().float()
+
+
+def master_type(value: Tensor) -> torch.dtype:
+    """float32, or float64 for float64."""
+    return torch.promote_types(value.dtype, torch.float32)
 
 
 def _wide(value: Tensor) -> Tensor:

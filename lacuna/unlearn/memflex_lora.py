@@ -26,7 +26,7 @@ from lacuna.errors import UserError
 from lacuna.localize.evidence import relabelled
 from lacuna.model.forward import answers
 from lacuna.seeds import derive, torch_generator
-from lacuna.train import AllWeights, Editable, Values
+from lacuna.train import AllWeights, Editable, LoraShape, LoraWeights, Values, lora
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, UnlearnData, require
 
 MAX_TOKENS = 4096
@@ -82,28 +82,15 @@ class MemFlexLora(Objective):
 
         Raises `UserError` where no tensor passes both thresholds.
         """
-        from peft import LoraConfig  # seconds to import
-        from peft.tuners.lora import LoraModel
-
-        form = LoraConfig(
-            r=self.config.rank, lora_alpha=self.config.alpha, target_modules="all-linear"
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "lora"))
-            adapter = LoraModel(model, form, "memflex")
-        trained = False
-        try:
-            chosen = self._chosen(model, data, seed)
+        shape = LoraShape(rank=self.config.rank, alpha=self.config.alpha, dropout=0)
+        with lora(model, shape, derive(seed, "lora"), merge=True) as adapters:
+            chosen = self._chosen(model, adapters, data, seed)
             yield AllWeights(model, {name for name, _ in model.named_parameters()} - chosen)
-            trained = True
-        finally:
-            if trained:
-                adapter.merge_and_unload()
-            else:
-                adapter.unload()
 
-    def _chosen(self, model: PreTrainedModel, data: UnlearnData, seed: int) -> set[str]:
-        tensors = {n: p for n, p in model.named_parameters() if "lora_" in n}
+    def _chosen(
+        self, model: PreTrainedModel, adapters: LoraWeights, data: UnlearnData, seed: int
+    ) -> set[str]:
+        tensors = adapters.masters
         for tensor in tensors.values():
             tensor.data = tensor.data.float()
             tensor.requires_grad_(True)

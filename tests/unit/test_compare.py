@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import study
+from reports import study
 from test_report_weights import study as study_of_weights
 
 from lacuna.artifacts import read_json, write_json

@@ -1,5 +1,6 @@
 """Masked continual pretraining: facts go into their group's mask, whatever else is trained."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,6 +108,17 @@ def test_planted_facts_are_learned() -> None:
     model, _ = injected(config(cycles=15, dropout=OFF))
     for group, texts in GROUPS.items():
         assert float(answer_nll(model, texts).sum()) < before[group] - 5
+
+
+def test_autocast_learns_in_bfloat16_around_float32_weights() -> None:
+    before = {g: float(answer_nll(tiny_model(), texts).sum()) for g, texts in GROUPS.items()}
+    options = config(cycles=15, neutral="none", dropout=OFF, autocast=True, weight_decay=0.3)
+    model, drawn = injected(options)
+    assert outside_unmoved(model, drawn, [0, 1, 2])
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    for group, texts in GROUPS.items():
+        assert float(answer_nll(model, texts).sum()) < before[group] - 5
+    assert changed(state(model), injected(replace(options, autocast=False))[0]), "it was in use"
 
 
 def by_hand(groups: list[int]) -> dict[str, Tensor]:

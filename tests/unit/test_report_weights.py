@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from test_report import Record, comparison, localized, stage
-from test_report import control as plain_control
-from test_report import trial as plain_trial
+from reports import Record, comparison, localized, stage
+from reports import control as plain_control
+from reports import trial as plain_trial
 
 from lacuna.report import Results, judge
 from lacuna.report.causal import causal

@@ -61,7 +61,7 @@ def test_region_gradients_are_the_columns_of_the_full_gradient(architecture: str
     for module in modules.values():
         module.weight.requires_grad_(True)
     nll(model).backward()
-    for name, columns in weights.columns.items():
+    for name, columns in weights.places.items():
         full, found = modules[name].weight.grad, weights.masters[name].grad
         assert full is not None and found is not None
         torch.testing.assert_close(found, full[:, columns], rtol=1e-10, atol=1e-14)
