@@ -1,5 +1,7 @@
-"""Tensors in files: safetensors only, and a full disk is an `OSError`."""
+"""Tensors in files: safetensors only, the same bytes for the same content, and a full disk is an
+`OSError`."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,18 @@ def save_tensors(
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     with writing(path):
         save_file(plain, path, metadata=dict(metadata or {}))
+    _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """The library writes metadata in an order that differs from process to process."""
+    with path.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        stream.seek(8)
+        stream.write(text.ljust(size))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

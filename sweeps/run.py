@@ -161,17 +161,10 @@ def _comparison_jobs(
 
 
 def _compare(job: Mapping[str, Any]) -> Result:
-    """One comparison, in a Ray task. People are the same in every seed, hence `crossed`."""
+    """One comparison, in a Ray task."""
     labels = job["labels"]
     generator = numpy_generator(job["seed"], job["metric"], *labels.values())
-    record = compare(
-        job["a"],
-        job["b"],
-        job["metric"],
-        generator=generator,
-        rounds=job["rounds"],
-        people="crossed",
-    )
+    record = compare(job["a"], job["b"], job["metric"], generator=generator, rounds=job["rounds"])
     return {**record, **labels}
 
 

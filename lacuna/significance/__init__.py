@@ -33,7 +33,7 @@ def compare(
     *,
     generator: np.random.Generator,
     rounds: int = 10_000,
-    people: People = "nested",
+    people: People | None = None,
 ) -> Record:
     """Compare scenario a with scenario b, paired by seed, in AUES or MU95.
 
@@ -112,7 +112,7 @@ def _aues_tests(
     record: Record,
     generator: np.random.Generator,
     rounds: int,
-    people: People,
+    people: People | None,
 ) -> Record:
     p_values = _each(a, b, "aues", lambda x, y: _permutation(x, y, generator, rounds))
     interval = None

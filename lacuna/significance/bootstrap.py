@@ -90,22 +90,29 @@ def aues_interval(
     rounds: int,
     generator: np.random.Generator,
     level: float = 0.95,
-    people: People = "nested",
+    people: People | None = None,
 ) -> list[float] | None:
     """Percentile interval [lo, hi] of the mean AUES difference over seeds; None below two seeds.
 
     "nested" draws people afresh inside every drawn seed. "crossed" draws them once a round for all
     seeds, which needs the same people in every seed and is then the wider, more honest choice: what
-    is peculiar to a person does not average out over seeds. With few seeds a percentile interval is
+    is peculiar to a person does not average out over seeds. None is "crossed" where the people are
+    the same, else "nested". With few seeds a percentile interval is
     too narrow in either form; read it beside the sign-flip test.
     """
     if len(pairs) < 2:
         return None
     seed_RS = generator.integers(0, len(pairs), size=(rounds, len(pairs)))
-    draw = _crossed if people == "crossed" else _nested
+    draw = _crossed if (people or shared(pairs)) == "crossed" else _nested
     means_R = draw(pairs, seed_RS, generator).mean(axis=1)
     tail = 50 * (1 - level)
     return [float(edge) for edge in np.percentile(means_R, [tail, 100 - tail])]
+
+
+def shared(pairs: Sequence[Pair]) -> People:
+    """ "crossed" where all seeds have the same people, else "nested"."""
+    same = len({(pair.forget.people, pair.retain.people) for pair in pairs}) == 1
+    return "crossed" if same else "nested"
 
 
 def _nested(
@@ -123,7 +130,7 @@ def _crossed(
     pairs: Sequence[Pair], seed_RS: NDArray[np.int64], generator: np.random.Generator
 ) -> Floats:
     """Differences (R, S): one draw of people a round, the same for every seed."""
-    if len({(pair.forget.people, pair.retain.people) for pair in pairs}) > 1:
+    if shared(pairs) != "crossed":
         raise UserError("people=crossed needs the same people in every seed: use people=nested")
     forget_RP = pairs[0].forget.draw(len(seed_RS), generator)
     retain_RP = pairs[0].retain.draw(len(seed_RS), generator)

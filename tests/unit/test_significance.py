@@ -197,7 +197,7 @@ def test_the_interval_of_a_mean_covers_as_often_as_it_says() -> None:
             flat, fall = np.ones((2, 20)), np.stack([np.ones(20), 1 - end])
             kept = Strength.of(flat, flat, names)
             pairs.append(Pair(forget=Strength.of(fall, flat, names), retain=kept))
-        low, high = aues_interval(pairs, rounds=300, generator=generator) or []
+        low, high = aues_interval(pairs, rounds=300, generator=generator, people="nested") or []
         covered += low <= 0.5 <= high
     assert 0.86 <= covered / 200 <= 0.99
 
@@ -224,3 +224,15 @@ def test_crossed_people_keep_what_is_peculiar_to_a_person_from_averaging_out() -
     with pytest.raises(UserError, match="same people in every seed"):
         pairs = [pair(0, 0.0), pair(1, 0.0, num_people=29)]
         aues_interval(pairs, rounds=9, generator=np.random.default_rng(1), people="crossed")
+
+
+@pytest.mark.parametrize(("num_people", "people"), [(30, "crossed"), (29, "nested")])
+def test_people_are_crossed_where_every_seed_has_the_same(num_people: int, people: Any) -> None:
+    pairs = [pair(0, 0.1), pair(1, 0.2, num_people=num_people), pair(2, 0.0)]
+
+    def interval(people: Any) -> list[float] | None:
+        return aues_interval(pairs, rounds=200, generator=np.random.default_rng(1), people=people)
+
+    assert interval(None) == interval(people)
+    if people == "crossed":
+        assert interval(None) != interval("nested")

@@ -36,3 +36,15 @@ def test_a_missing_or_cut_tensor_file_is_named_in_one_line(tmp_path: Path, keep:
     with pytest.raises(UserError, match="t.safetensors") as caught:
         load_tensors(path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Within a process the library's order is random too, so two of 20 would differ."""
+    tensors = {"b": torch.arange(3), "a": torch.ones(2, 2, dtype=torch.bfloat16)}
+    metadata = {name: f'"{name}" \u00e4' for name in "edcba"}
+    files = [tmp_path / f"{n}.safetensors" for n in range(20)]
+    for path in files:
+        save_tensors(path, tensors, metadata)
+    assert len({path.read_bytes() for path in files}) == 1
+    loaded, found = load_tensors(files[0])
+    assert found == metadata and torch.equal(loaded["b"], tensors["b"])
