@@ -19,7 +19,7 @@ from lacuna.train import ONE_DEVICE, Parallel
 HERE = Path(__file__).resolve().parent
 ZERO = [2, 3]
 UNLEARNED: dict[str, dict[str, Any]] = {
-    "npo": {"objective": "npo", "train": {"lr": 0.003}},
+    "npo": {"objective": "npo", "train": {"lr": 0.003, "accumulation": 2}},
     # a layer below the last, beside which nothing has a gradient, or decays
     "rmu": {
         "objective": "rmu",
@@ -31,7 +31,7 @@ UNLEARNED: dict[str, dict[str, Any]] = {
     "undial": {
         "objective": "undial",
         "settings": {"masking": "peer", "retain_weight": 1.0, "retain": "kl_peer"},
-        "train": {"accumulation": 2},
+        "train": {"lr": 0.003},
     },
 }
 """Objectives by what they ask: a reference, hidden states, refusals and the model as it was, the
