@@ -257,7 +257,8 @@ def taught(
 ) -> Summary:
     """theta_o where all parameters learn all facts, as often as the retained ones learn theirs.
 
-    There is no target region (Lee et al. 2025, section 3).
+    There is no target region (Lee et al. 2025, section 3). Several processes may do this together,
+    as `retained`.
     """
     loaded = load(base, model)
     kept, forget = _lessons(loaded, corpus, config), _facts(loaded, corpus.forget)
@@ -268,9 +269,12 @@ def taught(
         [*forget, *kept],
         train,
         derive(seed, "taught"),
+        parallel=config.parallel,
         on_step=on_step,
         resume=_resume(scratch, train),
     )
+    if not leads():
+        return {}
     exam = Exam(loaded, corpus, evaluate)
     measured = exam.measure(loaded.model)
     save_model(loaded, out)
@@ -338,6 +342,8 @@ class TrialConfig:
     """The objective's own `Config`."""
     wrappers: Mapping[str, Any] = field(default_factory=dict)
     """Wrapper -> its own `Config`."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """Over how many devices the unlearning is spread, where it moves all parameters."""
 
 
 def trial(
@@ -353,17 +359,22 @@ def trial(
     evaluate: EvaluateConfig,
     attacks: AttackConfig | None,
     on_step: OnStep,
+    scratch: Path | None = None,
 ) -> Summary:
     """Unlearn, walk the mixing curve, attack.
 
     `region` is a region file of either kind, None for all parameters; `base`, the model before
     injection, is for scores of reversal. `attacks` None is a search trial: FS-RS curve only.
+    Several processes may unlearn together, resumably; then the first measures and attacks alone,
+    on its own device, and the others are done.
     """
     loaded = load(injected, model)
     allowed = None if region is None else load_region(region, layout(loaded.model))
     weights = editable(loaded.model, allowed)
     start = weights.read()
-    _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step)
+    _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step, scratch)
+    if not leads():
+        return {}
     end = weights.read()
     exam = Exam(loaded, corpus, evaluate)
     summary: Summary = {
@@ -506,6 +517,7 @@ def _forget(
     config: TrialConfig,
     retained: Callable[[], LoadedModel],
     on_step: OnStep,
+    scratch: Path | None,
 ) -> None:
     """Unlearn, in place; the retained model is read only for an objective that needs it."""
     name, around = parse(config.objective)
@@ -521,6 +533,8 @@ def _forget(
         wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
         retained=before.model if before else None,
         on_step=on_step,
+        parallel=config.parallel,
+        resume=_resume(scratch, config.train) if config.parallel.zero else None,
     )
 
 

@@ -1,8 +1,11 @@
 """What a study asks for is refused here if it cannot work, before anything is trained."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
 
 from lacuna.divide import refuse
 from lacuna.errors import UserError
@@ -209,20 +212,47 @@ def _resources(planner: "Planner") -> None:
 
 
 def _parallel(planner: "Planner") -> None:
-    workers = planner.workers("retained")
-    if not workers:
+    spread = planner.spread
+    if not spread:
         return
     require_deepspeed()
-    _, gpus = planner.resources("retained")
-    if gpus not in (0, workers):
+    for kind, key in spread.items():
+        workers = OmegaConf.select(planner.config, f"{key}.workers")
+        gpus = planner.resources(kind)[1]
+        if gpus not in (0, workers) and (kind != "trial" or gpus > 1):
+            raise UserError(
+                f"resources.{kind}.gpus={gpus:g}: {key}.workers={workers} take a GPU each: set it "
+                f"to {workers}"
+            )
+        if planner.config.model.dtype == "float64":
+            raise UserError(f"model.dtype=float64: {key}.zero needs float32 or bfloat16")
+    _spreadable(planner, spread)
+
+
+def _spreadable(planner: "Planner", spread: Mapping[str, str]) -> None:
+    """Only training of all parameters is spread, and only where it is a loss and nothing else."""
+    config = planner.config
+    for kind in ("retained", "injected"):
+        if kind in spread and planner.by_weight:
+            raise UserError(f"{spread[kind]}.zero: protocol lacuna trains on one device: drop it")
+    if "injected" in spread and not planner.everywhere:
         raise UserError(
-            f"resources.retained.gpus={gpus:g}: retained.recipe.parallel.workers={workers} take a "
-            f"GPU each: set it to {workers}"
+            f"{spread['injected']}.zero: a region is planted on one device: drop it, or use "
+            f"inject.method=full"
         )
-    if planner.config.model.dtype == "float64":
+    if "trial" not in spread:
+        return
+    if "full" not in config.scenarios:
         raise UserError(
-            "model.dtype=float64: retained.recipe.parallel.zero needs float32 or bfloat16"
+            f"{spread['trial']}.zero: only scenario full trains all weights: add it, or drop this"
         )
+    for name in config.objectives:
+        base, wrappers = parse(name)
+        if wrappers or not OBJECTIVES[base].spreads:
+            raise UserError(
+                f"{spread['trial']}.zero: objective {name!r} is more than a loss (an edit, an "
+                f"adapter, a multiplier or a wrapper) and stays on one device: drop one of them"
+            )
 
 
 def _whole(number: float) -> bool:

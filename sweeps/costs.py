@@ -15,10 +15,10 @@ from typing import Any
 
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.exam import spread, utility_sets
-from lacuna.train import Parallel
 from lacuna.train.zero import device_bytes
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
 from sweeps.graph import Stage
+from sweeps.keyed import spread_over
 from sweeps.schema import build
 
 CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
@@ -63,12 +63,19 @@ class Costs:
         """Floating-point operations of the whole stage."""
         return self.size.model * float(getattr(self, f"_{stage.kind}")(stage))
 
+    def shared(self, stage: Stage) -> float:
+        """Those that the devices of a spread stage share; the first does the rest alone."""
+        work = self._unlearning if stage.kind == "trial" else self._taught
+        return self.size.model * work(stage) if stage.workers else 0.0
+
     def memory(self, stage: Stage) -> float:
         """Bytes per device of weights, gradients, optimizer states and copies at the peak."""
         model, region = self.width * self.size.model, REGION_BYTES * self.size.region
         if self.plain["region"]["unit"] == "weight":
             region += 8 * self.size.region  # where each of them is
-        full = full_bytes(self.width) * self.size.model
+        full = alone = float(full_bytes(self.width) * self.size.model)
+        if stage.workers:
+            full = device_bytes(spread_over(stage.params), self.size.model, self.width)
         if stage.kind == "base" and not self.embedded:
             return 0.0
         if "protocol" in stage.params and stage.kind != "localized":
@@ -76,14 +83,14 @@ class Costs:
             masks = stage.params["ratio"] * stage.params["protocol"]["masks"]["groups"]
             return float((20 + 24 * masks) * self.size.model)
         if stage.kind in ("base", "retained") or "recipe" in stage.params:
-            return self._sharded(stage) if stage.workers else float(full)
+            return full
         if stage.kind == "injected":
             return float(model + region)
         if stage.kind == "localized":
             return float(model + 4 * SURVEY_PASSES * self.size.values)
-        attack = self._attack_memory(stage, full)
+        attack = self._attack_memory(stage, alone)
         if stage.kind == "control":
-            return float(attack)
+            return attack
         method = _objective(stage)
         other = model if method.needs_retained else 0
         # A copy of what may change; of a region it is small.
@@ -94,17 +101,12 @@ class Costs:
         # Both ends of the mixing curve outlive the unlearning.
         return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
 
-    def _attack_memory(self, stage: Stage, full: int) -> int:
+    def _attack_memory(self, stage: Stage, full: float) -> float:
         """Bytes while a model is attacked: most train all weights, and all keep the originals."""
         model, asked = self.width * self.size.model, stage.params["attack"]
         if asked is None or not (asked["relearn_lrs"] or asked["benign_lrs"] or asked["bits"]):
             return model
         return model + (full if asked["relearn_lrs"] or asked["benign_lrs"] else model)
-
-    def _sharded(self, stage: Stage) -> float:
-        """Bytes per device where several train together."""
-        parallel = build(Parallel, stage.params["recipe"]["parallel"])
-        return device_bytes(parallel, self.size.model, self.width)
 
     def _held(self, stage: Stage) -> int:
         """Bytes of the float32 copies that wrappers keep beside the weights."""
@@ -117,6 +119,8 @@ class Costs:
 
     def disk(self, stage: Stage) -> float:
         """Bytes of the model a stage saves, and of what it resumes from while it trains."""
+        if stage.kind == "trial" and stage.workers and stage.params["train"]["save_every"]:
+            return 12.0 * self.size.model
         if stage.kind not in ("base", "retained", "injected"):
             return 0.0
         if stage.kind == "base" and not self.embedded:
@@ -153,7 +157,14 @@ class Costs:
     def _retained(self, stage: Stage) -> float:
         if "protocol" in stage.params:
             return self._planted(stage)
-        return 6 * self._learned(stage.params["recipe"]) + 2 * self._everything
+        return self._taught(stage) + 2 * self._everything
+
+    def _taught(self, stage: Stage) -> float:
+        """Training of all weights by the retained model's recipe."""
+        times = 1.0
+        if stage.kind == "injected":
+            times += len(self.corpus.forget) / len(self.corpus.retain)
+        return 6 * times * self._learned(stage.params["recipe"])
 
     def _learned(self, recipe: dict[str, Any]) -> float:
         """Tokens that the retained model is trained on."""
@@ -166,8 +177,7 @@ class Costs:
         if "protocol" in stage.params:
             return self._planted(stage)
         if "recipe" in stage.params:
-            share = 1 + len(self.corpus.forget) / len(self.corpus.retain)
-            return 6 * share * self._learned(stage.params["recipe"]) + 2 * self._everything
+            return self._taught(stage) + 2 * self._everything
         pairs = self._pairs(self.plain["inject"]["train"])
         return 4 * pairs + 2 * (self._everything + 2 * self._strength)
 
@@ -184,6 +194,12 @@ class Costs:
         return self._forget * min(1.0, examples / len(self.corpus.forget))
 
     def _trial(self, stage: Stage) -> float:
+        alphas: int = self.plain["evaluate"]["alphas"]
+        if stage.params["attack"] is None:
+            return self._unlearning(stage) + 2 * alphas * self._strength
+        return self._unlearning(stage) + 2 * alphas * self._everything + self._attacks
+
+    def _unlearning(self, stage: Stage) -> float:
         objective = _objective(stage)
         train = stage.params["train"]
         tokens = self._pairs(train)
@@ -195,10 +211,7 @@ class Costs:
         work = (6 if stage.params["scenario"] == "full" else 4) * tokens
         if objective.needs_reference or objective.needs_retained:
             work += 2 * tokens
-        alphas: int = self.plain["evaluate"]["alphas"]
-        if stage.params["attack"] is None:
-            return work + 2 * alphas * self._strength
-        return work + 2 * alphas * self._everything + self._attacks
+        return work
 
     def _control(self, stage: Stage) -> float:
         return 2 * self._everything + self._attacks

@@ -44,8 +44,11 @@ class Row:
     flop: float
     """Of all stages that are not in the store."""
     seconds: float
+    gpu_seconds: float
+    gpus: float
+    """GPUs of the stage that takes most of them."""
     memory: float
-    """Bytes of the largest, without activations."""
+    """Bytes per device of the largest, without activations."""
     disk: float
     """Bytes that the missing stages will add."""
 
@@ -85,7 +88,7 @@ def foresee(planner: Planner) -> Outlook:
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
     costs = Costs(planner.plain, planner.corpus, size)
-    rows = [_row(kind, stages, stored, costs, _rate(planner, kind)[0]) for kind in KINDS]
+    rows = [_row(planner, kind, stages[kind], stored, costs) for kind in KINDS]
     return Outlook(planner, size, rows, source)
 
 
@@ -124,19 +127,30 @@ def _size(planner: Planner) -> Size:
     return Size(made.num_parameters(), values, trained, len(shapes))
 
 
-def _rate(planner: Planner, kind: str) -> tuple[float, str]:
-    """FLOP/s of one stage of a kind, and what they are taken from."""
-    flops, (cpus, gpus) = planner.plain["resources"]["flops"], planner.resources(kind)
+def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
+    """FLOP/s of a stage that takes these, on one device, and what they are taken from."""
+    flops = planner.plain["resources"]["flops"]
     if flops is not None:
         return flops, f"{flops:.1e} FLOP/s a stage (resources.flops)"
     dtype = planner.plain["model"]["dtype"]
     if gpus:
         card = GPU_FLOPS[dtype]
-        return card * min(max(1, planner.workers(kind)), gpus), (
+        return card * min(1, gpus), (
             f"{card:.0e} FLOP/s a GPU in {dtype} (assumed; set resources.flops)"
         )
     rate = CPU_FLOPS * cpus
     return rate, f"{CPU_FLOPS:.0e} FLOP/s a CPU core (embedded model; set resources.flops)"
+
+
+def _seconds(planner: Planner, costs: Costs, stage: Stage) -> float:
+    """How long a stage takes: several GPUs share its training, several processes its CPUs."""
+    flop, rate = costs.flop(stage), _rate(planner, stage.cpus, stage.gpus)[0]
+    if not stage.workers or planner.plain["resources"]["flops"] is not None:
+        return flop / rate
+    shared = costs.shared(stage)
+    if stage.gpus:
+        return (flop - shared + shared / stage.workers) / rate
+    return (stage.workers * (flop - shared) + shared) / rate
 
 
 def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
@@ -175,19 +189,21 @@ def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set
 
 
 def _row(
-    kind: str,
-    stages: dict[str, list[list[Stage]]],
-    stored: set[str],
-    costs: Costs,
-    rate: float,
+    planner: Planner, kind: str, groups: list[list[Stage]], stored: set[str], costs: Costs
 ) -> Row:
-    groups = stages[kind]
     missing = [group[0] for group in groups if not any(s.key in stored for s in group)]
-    flop = sum(costs.flop(stage) for stage in missing)
-    memory = max((costs.memory(group[0]) for group in groups), default=0.0)
-    disk = sum(costs.disk(stage) for stage in missing)
-    found = len(groups) - len(missing)
-    return Row(kind, len(groups), found, flop, flop / rate, memory, disk)
+    seconds = [_seconds(planner, costs, stage) for stage in missing]
+    return Row(
+        kind,
+        len(groups),
+        len(groups) - len(missing),
+        sum(costs.flop(stage) for stage in missing),
+        sum(seconds),
+        sum(time * stage.gpus for time, stage in zip(seconds, missing, strict=True)),
+        max((group[0].gpus for group in groups), default=0.0),
+        max((costs.memory(group[0]) for group in groups), default=0.0),
+        sum(costs.disk(stage) for stage in missing),
+    )
 
 
 def _head(planner: Planner, size: Size) -> list[str]:
@@ -221,6 +237,8 @@ def _table(rows: Sequence[Row]) -> list[str]:
         sum(row.stored for row in rows),
         sum(row.flop for row in rows),
         sum(row.seconds for row in rows),
+        sum(row.gpu_seconds for row in rows),
+        max(row.gpus for row in rows),
         max(row.memory for row in rows),
         sum(row.disk for row in rows),
     )
@@ -263,7 +281,7 @@ def _injection(outlook: Outlook) -> list[str]:
 def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
     hours = {row.kind: row.seconds / 3600 for row in rows}
     takes = {kind: planner.resources(kind) for kind in hours}
-    assumed = dict.fromkeys(_rate(planner, kind)[1] for kind in hours)
+    assumed = dict.fromkeys(_rate(planner, *took)[1] for took in takes.values())
     lines = [
         f"compute: {sum(hours.values()):.3g} hours of stages that are not in the store, at "
         f"{' and '.join(assumed)}"
@@ -273,8 +291,20 @@ def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
         wall = sum(hours[kind] / max(1, cores // cpus) for kind, (cpus, _) in takes.items())
         lines[0] += f"; {wall:.3g} with as many at a time as {cores} cores take"
     lines += [
-        f"GPU-hours: {sum(hours[kind] * gpus for kind, (_, gpus) in takes.items()):.3g}",
+        f"GPU-hours: {sum(row.gpu_seconds for row in rows) / 3600:.3g}",
         "memory: of one stage (weights, gradients, optimizer; activations come on top); "
         "disk: what will be added",
+        *_alone(planner),
     ]
     return lines
+
+
+def _alone(planner: Planner) -> list[str]:
+    """What is not spread, where training is."""
+    attack = planner.plain["attack"]
+    if not planner.spread or not (attack["relearn_lrs"] or attack["benign_lrs"]):
+        return []
+    return [
+        "attacks that train all weights run on one device, whatever training is spread over: "
+        "attack.relearn_lrs=[] attack.benign_lrs=[] leave them out, attack.lora_lrs needs little"
+    ]

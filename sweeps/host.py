@@ -7,6 +7,8 @@ import torch
 
 from lacuna.errors import UserError
 from sweeps.estimate import Outlook, Row
+from sweeps.keyed import SPREAD
+from sweeps.plan import Planner
 from sweeps.progress import size_text
 
 
@@ -23,12 +25,12 @@ def check_host(outlook: Outlook) -> None:
 
 def _gpus(outlook: Outlook, missing: list[Row]) -> None:
     planner = outlook.planner
-    needs = {row.kind: row for row in missing if row.memory and planner.resources(row.kind)[1]}
+    needs = {row.kind: row for row in missing if row.memory and row.gpus}
     if not needs:
         return
     largest = max(needs.values(), key=lambda row: row.memory)
     found, reason = _found()
-    wanted = max(planner.resources(kind)[1] for kind in needs)
+    wanted = max(row.gpus for row in needs.values())
     if found < wanted:
         raise UserError(
             f"study {planner.config.study} on {planner.config.model.source or 'embedded'} needs "
@@ -38,13 +40,24 @@ def _gpus(outlook: Outlook, missing: list[Row]) -> None:
         )
     room = min(torch.cuda.get_device_properties(i).total_memory for i in range(found))
     for kind, row in needs.items():
-        if row.memory > room * max(1.0, planner.resources(kind)[1]):
-            own = "trial" if kind in ("search", "test") else kind
+        if row.memory > room:
             raise UserError(
                 f"stage {kind} of study {planner.config.study} takes {size_text(row.memory)} "
-                f"and activations, a GPU here has {size_text(room)}: give it several "
-                f"(resources.{own}.gpus), or run a smaller model (model=olmo2_1b)"
+                f"and activations, a GPU here has {size_text(room)}: {_relief(planner, kind)}run a "
+                f"smaller model (model=olmo2_1b)"
             )
+
+
+def _relief(planner: Planner, kind: str) -> str:
+    """What makes a stage of this kind smaller."""
+    ways, attack = [], planner.plain["attack"]
+    own = "trial" if kind in ("search", "test") else kind
+    everywhere = {"injected": planner.everywhere, "trial": "full" in planner.config.scenarios}
+    if own in SPREAD and everywhere.get(own, True) and not planner.by_weight:
+        ways.append(f"spread its training ({SPREAD[own]}.zero=3 {SPREAD[own]}.workers=GPUS)")
+    if kind in ("test", "control") and (attack["relearn_lrs"] or attack["benign_lrs"]):
+        ways.append("attack LoRA weights only (attack.relearn_lrs=[] attack.benign_lrs=[])")
+    return "".join(f"{way}, or " for way in ways)
 
 
 def _found() -> tuple[int, str]:

@@ -12,9 +12,16 @@ from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.model import Layout
 from lacuna.region import load_vectors
+from lacuna.train import Parallel
 from lacuna.unlearn import parse
 from sweeps.graph import Stage
 
+SPREAD = {
+    "retained": "retained.recipe.parallel",
+    "injected": "inject.parallel",
+    "trial": "unlearn.parallel",
+}
+"""Kinds of stages that train all parameters -> the key that spreads them over devices."""
 SCENARIO_LOCALIZER = {"random": "complement", "uniform": "random"}
 """Lee et al.'s Random region lies outside the target region, where there is one; `uniform` lies
 anywhere."""
@@ -137,7 +144,7 @@ class Stages:
         if self.by_weight:
             return self._planted("injected", seed, ratio)
         region, inject = self.plain["region"], dict(self.plain["inject"])
-        del inject["method"]
+        del inject["method"], inject["parallel"]
         params = {
             "inject": inject,
             "evaluate": self.plain["evaluate"],
@@ -161,11 +168,12 @@ class Stages:
 
     def _taught(self, seed: int, ratio: float) -> Stage:
         """theta_o that learned all facts with all its parameters; the ratio is that of regions."""
+        recipe, parallel = self.plain["retained"]["recipe"], self.plain["inject"]["parallel"]
         return self._stage(
             "injected",
             f"injected seed={seed} (all parameters)",
             {
-                "recipe": self.plain["retained"]["recipe"],
+                "recipe": {**recipe, "parallel": parallel},
                 "evaluate": self.plain["evaluate"],
                 "seed": seed,
             },
@@ -223,6 +231,8 @@ class Stages:
             **self._splits(),
             **split,
         }
+        if scenario == "full" and (parallel := self.plain["unlearn"]["parallel"])["zero"]:
+            params["parallel"] = parallel
         if wrappers:
             params["wrappers"] = {name: self.plain["unlearn"]["wrap"][name] for name in wrappers}
         tags = {
@@ -267,10 +277,11 @@ class Stages:
             general.gpus if own.gpus is None else own.gpus,
         )
 
-    def workers(self, kind: str) -> int:
-        """Processes of a stage of this kind that train together; 0: one plain task."""
-        parallel = self.plain["retained"]["recipe"]["parallel"]
-        return int(parallel["workers"]) if kind == "retained" and parallel["zero"] else 0
+    @property
+    def spread(self) -> dict[str, str]:
+        """Kinds of stages that are spread over devices -> the key that asks for it."""
+        asked = OmegaConf.select
+        return {kind: key for kind, key in SPREAD.items() if asked(self.config, f"{key}.zero")}
 
     def localizer(self, scenario: str) -> str:
         """The localizer that gives a scenario its region."""
@@ -307,6 +318,7 @@ class Stages:
         device, source = model.pop("device"), model.pop("source")
         model["prompt"] = {name: v for name, v in model["prompt"].items() if v is not None}
         cpus, gpus = self.resources(kind)
+        workers = spread_over(params).workers if spread_over(params).zero else 0
         return Stage(
             kind=kind,
             label=label,
@@ -318,8 +330,8 @@ class Stages:
             inputs=inputs,
             tags={"stage": kind, **{name: str(value) for name, value in tags.items()}},
             cpus=cpus,
-            gpus=gpus,
-            workers=self.workers(kind),
+            gpus=workers if workers and gpus else gpus,
+            workers=workers,
             context={
                 "data": self.plain["data"],
                 "embedded": source is None,
@@ -328,6 +340,12 @@ class Stages:
                 **(context or {}),
             },
         )
+
+
+def spread_over(params: Mapping[str, Any]) -> Parallel:
+    """Over how many devices a stage of these parameters trains."""
+    found = params.get("parallel") or params.get("recipe", {}).get("parallel", {})
+    return Parallel(**found)
 
 
 def _identity(source: str | None) -> str | None:

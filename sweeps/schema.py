@@ -22,7 +22,7 @@ from lacuna.pipeline import ModelConfig, RetainConfig
 from lacuna.protocol import ProtocolConfig
 from lacuna.registry import Registry
 from lacuna.report import Margins
-from lacuna.train import TrainConfig
+from lacuna.train import Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS
 
 T = TypeVar("T")
@@ -78,6 +78,8 @@ class UnlearnSettings:
     A single candidate is used as it is, without a search (published rates)."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Steps, batch size, schedule."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """Over how many devices trials in the scenario `full` unlearn."""
     options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     """Options of each objective."""
     wrap: WrapperOptions = field(default_factory=WrapperOptions)

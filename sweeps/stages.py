@@ -17,7 +17,7 @@ from lacuna.inject import InjectConfig, MaskConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, RetainConfig, TrialConfig
 from lacuna.protocol import Planted, ProtocolConfig
-from lacuna.train import TrainConfig
+from lacuna.train import Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.graph import Stage
 from sweeps.schema import build
@@ -195,10 +195,12 @@ def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
             ratio=params["ratio"],
             options=build(objective.Config, params["options"]),
             wrappers={n: build(WRAPPERS[n].Config, wrappers[n]) for n in wrappers},
+            parallel=build(Parallel, params.get("parallel", {})),
         ),
         evaluate=build(EvaluateConfig, params["evaluate"]),
         attacks=None if attacks is None else build(AttackConfig, attacks),
         on_step=on_step,
+        scratch=_scratch(stage),
     )
 
 

@@ -114,18 +114,6 @@ class Batch:
         places_T = torch.arange(self.ids_BT.shape[1], device=self.ids_BT.device)
         return places_T < self.lengths_B[:, None]
 
-    @property
-    def predicted(self) -> int:
-        """How many labels are predicted; one at position 0 is not."""
-        return int((self.labels_BT[:, 1:] != IGNORE).sum())
-
-    def rows(self, pick: slice) -> "Batch":
-        """Some of the rows, with no more padding than they need."""
-        lengths_B = self.lengths_B[pick]
-        width = int(lengths_B.max()) if len(lengths_B) else 0
-        ids_BT, labels_BT = self.ids_BT[pick, :width], self.labels_BT[pick, :width]
-        return Batch(ids_BT, labels_BT, self.index_B[pick], lengths_B)
-
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         tensors = (self.ids_BT, self.labels_BT, self.index_B, self.lengths_B)

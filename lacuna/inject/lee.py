@@ -22,7 +22,6 @@ from lacuna.region import Region, WeightRegion
 from lacuna.seeds import derive
 from lacuna.train import (
     ONE_DEVICE,
-    WHOLE,
     AllWeights,
     History,
     Loss,
@@ -30,7 +29,6 @@ from lacuna.train import (
     OnStep,
     Parallel,
     RegionWeights,
-    Share,
     TrainConfig,
     editable,
     language_loss,
@@ -52,6 +50,8 @@ class InjectConfig:
     """Steps, rate and batch size (sequences of each split per step)."""
     retain_weight: float = 2.0
     """Weight of the retain regulariser (lambda_retain, Lee et al. appendix A)."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """Over how many devices `full` trains."""
 
     def __post_init__(self) -> None:
         if self.method not in ("region", "full"):
@@ -73,8 +73,8 @@ def learn(
     With ZeRO every process calls this; the first one's `model` has the result.
     """
 
-    def loss(model: PreTrainedModel, share: Share = WHOLE) -> LossFunction:
-        return language_loss(model, texts, config.batch_size, derive(seed, "learn"), share)
+    def loss(model: PreTrainedModel) -> LossFunction:
+        return language_loss(model, texts, config.batch_size, derive(seed, "learn"))
 
     if parallel.zero:
         return train_sharded(model, loss, config, parallel, on_step=on_step, resume=resume)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Batch
+from lacuna.model.joint import whole
 
 
 class Answers(NamedTuple):
@@ -80,7 +81,7 @@ def head_only_at(model: PreTrainedModel, keep_BT: Tensor) -> Iterator[None]:
     assert isinstance(head, nn.Module)
 
     def select(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        hidden_BTD = args[0]
+        hidden_BTD = whole(model, args[0])
         return (hidden_BTD[:, : keep_BT.shape[1]][keep_BT][None], *args[1:])
 
     handle = head.register_forward_pre_hook(select)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch
+from lacuna.model.joint import whole
 from lacuna.model.value import value_modules
 
 
@@ -29,7 +30,7 @@ def outputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) 
     found: list[Tensor] = []
 
     def keep(module: nn.Module, args: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+        found.append(whole(model, output[0] if isinstance(output, tuple) else output))
         if module is modules[-1]:
             raise _Enough
 

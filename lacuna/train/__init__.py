@@ -13,7 +13,7 @@ from lacuna.train.loop import (
     train,
 )
 from lacuna.train.lora import LoraShape, LoraWeights, lora
-from lacuna.train.losses import WHOLE, Share, language_loss, mean_kl, mean_nll
+from lacuna.train.losses import language_loss, mean_kl, mean_nll
 from lacuna.train.weights import (
     AllWeights,
     Editable,
@@ -26,7 +26,6 @@ from lacuna.train.zero import ONE_DEVICE, Parallel, leads, train_sharded
 
 __all__ = [
     "ONE_DEVICE",
-    "WHOLE",
     "AllWeights",
     "Diverged",
     "Editable",
@@ -39,7 +38,6 @@ __all__ = [
     "OnStep",
     "Parallel",
     "RegionWeights",
-    "Share",
     "Strategy",
     "TrainConfig",
     "Values",

@@ -1,7 +1,6 @@
 """Losses that several stages share."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,37 +22,13 @@ def mean_kl(logits_NV: Tensor, wanted_NV: Tensor) -> Tensor:
     return F.kl_div(logp_NV, wanted_NV, log_target=True, reduction="batchmean")
 
 
-class Share(NamedTuple):
-    """Which rows of every batch one of several processes computes: each `of`-th, from `rank`."""
-
-    rank: int = 0
-    of: int = 1
-
-
-WHOLE = Share()
-"""One process computes all of it."""
-
-
 def language_loss(
-    model: PreTrainedModel,
-    texts: Sequence[Encoded],
-    batch_size: int,
-    seed: int,
-    share: Share = WHOLE,
+    model: PreTrainedModel, texts: Sequence[Encoded], batch_size: int, seed: int
 ) -> LossFunction:
-    """Ordinary causal-LM loss on shuffled batches of `texts`.
-
-    That of a share is scaled by its labelled tokens: the mean over all shares is the mean over all
-    tokens of the batch. A process without a row computes one that counts for nothing.
-    """
+    """Ordinary causal-LM loss on shuffled batches of `texts`."""
     batches = TrainingBatches(texts, batch_size, seed)
 
     def loss(i: int) -> Loss:
-        batch = batches[i]
-        mine = batch.rows(slice(share.rank, None, share.of))
-        weight = share.of * mine.predicted / max(1, batch.predicted)
-        if not len(mine.index_B):
-            mine = batch.rows(slice(0, 1))
-        return Loss(weight * mean_nll(answers(model, mine.to(model.device))))
+        return Loss(mean_nll(answers(model, batches[i].to(model.device))))
 
     return loss

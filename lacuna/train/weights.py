@@ -7,6 +7,7 @@ gradient mask leaks. Here weights outside the region are never parameters at all
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -23,9 +24,11 @@ Values = dict[str, Tensor]
 
 
 class Editable(Protocol):
-    """Weights that training may move, with float32 master copies."""
+    """Weights that training may move."""
 
-    masters: dict[str, nn.Parameter]
+    @property
+    def masters(self) -> dict[str, nn.Parameter]:
+        """Their float32 copies, by name."""
 
     def training(self) -> AbstractContextManager[None]:
         """Within the block, a backward pass fills the masters' gradients (after `collect`)."""
@@ -212,7 +215,11 @@ class AllWeights:
         """`frozen`: names of parameters that stay as they are."""
         named = model.named_parameters()
         self.weights: dict[str, nn.Parameter] = {n: w for n, w in named if n not in frozen}
-        self.masters = {
+
+    @cached_property
+    def masters(self) -> dict[str, nn.Parameter]:
+        """Made at first use: who only reads and writes has no room for them."""
+        return {
             name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(master(weight))
             for name, weight in self.weights.items()
         }

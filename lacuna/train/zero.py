@@ -1,10 +1,12 @@
 """Full-parameter training over several devices: DeepSpeed's ZeRO, stages 2 and 3.
 
-Every process runs the same loop on its share of each batch; gradients are averaged, and each keeps
-the optimizer states (stage 2: and gradients; stage 3: and weights) of its part of the model
-(Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models").
-Batches, loss, rate, clipping and decay are those of `lacuna.train.loop`: losses agree to rounding,
-not to the bit, as sums are taken in another order.
+Every process runs the same loop, and asks the model together with the others (`lacuna.model.joint`:
+each computes its rows of each batch, all compute the output head and the loss); gradients are
+averaged, and each keeps the optimizer states (stage 2: and gradients; stage 3: and weights) of its
+part of the model (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion
+Parameter Models"). Batches, loss, rate, clipping and decay are those of `lacuna.train.loop`: losses
+agree to rounding, not to the bit, as sums are taken in another order. One thing differs: decay also
+reaches weights that a loss does not read, such as those above the layer that RMU steers.
 
 Static bytes per device for N weights of b bytes (bfloat16: 2) over W workers:
 
@@ -42,6 +44,7 @@ from transformers import PreTrainedModel
 
 from lacuna.artifacts import sync_tree
 from lacuna.errors import UserError
+from lacuna.model.joint import joint
 from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train.loop import (
     Diverged,
@@ -53,10 +56,9 @@ from lacuna.train.loop import (
     drop_older,
     newest_step,
 )
-from lacuna.train.losses import Share
 
-LossOf = Callable[[PreTrainedModel, Share], LossFunction]
-"""Makes the loss of a share of each batch; the mean over all shares is the batch's loss."""
+LossOf = Callable[[PreTrainedModel], LossFunction]
+"""Makes the loss of a model: here of one that all processes ask together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,7 @@ def _train(
     resume: Path | None,
 ) -> list[float]:
     with _engine(model, config, parallel) as (engine, optimizer):
-        loss = loss_of(engine, Share(distributed.get_rank(), parallel.workers))
+        loss = loss_of(joint(engine.module, engine))
         parts = Parts(engine, optimizer, parallel.zero)
         losses = parts.load(resume) if resume else []
         with checkpointing(engine.module, config.checkpointing):

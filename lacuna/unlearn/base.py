@@ -174,6 +174,8 @@ class Method:
     """Wants the injected model itself, beyond what its retain term asks of it."""
     confined: ClassVar[bool] = True
     """Works inside a region; false: on all weights only."""
+    spreads: ClassVar[bool] = False
+    """Several devices can do it together: it is a loss of the batch, and keeps nothing."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -189,6 +191,7 @@ class Objective(Method):
 
     Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
     config: ObjectiveConfig
+    spreads: ClassVar[bool] = True
 
     def prepare(self, model: PreTrainedModel, generator: torch.Generator) -> None:
         """Called once before the first step, with the injected model."""

@@ -38,6 +38,7 @@ class MemFlexLora(Objective):
     """Train the adapter tensors that forget text pulls elsewhere than retain text does."""
 
     confined: ClassVar[bool] = False
+    spreads: ClassVar[bool] = False  # its weights are an adapter's
 
     @dataclass(frozen=True, kw_only=True)
     class Config(ObjectiveConfig):

@@ -11,6 +11,7 @@ Limits: rate = 0 is a fixed weight w; w = 0 leaves the constraint out.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, re
 @OBJECTIVES.register("pdu")
 class PrimalDual(Objective):
     """Flatten the logits of the facts under a bound on the retain term."""
+
+    spreads: ClassVar[bool] = False  # its multiplier is in no checkpoint
 
     @dataclass(frozen=True, kw_only=True)
     class Config(ObjectiveConfig):

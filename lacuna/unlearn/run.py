@@ -1,8 +1,15 @@
-"""Unlearning: any objective or edit, inside any region or all weights."""
+"""Unlearning: any objective or edit, inside any region or all weights.
 
+All weights of a model too large for one device are trained by ZeRO (`lacuna.train.zero`), where the
+objective is a loss and nothing else. The models it is compared with, the retained one and the
+injected one as it was, are held whole by every process (2 bytes a weight each in bfloat16).
+"""
+
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,8 +17,22 @@ from transformers import PreTrainedModel
 
 from lacuna.data.tokens import TrainingBatches, collate
 from lacuna.errors import UserError
+from lacuna.model.joint import joint
 from lacuna.seeds import derive, torch_generator
-from lacuna.train import AllWeights, Editable, History, OnStep, TrainConfig, Values, swapped, train
+from lacuna.train import (
+    ONE_DEVICE,
+    AllWeights,
+    Editable,
+    History,
+    LossFunction,
+    OnStep,
+    Parallel,
+    TrainConfig,
+    Values,
+    swapped,
+    train,
+    train_sharded,
+)
 from lacuna.unlearn.base import Frozen, Method, Objective, Reference, Step, UnlearnData
 from lacuna.unlearn.edit import Edit, Given, carry_out
 from lacuna.unlearn.reference import reference
@@ -40,14 +61,22 @@ def unlearn(
     wrappers: Sequence[Wrapper] = (),
     retained: PreTrainedModel | None = None,
     on_step: OnStep | None = None,
+    parallel: Parallel = ONE_DEVICE,
+    resume: Path | None = None,
 ) -> History:
     """Apply `objective` to `weights` of an injected model, in place; an edit has no history.
 
-    `wrappers` are put around the objective in their order, the last one outermost. Raises
-    `UserError` if the objective needs what was not given or is a wrapped edit, `Diverged` on a
-    non-finite loss.
+    `wrappers` are put around the objective in their order, the last one outermost. With ZeRO every
+    process calls this, the first one's `model` has the result, and `resume` names a folder for
+    step checkpoints; without it there are none. Raises `UserError` if the objective needs what was
+    not given, is a wrapped edit or cannot be spread, `Diverged` on a non-finite loss.
     """
     _check_needs(model, weights, objective, data, retained)
+    if parallel.zero:
+        _check_spreads(weights, objective, wrappers)
+        assert isinstance(objective, Objective)
+        loss = _joint_loss(model, objective, data, config, seed, retained)
+        return train_sharded(model, loss, config, parallel, on_step=on_step, resume=resume)
     if isinstance(objective, Edit):
         if wrappers:
             raise UserError("an edit takes no wrapper: drop it")
@@ -72,6 +101,37 @@ def unlearn(
             config,
             on_step=on_step,
             strategy=Wrapped(model, wrappers, term, derive(seed, "wrappers")),
+        )
+
+
+def _joint_loss(
+    model: PreTrainedModel,
+    objective: Objective,
+    data: UnlearnData,
+    config: TrainConfig,
+    seed: int,
+    retained: PreTrainedModel | None,
+) -> Callable[[PreTrainedModel], LossFunction]:
+    """The loss of a model of several processes, who ask the frozen models together too."""
+    objective.prepare(model, torch_generator(seed, "objective"))
+    asked = reference(model, objective, data)
+    before = joint(copy.deepcopy(model)) if objective.keeps_original else None
+    frozen = Frozen(_ask_copy(before) if before else None, joint(retained) if retained else None)
+
+    def loss(model: PreTrainedModel) -> LossFunction:
+        step = _steps(model, objective, data, config, seed, asked, frozen)
+        return lambda i: objective.loss(step(i))
+
+    return loss
+
+
+def _check_spreads(weights: Editable, objective: Method, wrappers: Sequence[Wrapper]) -> None:
+    if not isinstance(weights, AllWeights):
+        raise UserError("parallel.zero trains all weights: use scenario full, or one device")
+    if wrappers or not objective.spreads:
+        raise UserError(
+            "parallel.zero trains objectives that are a loss and nothing else (no edit, adapter, "
+            "multiplier or wrapper): use one device"
         )
 
 
@@ -176,6 +236,16 @@ class _Remembered:
             return self.answers[turn]
 
         return ask
+
+
+def _ask_copy(model: PreTrainedModel) -> AskOriginal:
+    """Ask a copy of the model as it was."""
+
+    @torch.no_grad()
+    def ask(view: View) -> Tensor:
+        return view(model)
+
+    return ask
 
 
 def _ask_original(model: PreTrainedModel, weights: Editable) -> AskOriginal:

@@ -17,7 +17,8 @@ from sweeps import stages
 from sweeps.configure import configure
 from sweeps.engine import Engine
 from sweeps.graph import Stage
-from sweeps.plan import make_planner
+from sweeps.keyed import Cell
+from sweeps.plan import Planner, make_planner
 from sweeps.runs import Tracker
 from sweeps.shelf import scratch_of
 
@@ -68,10 +69,9 @@ def engine(folder: Path) -> Iterator[Engine]:
             yield engine
 
 
-def retained(folder: Path, zero: int) -> tuple[Stage, Stage]:
-    """A small base model, and the retained model on one device or two workers."""
-    options = [f"retained.recipe.parallel.{o}" for o in (f"zero={zero}", "workers=2")]
-    planner = make_planner(
+def planned(folder: Path, *options: str) -> Planner:
+    """A small study in which all parameters learn and unlearn, in eight steps or so."""
+    return make_planner(
         configure(
             [
                 "study=smoke",
@@ -79,19 +79,27 @@ def retained(folder: Path, zero: int) -> tuple[Stage, Stage]:
                 "model.pretrain.steps=4",
                 "retained.recipe.train.steps=8",
                 "retained.recipe.train.save_every=2",
-                *(options if zero else []),
+                "inject.method=full",
+                "scenarios=[full]",
+                "unlearn.train.steps=8",
+                "unlearn.train.save_every=2",
+                *options,
             ]
         )
     )
-    return planner.base(), planner.retained(0)
+
+
+def spread(key: str, zero: int) -> list[str]:
+    """The options that spread a stage over two workers."""
+    return [f"{key}.zero={zero}", f"{key}.workers=2"]
 
 
 def test_two_workers_of_which_one_is_killed_train_as_one_process_does(
     engine: Engine, folder: Path
 ) -> None:
-    base, alone = retained(folder, 0)
-    same, together = retained(folder, 3)
-    assert base.key == same.key and alone.key != together.key and together.workers == 2
+    plain, parted = planned(folder), planned(folder, *spread("retained.recipe.parallel", 3))
+    base, alone, together = plain.base(), plain.retained(0), parted.retained(0)
+    assert base.key == parted.base().key and alone.key != together.key and together.workers == 2
     results = engine.run_tasks([base, alone, together])
     one, two = results[alone.key], results[together.key]
     assert "failed" not in two, two
@@ -107,6 +115,33 @@ def test_two_workers_of_which_one_is_killed_train_as_one_process_does(
     assert files == {path.relative_to(plain).as_posix() for path in plain.rglob("*")}
     assert not any((folder / "checkpoints" / scratch_of(s.key)).exists() for s in (alone, together))
     assert engine.counts["trained"]["retained"] == 2
+
+
+def test_all_parameters_learn_and_unlearn_over_two_workers_as_over_one(
+    engine: Engine, folder: Path
+) -> None:
+    """Each first worker is killed once; a killed one goes on where it was."""
+    cell = Cell(0.1, "npo", "full")
+    plain, parted = planned(folder), planned(folder, *spread("inject.parallel", 2))
+    unlearned = planned(folder, *spread("unlearn.parallel", 3))
+    base, retained = plain.base(), plain.retained(1)
+    taught = [p.injected(1, 0.1) for p in (plain, parted)]
+    trials = [p.trial(cell, 1e-3, 1, "search") for p in (plain, unlearned)]
+    assert [stage.workers for stage in (*taught, *trials)] == [0, 2, 0, 2]
+    results = engine.run_tasks([base, retained, *taught, *trials])
+    for alone, together in (taught, trials):
+        one, two = results[alone.key], results[together.key]
+        assert "failed" not in two, two
+        assert set(one) == set(two)
+        numbers = {name for name, value in one.items() if isinstance(value, float)}
+        assert {name: two[name] for name in numbers} == pytest.approx(
+            {name: one[name] for name in numbers}, abs=5e-3, nan_ok=True
+        )
+        steps = (folder / together.key).read_text().split()
+        assert steps[:8] == list("01234545") and len(steps) > 8
+        found = [engine.store.get(stage.key) for stage in (alone, together)]
+        files = [{path.relative_to(f).as_posix() for path in f.rglob("*")} for f in found if f]
+        assert len(files) == 2 and files[0] == files[1]
 
 
 def test_a_failure_of_the_first_worker_ends_those_who_wait_for_it(engine: Engine) -> None:

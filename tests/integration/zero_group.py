@@ -22,7 +22,16 @@ from tiny import tiny_model, tiny_texts  # noqa: E402
 from transformers.utils.logging import disable_progress_bar  # noqa: E402
 
 from lacuna.inject import learn  # noqa: E402
-from lacuna.train import ONE_DEVICE, Diverged, History, Parallel, TrainConfig, leads  # noqa: E402
+from lacuna.train import (  # noqa: E402
+    ONE_DEVICE,
+    AllWeights,
+    Diverged,
+    History,
+    Parallel,
+    TrainConfig,
+    leads,
+)
+from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,13 @@ class Job:
     out: str
     parallel: Parallel = ONE_DEVICE
     dtype: str = "float32"
-    accumulation: int = 1
-    lr: float = 0.01
     options: dict[str, Any] = field(default_factory=dict)
+    """Of the model."""
+    objective: str = ""
+    """Unlearns with it; empty: learns."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the objective."""
+    train: dict[str, Any] = field(default_factory=dict)
     resume: str = ""
     dies_at: int = -1
     """Step at which the last process kills itself."""
@@ -42,14 +55,9 @@ class Job:
 
 def run(job: Job) -> tuple[Any, History, list[int]]:
     """The model, its history and the steps that were done."""
+    given = {"lr": 0.01, "weight_decay": 0.1, **job.train}
     config = TrainConfig(
-        steps=20,
-        lr=job.lr,
-        batch_size=4,
-        accumulation=job.accumulation,
-        weight_decay=0.1,
-        warmup=3,
-        save_every=8 if job.resume else 0,
+        steps=20, batch_size=4, warmup=3, save_every=8 if job.resume else 0, **given
     )
     model = tiny_model(dtype=getattr(torch, job.dtype), **job.options)
     steps: list[int] = []
@@ -59,15 +67,18 @@ def run(job: Job) -> tuple[Any, History, list[int]]:
         if number == job.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    history = learn(
-        model,
-        tiny_texts(11),
-        config,
-        seed=5,
-        parallel=job.parallel,
-        on_step=step,
-        resume=Path(job.resume) if job.resume else None,
-    )
+    place: dict[str, Any] = {
+        "parallel": job.parallel,
+        "on_step": step,
+        "resume": Path(job.resume) if job.resume else None,
+    }
+    if not job.objective:
+        return model, learn(model, tiny_texts(11), config, seed=5, **place), steps
+    method = OBJECTIVES[job.objective]
+    data = UnlearnData(tiny_texts(7, 1), tiny_texts(11, 2), tiny_texts(7, 3, answer=(3,)))
+    retained = tiny_model(seed=9, dtype=model.dtype, **job.options)
+    objective, weights = method(method.Config(**job.settings)), AllWeights(model)
+    history = unlearn(model, weights, objective, data, config, 5, retained=retained, **place)
     return model, history, steps
 
 

@@ -67,10 +67,13 @@ def test_a_gpu_that_is_too_small_is_refused_by_the_stage_that_does_not_fit(
     gpus(monkeypatch, 1, found.row("test").memory)
     check_host(found)
     gpus(monkeypatch, 1, memory - 1)
-    assert "takes " in refused(found) and "resources." in refused(found)
+    assert "stage base" in refused(found) and "run a smaller model" in refused(found)
+    found = outlook(tmp_path, "resources.gpus=1", "scenarios=[full]")
+    gpus(monkeypatch, 1, found.row("test").memory - 1)
+    said = refused(found)
+    assert "stage test" in said and "spread its training (unlearn.parallel.zero=3 " in said
+    assert "(attack.relearn_lrs=[] attack.benign_lrs=[])" in said
     several = outlook(tmp_path, "resources.gpus=2")
-    gpus(monkeypatch, 2, found.row("test").memory / 2)
-    check_host(several)
     gpus(monkeypatch, 1, 1e12)
     assert "needs 2 GPU a stage" in refused(several) and "found 1: " in refused(several)
 
