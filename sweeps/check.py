@@ -139,6 +139,11 @@ def _masks(planner: "Planner") -> None:
             f"region.ratio={ratios}: under protocol lacuna retained models have masks too: give "
             f"one ratio a study"
         )
+    if config.inject_seed is not None:
+        raise UserError(
+            f"inject_seed={config.inject_seed}: under protocol lacuna every seed has groups of its "
+            f"own, so an injected model serves its own seed only: drop it"
+        )
     protocol = build(ProtocolConfig, planner.plain["masked"])
     masks = protocol.masks
     if config.region.file is not None:

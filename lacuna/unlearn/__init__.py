@@ -35,7 +35,7 @@ from lacuna.unlearn.base import (
 )
 from lacuna.unlearn.edit import Edit
 from lacuna.unlearn.reference import answer_nll, answer_token_nll
-from lacuna.unlearn.run import UnlearnConfig, unlearn
+from lacuna.unlearn.run import unlearn
 from lacuna.unlearn.wrap import WRAPPERS, Wrapper, parse
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "Objective",
     "ObjectiveConfig",
     "Step",
-    "UnlearnConfig",
     "UnlearnData",
     "Wrapper",
     "alphaedit",

@@ -7,7 +7,7 @@ injected one as it was, are held whole by every process (2 bytes a weight each i
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -40,14 +40,6 @@ from lacuna.unlearn.retain import AskOriginal, View
 from lacuna.unlearn.wrap import DrawnBatches, Wrapped, Wrapper
 from lacuna.unlearn.wrap.base import Start
 from lacuna.unlearn.wrap.strategy import ForgetTerm
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnlearnConfig:
-    """How long and how fast to unlearn; the objective has its own options."""
-
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """Steps, rate and batch size (sequences of each split per step)."""
 
 
 def unlearn(

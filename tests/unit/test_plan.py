@@ -358,8 +358,8 @@ def weights(*overrides: str) -> Planner:
 def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
     planner = weights("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]")
     found = kinds(planner.setup())
-    # the regions of random and uniform, and a survey, per seed
-    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 6}
+    # the regions of random, uniform and activations, and a survey, per seed
+    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 8}
     assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
     for stage in (planner.retained(1), planner.injected(1, 0.05)):
         assert stage.inputs == {"base": planner.base().key}
@@ -374,6 +374,11 @@ def test_test_trials_of_the_lacuna_study_know_the_base_model_and_others_do_not()
     assert test.inputs["base"] == planner.base().key and "base" not in search.inputs
     plain = planned()
     assert "base" not in plain.trial(plain.cells()[0], 1e-3, 1, "test").inputs
+
+
+def test_one_injected_model_for_all_seeds_is_refused_where_groups_differ_by_seed() -> None:
+    with pytest.raises(UserError, match="inject_seed=7: under protocol lacuna every seed has"):
+        weights("inject_seed=7")
 
 
 def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> None:
