@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
-from lacuna.divide import refuse
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.protocol import ProtocolConfig
+from lacuna.pipeline import ProtocolConfig
+from lacuna.pipeline.divide import refuse
 from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
 from lacuna.train.zero import require_deepspeed

@@ -13,7 +13,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.localize.evidence import TARGET
 from lacuna.model import MiniConfig, mini_layout, read_layout
-from lacuna.protocol import WEIGHTS
+from lacuna.pipeline import WEIGHTS
 from lacuna.unlearn import OBJECTIVES, parse
 from lacuna.unlearn.edit import Edit
 from sweeps.check import check

@@ -18,8 +18,7 @@ from lacuna.data import DATA
 from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InjectConfig
 from lacuna.localize import LOCALIZERS
-from lacuna.pipeline import ModelConfig, RetainConfig
-from lacuna.protocol import ProtocolConfig
+from lacuna.pipeline import ModelConfig, ProtocolConfig, RetainConfig
 from lacuna.registry import Registry
 from lacuna.report import Margins
 from lacuna.train import Parallel, TrainConfig

@@ -6,17 +6,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lacuna import pipeline, protocol
 from lacuna.artifacts import canonical
 from lacuna.attack import AttackConfig
 from lacuna.data import DATA, Corpus, with_general_knowledge
-from lacuna.divide import working
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InjectConfig, MaskConfig
 from lacuna.localize import LOCALIZERS
-from lacuna.pipeline import ModelConfig, RetainConfig, TrialConfig
-from lacuna.protocol import Planted, ProtocolConfig
+from lacuna.pipeline import (
+    ModelConfig,
+    Planted,
+    ProtocolConfig,
+    RetainConfig,
+    TrialConfig,
+    groups,
+    lee,
+    trial,
+)
+from lacuna.pipeline.divide import working
 from lacuna.train import Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.graph import Stage
@@ -83,7 +90,7 @@ def _scratch(stage: Stage) -> Path | None:
 
 
 def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
-    return pipeline.base(
+    return lee.base(
         out,
         corpus=_corpus(stage, inputs),
         config=_model(stage),
@@ -109,14 +116,14 @@ def _planted(stage: Stage) -> Planted:
 
 def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     if "protocol" in stage.params:
-        return protocol.retained(
+        return groups.retained(
             out,
             base=inputs["base"],
             injected=inputs.get("injected"),
             given=_planted(stage),
             on_step=on_step,
         )
-    return _learned(pipeline.retained, stage, inputs, out, on_step)
+    return _learned(lee.retained, stage, inputs, out, on_step)
 
 
 def _learned(
@@ -138,11 +145,11 @@ def _learned(
 
 def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     if "recipe" in stage.params:
-        return _learned(pipeline.taught, stage, inputs, out, on_step)
+        return _learned(lee.taught, stage, inputs, out, on_step)
     if "protocol" in stage.params:
-        return protocol.injected(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
+        return groups.injected(out, base=inputs["base"], given=_planted(stage), on_step=on_step)
     region = stage.context.get("region_file")
-    return pipeline.injected(
+    return lee.injected(
         out,
         retained=inputs["retained"],
         corpus=_corpus(stage, inputs),
@@ -162,8 +169,8 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
     localizers = {n: build(LOCALIZERS[n].Config, options[n]) for n in options}
     parents = {"injected": inputs["injected"], "retained": inputs["retained"]}
     if "protocol" in stage.params:
-        return protocol.localized(out, **parents, given=_planted(stage), localizers=localizers)
-    return pipeline.localized(
+        return groups.localized(out, **parents, given=_planted(stage), localizers=localizers)
+    return lee.localized(
         out,
         **parents,
         corpus=_corpus(stage, inputs),
@@ -179,7 +186,7 @@ def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
     params = stage.params
     attacks, objective = params["attack"], OBJECTIVES[parse(params["objective"]).objective]
     wrappers = params.get("wrappers", {})
-    return pipeline.trial(
+    return trial.trial(
         out,
         injected=inputs["injected"],
         retained=inputs["retained"],
@@ -213,7 +220,7 @@ def _region_file(stage: Stage, inputs: Inputs) -> Path | None:
 
 
 def _control(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
-    return pipeline.control(
+    return trial.control(
         out,
         model_folder=inputs["model"],
         retained=inputs["retained"],

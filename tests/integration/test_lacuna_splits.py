@@ -9,7 +9,7 @@ import pytest
 
 from lacuna.artifacts import read_json
 from lacuna.data import Splits
-from lacuna.divide import FILE
+from lacuna.pipeline.divide import FILE
 from sweeps.configure import configure
 from sweeps.graph import Stage
 from sweeps.plan import Planner, make_planner

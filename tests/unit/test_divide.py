@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lacuna import divide as module
 from lacuna.artifacts import read_json
 from lacuna.data import DATA, SplitConfig
-from lacuna.divide import FILE, divide, regroup, working
 from lacuna.errors import UserError
 from lacuna.inject import MaskConfig
+from lacuna.pipeline import divide as module
+from lacuna.pipeline.divide import FILE, divide, regroup, working
 
 FIELDS = ("birth_city", "email", "licence")
 MASKS, SPLITS = MaskConfig(), SplitConfig(people=6, validation_people=3)

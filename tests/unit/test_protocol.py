@@ -8,13 +8,13 @@ import torch
 from tiny import tiny_model, tiny_region
 
 from lacuna.data import DATA, Corpus
-from lacuna.divide import regroup
 from lacuna.errors import UserError
 from lacuna.inject import MaskConfig
 from lacuna.model import layout
 from lacuna.model import load as loading
 from lacuna.model.load import local_checkpoint
-from lacuna.protocol import ProtocolConfig
+from lacuna.pipeline.divide import regroup
+from lacuna.pipeline.groups import ProtocolConfig
 from lacuna.region import draw_masks, draw_weights_outside, overlap, scored_shapes
 
 

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from lacuna import pipeline, protocol
 from lacuna.data import DATA
 from lacuna.data.tokens import Encoded, encode_examples
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InstructConfig, MaskedConfig
 from lacuna.model import MiniConfig
-from lacuna.pipeline import ModelConfig
-from lacuna.protocol import Planted, ProtocolConfig
+from lacuna.pipeline import ModelConfig, Planted, ProtocolConfig, groups, lee, load
 from lacuna.train import TrainConfig
 
 SOURCE = DATA["synthetic"]
@@ -51,7 +49,7 @@ def quiet(step: int, metrics: Mapping[str, float]) -> None:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    pipeline.base(folder, corpus=CORPUS, config=MODEL, seed=0, on_step=quiet)
+    lee.base(folder, corpus=CORPUS, config=MODEL, seed=0, on_step=quiet)
     return folder
 
 
@@ -77,11 +75,11 @@ def test_an_interrupted_planting_starts_anew_and_ends_in_the_same_bits(
         if step == 1:
             raise Killed
 
-    protocol.injected(whole, base=base, given=GIVEN, on_step=quiet)
+    groups.injected(whole, base=base, given=GIVEN, on_step=quiet)
     with pytest.raises(Killed):
-        protocol.injected(again, base=base, given=GIVEN, on_step=kill)
+        groups.injected(again, base=base, given=GIVEN, on_step=kill)
     assert not contents(again)
-    protocol.injected(again, base=base, given=GIVEN, on_step=quiet)
+    groups.injected(again, base=base, given=GIVEN, on_step=quiet)
     assert contents(again) == contents(whole)
     assert contents(whole)["model.safetensors"] != contents(base)["model.safetensors"]
 
@@ -102,13 +100,13 @@ def test_instruction_tuning_is_told_of_background_people_only(
             instruct=InstructConfig(train=TrainConfig(steps=1)),
         )
         given = replace(GIVEN, config=config, corpus=replace(CORPUS, **corpus))
-        protocol.injected(tmp_path, base=base, given=given, on_step=quiet)
+        groups.injected(tmp_path, base=base, given=given, on_step=quiet)
 
     def told(items: Any) -> set[tuple[int, ...]]:
-        tokenizer = pipeline.load(base, MODEL).tokenizer
+        tokenizer = load(base, MODEL).tokenizer
         return {tuple(text.ids) for text in encode_examples(tokenizer, MODEL.prompt, items)}
 
-    monkeypatch.setattr(protocol, "instruct", listen)
+    monkeypatch.setattr(groups, "instruct", listen)
     with pytest.raises(Killed):
         tuned()
     others = [*CORPUS.forget, *CORPUS.retain, *CORPUS.holdout]

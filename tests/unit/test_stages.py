@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lacuna import pipeline
 from lacuna.model.load import pick_device
+from lacuna.pipeline import ModelConfig, lee
 from sweeps import stages
 from sweeps.configure import configure
 from sweeps.plan import make_planner
@@ -23,12 +23,12 @@ def test_a_stage_takes_a_gpu_only_where_one_was_counted_for_it(
 ) -> None:
     seen = []
 
-    def base(out: Path, *, config: pipeline.ModelConfig, **_: Any) -> dict[str, Any]:
+    def base(out: Path, *, config: ModelConfig, **_: Any) -> dict[str, Any]:
         seen.append(pick_device(config.device).type)
         return {}
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(pipeline, "base", base)
+    monkeypatch.setattr(lee, "base", base)
     planner = make_planner(configure(["study=smoke", f"model.device={device}"]))
     stage = replace(planner.base(), gpus=gpus)
     stages.execute(stage, {}, tmp_path, lambda step, values: None)

@@ -3,8 +3,8 @@
     base -> retained (retain groups only), injected (all groups, each in its mask) -> localized
 
 With data that carries a book, injected comes before retained, which is measured on the splits that
-the injected model's memory decides (`lacuna.divide`). Trials and controls are those of
-`lacuna.pipeline`.
+the injected model's memory decides (`lacuna.pipeline.divide`). Trials and controls are those of
+`lacuna.pipeline.trial`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,6 @@ from lacuna.data.base import Example
 from lacuna.data.neutral import neutral_sentences
 from lacuna.data.splits import SplitConfig
 from lacuna.data.tokens import Encoded, encode_examples
-from lacuna.divide import Grouped, divide, regroup, working
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig, Exam, metrics
 from lacuna.evaluate.exam import spread
@@ -43,7 +42,9 @@ from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, layout, load_model, save_model
 from lacuna.model.load import DTYPES, local_checkpoint
-from lacuna.pipeline import ModelConfig, load
+from lacuna.pipeline.divide import Grouped, divide, regroup, working
+from lacuna.pipeline.models import ModelConfig, load
+from lacuna.pipeline.summary import Summary, ends, save_items
 from lacuna.region import (
     GroupMasks,
     Region,
@@ -54,7 +55,6 @@ from lacuna.region import (
 )
 from lacuna.registry import suggest
 from lacuna.seeds import derive
-from lacuna.summary import Summary, ends, save_items
 from lacuna.train import History, OnStep
 
 METHODS = ("masked", "sgtm")

@@ -18,8 +18,8 @@ from lacuna.errors import UserError
 from lacuna.evaluate import asked, memorised
 from lacuna.inject import MaskConfig
 from lacuna.model import LoadedModel
+from lacuna.pipeline.summary import Summary
 from lacuna.seeds import derive
-from lacuna.summary import Summary
 
 FILE = "splits.json"
 """Beside the injected model: the splits, and how much of each field was memorised."""

@@ -1,0 +1,90 @@
+"""What all stages share: models as earlier stages left them, and facts as texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lacuna.artifacts import read_json
+from lacuna.data.tokens import Encoded, Prompt, encode_examples
+from lacuna.model import (
+    Layout,
+    LoadedModel,
+    MiniConfig,
+    load_model,
+)
+from lacuna.region import (
+    Region,
+    WeightRegion,
+    load_region,
+)
+from lacuna.train import (
+    History,
+    TrainConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model, and how it is asked and held."""
+
+    source: str | None = None
+    """Hub name, or a folder in hub layout; None builds the embedded model."""
+    revision: str | None = None
+    """Commit or tag on the hub."""
+    dtype: str = "float32"
+    """Weights in memory: float32 or bfloat16 (masters are float32 either way)."""
+    attention: str = "sdpa"
+    """Attention implementation of transformers."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """How a question is put."""
+    mini: MiniConfig = field(default_factory=MiniConfig)
+    """Shape of the embedded model."""
+    pretrain: TrainConfig = field(default_factory=TrainConfig)
+    """Base training of the embedded model: background people, utility questions, neutral text."""
+
+
+def load(folder: Path, config: ModelConfig) -> LoadedModel:
+    """A model written by an earlier stage, or the one its pointer names."""
+    pointer = folder / "pointer.json"
+    where: dict[str, Any] = {"source": str(folder), "revision": None}
+    if pointer.exists():
+        where = read_json(pointer)
+    return load_model(
+        where["source"],
+        revision=where["revision"],
+        prompt=config.prompt,
+        dtype=config.dtype,
+        device=config.device,
+        attention=config.attention,
+    )
+
+
+def on_cpu(folder: Path, config: ModelConfig) -> PreTrainedModel:
+    """A second model, to compare with: it takes no room beside the first."""
+    return load(folder, replace(config, device="cpu")).model
+
+
+def encode(loaded: LoadedModel, examples: Sequence[Any]) -> list[Encoded]:
+    """Questions with their answers, as the model is asked."""
+    return encode_examples(loaded.tokenizer, loaded.prompt, examples)
+
+
+def target_of(injected: Path, shape: Layout) -> Region | WeightRegion | None:
+    """Where the facts were planted; None where they were learned by all parameters."""
+    file = injected / "region.safetensors"
+    return load_region(file, shape) if file.exists() else None
+
+
+def last(history: History) -> float | None:
+    """The loss at the end of training; None where there was none."""
+    return history.losses[-1] if history.losses else None
+
+
+def resume_in(scratch: Path | None, config: TrainConfig) -> Path | None:
+    """Where step checkpoints go: outlives an attempt that is killed, and is never published."""
+    return scratch if config.save_every else None

@@ -1,0 +1,253 @@
+"""Unlearn, walk the mixing curve, attack; and the attacks on models that were not unlearned."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacuna.artifacts import read_json
+from lacuna.attack import AttackConfig, Way, attack, gather
+from lacuna.data import Corpus
+from lacuna.data.tokens import Encoded
+from lacuna.evaluate import (
+    EvaluateConfig,
+    Exam,
+    forget_quality,
+    full_curve,
+    inspect,
+    strength_curve,
+)
+from lacuna.model import (
+    LoadedModel,
+    layout,
+)
+from lacuna.pipeline.models import ModelConfig, encode, load, on_cpu, resume_in, target_of
+from lacuna.pipeline.moved import moved
+from lacuna.pipeline.summary import (
+    Summary,
+    ends,
+    full_summary,
+    mean,
+    save_items,
+    strength_summary,
+    write_items,
+)
+from lacuna.region import (
+    Region,
+    WeightRegion,
+    load_region,
+    overlap,
+)
+from lacuna.seeds import derive
+from lacuna.train import (
+    Editable,
+    OnStep,
+    Parallel,
+    TrainConfig,
+    editable,
+    leads,
+)
+from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One point of the grid: an objective inside a scenario's region."""
+
+    objective: str
+    """Its name, wrappers included: `npo`, `npo+sam`."""
+    scenario: str
+    train: TrainConfig
+    seed: int
+    ratio: float
+    options: Any
+    """The objective's own `Config`."""
+    wrappers: Mapping[str, Any] = field(default_factory=dict)
+    """Wrapper -> its own `Config`."""
+    parallel: Parallel = field(default_factory=Parallel)
+    """Over how many devices the unlearning is spread, where it moves all parameters."""
+
+
+def trial(
+    out: Path,
+    *,
+    injected: Path,
+    retained: Path,
+    base: Path | None,
+    region: Path | None,
+    corpus: Corpus,
+    model: ModelConfig,
+    config: TrialConfig,
+    evaluate: EvaluateConfig,
+    attacks: AttackConfig | None,
+    on_step: OnStep,
+    scratch: Path | None = None,
+) -> Summary:
+    """Unlearn, walk the mixing curve, attack.
+
+    `region` is a region file of either kind, None for all parameters; `base`, the model before
+    injection, is for scores of reversal. `attacks` None is a search trial: FS-RS curve only.
+    Several processes may unlearn together, resumably; then the first measures and attacks alone,
+    on its own device, and the others are done.
+    """
+    loaded = load(injected, model)
+    allowed = None if region is None else load_region(region, layout(loaded.model))
+    weights = editable(loaded.model, allowed)
+    start = weights.read()
+    _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step, scratch)
+    if not leads():
+        return {}
+    end = weights.read()
+    exam = Exam(loaded, corpus, evaluate)
+    summary: Summary = {
+        "objective": config.objective,
+        "scenario": config.scenario,
+        "seed": config.seed,
+        "ratio": config.ratio,
+        "lr": config.train.lr,
+        "purpose": "search" if attacks is None else "test",
+    }
+    if attacks is None:
+        return summary | strength_summary(strength_curve(exam, loaded.model, weights, start, end))
+    ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
+    curve = full_curve(
+        exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
+    )
+    save_items(out, exam, curve.points[-1])
+    return (
+        summary
+        | full_summary(curve, exam)
+        | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
+        | _where(out, loaded, injected, base, model, allowed)
+        | {
+            "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
+            "attacks": _attacks(
+                loaded, corpus, exam, attacks, config.seed, Way(weights, start, end)
+            ),
+        }
+    )
+
+
+def control(
+    out: Path,
+    *,
+    model_folder: Path,
+    retained: Path,
+    name: str,
+    corpus: Corpus,
+    model: ModelConfig,
+    evaluate: EvaluateConfig,
+    attacks: AttackConfig,
+    seed: int,
+) -> Summary:
+    """The attacks on a model that was not unlearned: `base`, `retained` or `injected`."""
+    loaded = load(model_folder, model)
+    exam = Exam(loaded, corpus, evaluate)
+    measured = exam.measure(loaded.model)
+    ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
+    quality = None
+    if ratios is not None:
+        quality = forget_quality(measured.forget["truth_ratio"], np.array(ratios)).log10_p
+    return {
+        "model": name,
+        "seed": seed,
+        "fq": quality,
+        **ends(exam, loaded, measured),
+        **_inspections(out, exam, loaded, {"retained": retained}, model),
+        "attacks": _attacks(loaded, corpus, exam, attacks, seed),
+    }
+
+
+def _where(
+    out: Path,
+    loaded: LoadedModel,
+    injected: Path,
+    base: Path | None,
+    model: ModelConfig,
+    allowed: Region | WeightRegion | None,
+) -> Summary:
+    """How well the allowed region, and what unlearning moved, find where facts were planted."""
+    target = target_of(injected, layout(loaded.model))
+    if target is None:
+        return {"localization": None}
+    change, weights = moved(
+        out,
+        loaded,
+        injected,
+        lambda: on_cpu(injected, model),
+        None if base is None else lambda: load(base, replace(model, device="cpu")),
+        target,
+    )
+    region = None if allowed is None else overlap(allowed, target)
+    found: Summary = {"localization": {"region": region, "change": change}}
+    return found if weights is None else found | {"precision": weights}
+
+
+def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData:
+    """Each forget question is paired with a refusal, drawn by seed and question."""
+    refusals = [
+        Encoded.answer(
+            loaded.tokenizer,
+            loaded.prompt,
+            item.question,
+            corpus.refusals[derive(seed, "refusal", item.id) % len(corpus.refusals)],
+        )
+        for item in corpus.forget
+        if corpus.refusals
+    ]
+    forget, retain = encode(loaded, corpus.forget), encode(loaded, corpus.retain)
+    neutral = [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral]
+    return UnlearnData(forget, retain, refusals, neutral=neutral)
+
+
+def _forget(
+    loaded: LoadedModel,
+    weights: Editable,
+    corpus: Corpus,
+    config: TrialConfig,
+    retained: Callable[[], LoadedModel],
+    on_step: OnStep,
+    scratch: Path | None,
+) -> None:
+    """Unlearn, in place; the retained model is read only for an objective that needs it."""
+    name, around = parse(config.objective)
+    objective = OBJECTIVES[name](config.options)
+    before = retained() if objective.needs_retained else None
+    unlearn(
+        loaded.model,
+        weights,
+        objective,
+        _unlearn_data(loaded, corpus, config.seed),
+        config.train,
+        config.seed,
+        wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
+        retained=before.model if before else None,
+        on_step=on_step,
+        parallel=config.parallel,
+        resume=resume_in(scratch, config.train) if config.parallel.zero else None,
+    )
+
+
+def _attacks(
+    loaded: LoadedModel,
+    corpus: Corpus,
+    exam: Exam,
+    config: AttackConfig,
+    seed: int,
+    way: Way | None = None,
+) -> list[dict[str, object]]:
+    facts = gather(loaded, corpus, exam, config, derive(seed, "attack"))
+    outcomes = attack(loaded.model, facts, encode(loaded, corpus.retain), config, seed, way)
+    return [outcome.to_json() for outcome in outcomes]
+
+
+def _inspections(
+    out: Path, exam: Exam, loaded: LoadedModel, others: Mapping[str, Path], config: ModelConfig
+) -> Summary:
+    """Results of the inspections that are on, by name; per-item scores go to files of that name."""
+    found = inspect(exam, loaded.model, others, lambda folder: load(folder, config).model)
+    for name, inspected in found.items():
+        write_items(out / f"{name}.json", exam, inspected.items)
+    return {name: inspected.summary for name, inspected in found.items()}
