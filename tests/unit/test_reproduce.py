@@ -11,7 +11,14 @@ from lacuna.report.published import CELLS
 from sweeps.compare import EXPECTED
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"WGA": "wga", "NPO": "npo", "DPO": "dpo", "GradDiff": "graddiff"}
+NAMES = {
+    "WGA": "wga",
+    "NPO": "npo",
+    "DPO": "dpo",
+    "GradDiff": "graddiff",
+    "SimNPO": "simnpo",
+    "OracleGrad": "oraclegrad",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +38,8 @@ def line_of(text: str, *words: str) -> str:
         (("LACUNA: less comes back",), "mini", "erasure-logp: {} at 0.1, relearn lr 0.001"),
         (("the same on LUME",), "mini-lume", "region-aues: {} at 0.1"),
         (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
+        (("robust erasure fails",), "lacuna", "erasure-logp: {} at 0.05, lora lr 0.003"),
+        (("nor is it better before attacks",), "lacuna", "region-aues: {} at 0.05"),
     ],
 )
 def test_effects_are_the_recorded_ones(
