@@ -116,8 +116,6 @@ def precision(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, 
     tensors: the headline score by layer and component. inside: where changed weights and squared
     change lie. Raises `UserError` where a truth was made for another model.
     """
-    for truth in truths.values():
-        truth.require_fit(comparison.before.layout)
     names = scored(comparison.before, list(truths.values()))
     total = sum(math.prod(comparison.before.shapes[name]) for name in names)
     found = _Found(truths, EXACT if total <= EXACT_WEIGHTS else COARSE)
@@ -128,7 +126,12 @@ def precision(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, 
 
 
 def scored(checkpoint: Checkpoint, truths: Sequence[Truth]) -> list[str]:
-    """Tensors that every truth could hold weights of; raises `UserError` where there is none."""
+    """Tensors that every truth could hold weights of.
+
+    Raises `UserError` where there is none, or a truth was made for another model.
+    """
+    for truth in truths:
+        truth.require_fit(checkpoint.layout)
     held = [
         set(truth.shapes)
         if isinstance(truth, WeightRegion)
