@@ -88,8 +88,11 @@ case ${1:-} in
     setup)
         ensure_environment
         ;;
-    report | compare)
-        finished "sweeps.$1" "${@:2}"
+    report)
+        finished sweeps.results.rebuild "${@:2}"
+        ;;
+    compare)
+        finished sweeps.results.compare "${@:2}"
         ;;
     audit)
         take_apart "${@:2}"

@@ -24,14 +24,14 @@ import numpy as np
 from benchmarks._report import Part, median
 from benchmarks._toys import mark
 from lacuna.artifacts import read_json, write_json
-from sweeps.arbiter import COMMIT, KeyArbiter
-from sweeps.graph import Stage
-from sweeps.shelf import name_of
-from sweeps.store import Store
-from sweeps.tracking import connect, prepare
+from sweeps.stage import Stage
+from sweeps.store.mlflow_coordinator import COMMIT, MlflowCoordinator
+from sweeps.store.storage import name_of
+from sweeps.store.store import Store
+from sweeps.tracking.client import connect, prepare
 
 if TYPE_CHECKING:
-    from sweeps.tracking import MlflowClient
+    from sweeps.tracking.client import MlflowClient
 
 LIMIT = 180.0  # seconds a round may take
 # Loaded once, in the server process that the contenders are forked from.
@@ -65,16 +65,16 @@ class Contest:
 
     def store(self) -> Store["Stoppable"]:
         """A view of the store with a connection of its own."""
-        arbiter = Stoppable(connect(self.uri))
+        coordinator = Stoppable(connect(self.uri))
         # holders are killed here more often than a study would bear
-        return Store(self.folder / "checkpoints", arbiter, self.ttl, self.beat, attempts=1000)
+        return Store(self.folder / "checkpoints", coordinator, self.ttl, self.beat, attempts=1000)
 
     def marks(self, number: int) -> Path:
         """Where the contenders of a round leave notes."""
         return self.folder / "marks" / str(number)
 
 
-class Stoppable(KeyArbiter):
+class Stoppable(MlflowCoordinator):
     """Its process may be stopped while `idle` is held: stopped within a heartbeat it would keep
     SQLite's lock, and with it everybody else, until it is woken."""
 
@@ -113,7 +113,7 @@ def contend(contest: Contest, number: int, who: int, line: Barrier) -> None:
     found: dict[str, Any] = {}
     for k in map(int, order):
         tried: list[int] = []
-        work = partial(_work, marks, stages[k].key, k, tried, store.arbiter.idle)
+        work = partial(_work, marks, stages[k].key, k, tried, store.coordinator.idle)
         folder = store.produce(stages[k], work)
         found[stages[k].key] = {"folder": folder.name, "tried": tried}
     write_json(marks / f"found.{os.getpid()}.json", found)
@@ -209,7 +209,7 @@ class _Round:
                 pid, epoch = path.read_text().split()
                 self.stalled = int(pid), int(epoch)
         elif self.wake is None:
-            leases = self.store.arbiter.leases(self.stages[1].key)
+            leases = self.store.coordinator.leases(self.stages[1].key)
             if leases and leases[-1].epoch > self.stalled[1]:
                 # before, while or after its successor publishes
                 self.wake = time.monotonic() + self.chance.uniform(0.0, 1.0)
@@ -241,7 +241,7 @@ class _Round:
         winners = {}
         for stage in self.stages:
             tally.computed += len(list(self.marks.glob(f"{stage.key}.*.json")))
-            tally.published[publications(self.store.arbiter, stage)] += 1
+            tally.published[publications(self.store.coordinator, stage)] += 1
             tally.violations += problems(self.contest, self.number, stage, found)
             winners[stage.key] = self.contest.store().get(stage.key)
         if self.woken and self.stalled and self.stalled[0] in found:
@@ -258,7 +258,7 @@ def problems(contest: Contest, number: int, stage: Stage, found: dict[int, Any])
     """What is wrong with one key after a round; `found`: what each survivor was given."""
     store = contest.store()  # a fresh one reads every byte
     where = f"round {number}, {stage.label}"
-    count = publications(store.arbiter, stage)
+    count = publications(store.coordinator, stage)
     broken = [] if count == 1 else [f"{where}: {count} publications"]
     folder = store.get(stage.key)
     if folder is None:
@@ -268,10 +268,10 @@ def problems(contest: Contest, number: int, stage: Stage, found: dict[int, Any])
     return broken
 
 
-def publications(arbiter: KeyArbiter, stage: Stage) -> int:
+def publications(coordinator: MlflowCoordinator, stage: Stage) -> int:
     """How often a key was published."""
     prefix = f"name LIKE '{COMMIT}.%.{stage.key}.%'"
-    return len(arbiter.client.search_registered_models(prefix))
+    return len(coordinator.client.search_registered_models(prefix))
 
 
 def report(folder: Path, given: argparse.Namespace) -> Part:

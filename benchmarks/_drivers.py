@@ -16,11 +16,11 @@ from benchmarks._report import Part
 from benchmarks._server import Server
 from benchmarks._toys import WORK, executions, toy
 from lacuna.artifacts import read_json, write_json
-from sweeps.arbiter import KeyArbiter
-from sweeps.engine import Engine
-from sweeps.graph import Stage
-from sweeps.runs import Tracker
-from sweeps.tracking import connect
+from sweeps.engine.engine import Engine
+from sweeps.stage import Stage
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.tracking.client import connect
+from sweeps.tracking.runs import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("one", "other")
@@ -45,7 +45,7 @@ def drive(uri: str, folder: Path, name: str, other: str) -> None:
     injections, trials = study(folder / "marks")
     tracker = Tracker(uri, f"drivers-{name}", folder / "mlruns")
     tracker.begin({})
-    places = {"root": folder / "checkpoints", "storage": folder / "ray"}
+    places = {"root": folder / "checkpoints", "ray_folder": folder / "ray"}
     settings = {"cpus": 1, "ttl": 30.0, "beat": 1.0}
     with Engine(tracker, **places, work=WORK, stream=io.StringIO(), **settings) as engine:
         engine.map(abs, [-1])  # Ray has started
@@ -89,8 +89,8 @@ def race(uri: str, folder: Path) -> Outcome:
 def _judge(uri: str, folder: Path) -> Outcome:
     injections, trials = study(folder / "marks")
     stages = [*injections, *trials]
-    arbiter = KeyArbiter(connect(uri))
-    counts = {stage.key: publications(arbiter, stage) for stage in stages}
+    coordinator = MlflowCoordinator(connect(uri))
+    counts = {stage.key: publications(coordinator, stage) for stage in stages}
     said = [read_json(folder / f"{name}.json") for name in NAMES]
     trained = {
         kind: sum(driver["counts"]["trained"].get(kind, 0) for driver in said)

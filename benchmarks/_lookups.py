@@ -8,10 +8,10 @@ from typing import Any
 from benchmarks._report import Part, against, median, seconds_of
 from benchmarks._server import Server
 from lacuna.artifacts import digest
-from sweeps.arbiter import COMMIT, LEASE, KeyArbiter
-from sweeps.lease import holder
-from sweeps.store import Store
-from sweeps.tracking import connect, create_name, prepare
+from sweeps.store.mlflow_coordinator import COMMIT, LEASE, MlflowCoordinator
+from sweeps.store.process import holder
+from sweeps.store.store import Store
+from sweeps.tracking.client import connect, create_name, prepare
 
 LOOKUPS = 10.0  # seconds planning's look-ups may take
 
@@ -27,12 +27,13 @@ def report(folder: Path, given: argparse.Namespace) -> Part:
     part.add("filled in", f"{filling:.0f} s")
     with Server(folder, backend=uri) as server:
         for name, where in (("SQLite", uri), ("server", server.uri)):
-            store = Store(folder / "checkpoints", KeyArbiter(connect(where)))
+            store = Store(folder / "checkpoints", MlflowCoordinator(connect(where)))
             store.published(wanted[:1])  # the first question pays for imports
             found: list[set[str]] = []
             seconds = seconds_of(partial(_ask, store, wanted, found))
             ones = [
-                seconds_of(partial(store.arbiter.committed, key)) for key in keys[:: n // 20 or 1]
+                seconds_of(partial(store.coordinator.committed, key))
+                for key in keys[:: n // 20 or 1]
             ]
             part.add(f"{name}, all in one look-up", f"{seconds:.2f} s, {against(seconds, LOOKUPS)}")
             part.add(f"{name}, a single key, median (max)", median(ones, 1000, "ms"))
@@ -41,7 +42,7 @@ def report(folder: Path, given: argparse.Namespace) -> Part:
     return part
 
 
-def _ask(store: Store[KeyArbiter], wanted: list[str], found: list[set[str]]) -> None:
+def _ask(store: Store[MlflowCoordinator], wanted: list[str], found: list[set[str]]) -> None:
     found.append(store.published(wanted))
 
 

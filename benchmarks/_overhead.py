@@ -8,10 +8,10 @@ from pathlib import Path
 
 from benchmarks._report import Part, against, milliseconds, seconds_of
 from benchmarks._toys import WORK, toy, work
-from sweeps.engine import Engine
-from sweeps.graph import Stage
-from sweeps.runs import Tracker
-from sweeps.worker import Runtime, attempt, pack
+from sweeps.engine.engine import Engine
+from sweeps.engine.worker import Runtime, attempt, pack
+from sweeps.stage import Stage
+from sweeps.tracking.runs import Tracker
 
 PER_TRIAL = 0.150  # seconds a trial may cost beyond its work
 
@@ -21,7 +21,7 @@ def report(folder: Path, given: argparse.Namespace) -> Part:
     n = given.trials
     tracker = Tracker(f"sqlite:///{folder / 'mlflow.db'}", "overhead", folder / "mlruns")
     tracker.begin({})
-    places = {"root": folder / "checkpoints", "storage": folder / "ray"}
+    places = {"root": folder / "checkpoints", "ray_folder": folder / "ray"}
     stages = [toy("trial", number) for number in range(n)]
     with Engine(tracker, **places, work=WORK, stream=io.StringIO()) as engine:
         ray = seconds_of(lambda: engine.map(abs, [-1]))

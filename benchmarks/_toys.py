@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lacuna.artifacts import read_json, write_json
-from sweeps.graph import Stage
+from sweeps.stage import Stage
 
 WORK = "benchmarks._toys.work"
 STEP = 0.1  # seconds

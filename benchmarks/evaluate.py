@@ -20,7 +20,7 @@ from benchmarks import _plain
 from benchmarks._measure import Laps, Shape, at_least_one, build, options, table
 from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.evaluate import metrics, read
-from lacuna.evaluate.curve import mixing_weights
+from lacuna.evaluate.mixing_curve import mixing_weights
 from lacuna.model import layout
 from lacuna.region import draw
 from lacuna.seeds import torch_generator

@@ -27,8 +27,8 @@ from benchmarks._report import Part, at_least_one, names
 from benchmarks._server import Server
 from lacuna.artifacts import read_json
 from lacuna.seeds import numpy_generator
-from sweeps.arbiter import COMMIT
-from sweeps.tracking import connect
+from sweeps.store.mlflow_coordinator import COMMIT
+from sweeps.tracking.client import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = 12  # of a driver, beyond the number of kills
@@ -255,7 +255,7 @@ def trained_again(study: Study) -> list[str]:
         key = read_json(path)["key"]
         whole[key] = min(path.stat().st_mtime, whole.get(key, float("inf")))
     published = {run_id for _, run_id in study.published().values()}
-    # The arbiter publishes a moment after the manifest is written.
+    # The coordinator publishes a moment after the manifest is written.
     late = [
         run
         for run in runs

@@ -23,7 +23,7 @@ from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedModel, PreTrai
 from benchmarks._report import Part, at_least_one
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import IGNORE, Encoded, Prompt, TrainingBatches, encode_examples
-from lacuna.evaluate import EvaluateConfig, Exam, strength_curve
+from lacuna.evaluate import EvaluateConfig, Evaluator, strength_curve
 from lacuna.inject import InjectConfig, inject
 from lacuna.model import LoadedModel, layout
 from lacuna.model.load import ready
@@ -157,13 +157,15 @@ def measure(
     start = RegionWeights(model, region).read()
     laps, static = _inject(loaded, facts, region, sequences, steps, seed)
     inject_peak = _peak(device)
-    exam = Exam(loaded, facts, EvaluateConfig(alphas=alphas, new_tokens=100, wrong_answers=5))
+    evaluator = Evaluator(
+        loaded, facts, EvaluateConfig(alphas=alphas, new_tokens=100, wrong_answers=5)
+    )
     weights = RegionWeights(model, region)
     with _clock(device) as curve:
-        strength_curve(exam, model, weights, start, weights.read())
+        strength_curve(evaluator, model, weights, start, weights.read())
     with _clock(device) as full:
-        exam.measure(model)
-    read = [text for name in ("forget", "retain") for text in exam.texts[name]]
+        evaluator.measure(model)
+    read = [text for name in ("forget", "retain") for text in evaluator.texts[name]]
     return Found(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         weights=model.num_parameters(),

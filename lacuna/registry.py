@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TypeVar
 
 from lacuna.errors import UserError
@@ -42,6 +44,12 @@ class Registry(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def import_methods(package: str) -> None:
+    """Import every module of a folder of methods, in order of name: each registers itself."""
+    for module in iter_modules(import_module(package).__path__):
+        import_module(f"{package}.{module.name}")
 
 
 def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:

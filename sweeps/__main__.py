@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweeps.exits import exit_status
+from sweeps.errors import exit_status
 
 if TYPE_CHECKING:
-    from sweeps.plan import Planner
+    from sweeps.plan.planner import Planner
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _study(arguments: Sequence[str]) -> int:
     # Imported here: a mistyped word is answered before torch and ray are loaded.
-    from sweeps.configure import configure, per_model
-    from sweeps.plan import make_planner
+    from sweeps.config.compose import configure, per_model
+    from sweeps.plan.make import make_planner
 
     for library in ("huggingface_hub", "transformers"):  # their news would bury our one line
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -34,23 +34,23 @@ def _study(arguments: Sequence[str]) -> int:
         if model is not None:
             config.study = f"{config.study}-{model}"
         planners.append(make_planner(config))
-    from sweeps.estimate import foresee, in_all
+    from sweeps.plan.estimate import estimate_study, total_line
 
-    outlooks = [foresee(planner) for planner in planners]
+    estimates = [estimate_study(planner) for planner in planners]
     if not planners[0].config.plan:
-        from sweeps.host import check_host
+        from sweeps.plan.capacity import check_host
 
-        for outlook in outlooks:
-            check_host(outlook)
+        for estimate in estimates:
+            check_host(estimate)
         return max(_run(planner) for planner in planners)
-    print("\n\n".join(outlook.text() for outlook in outlooks))
-    if len(outlooks) > 1:
-        print(f"\n{in_all(outlooks)}")
+    print("\n\n".join(estimate.text() for estimate in estimates))
+    if len(estimates) > 1:
+        print(f"\n{total_line(estimates)}")
     return 0
 
 
 def _run(planner: "Planner") -> int:
-    from sweeps.run import run
+    from sweeps.study import run
 
     failed = run(planner, print)
     for line in failed:

@@ -32,7 +32,7 @@ __all__ = [
     "LoraConfig",
     "Outcome",
     "Start",
-    "Way",
+    "MixingPath",
     "Wording",
     "ask_often",
     "attack",
@@ -55,7 +55,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Way:
+class MixingPath:
     """The mixing curve that a matched start is looked for on; the model stands at `end`."""
 
     weights: Editable
@@ -69,7 +69,7 @@ def attack(
     retain: Sequence[Encoded],
     config: AttackConfig,
     seed: int,
-    way: Way | None = None,
+    way: MixingPath | None = None,
 ) -> list[Outcome]:
     """Run every configured attack on the model; its weights are the same afterwards.
 
@@ -99,7 +99,7 @@ def _matched(
     retain: Sequence[Encoded],
     config: AttackConfig,
     seed: int,
-    way: Way,
+    way: MixingPath,
 ) -> list[Outcome]:
     """Relearning from the mixture whose forget ES is `config.matched`."""
     assert config.matched is not None

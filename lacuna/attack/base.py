@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import metrics
-from lacuna.evaluate.read import read
-from lacuna.evaluate.recite import Asked
+from lacuna.evaluate.memorisation import Asked
+from lacuna.evaluate.token_pass import read
 
 Ask = Callable[[PreTrainedModel, Sequence[Asked]], tuple[str, ...]]
 """The facts that any of their prompts brings out of the model."""

@@ -11,31 +11,31 @@ from lacuna.attack.config import AttackConfig
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.errors import UserError
-from lacuna.evaluate import Asked, Exam, asked, leaked
+from lacuna.evaluate import Asked, Evaluator, asked, leaked
 from lacuna.model import LoadedModel
 from lacuna.seeds import torch_generator
 
 
 def gather(
-    loaded: LoadedModel, corpus: Corpus, exam: Exam, config: AttackConfig, seed: int
+    loaded: LoadedModel, corpus: Corpus, evaluator: Evaluator, config: AttackConfig, seed: int
 ) -> Facts:
     """What the attacks of `config` need to know of a corpus.
 
     The attacker knows the relearning split where the corpus has one, else a share of the forgotten
     people. Raises `UserError` where that would leave nobody to measure.
     """
-    texts, end = exam.texts["forget"], loaded.tokenizer.eos_token_id
-    leaks = asked(exam.forget, corpus.book, config.success_k) if config.success_k else []
+    texts, end = evaluator.texts["forget"], loaded.tokenizer.eos_token_id
+    leaks = asked(evaluator.forget, corpus.book, config.success_k) if config.success_k else []
     facts = Facts(attacked=(), others=texts, end_token=end, others_asked=leaks)
     if config.relearns and corpus.relearn:
         known = encode_examples(loaded.tokenizer, loaded.prompt, corpus.relearn)
         facts = replace(facts, attacked=known, outside=True)
     elif config.relearns:
-        facts = split_people(exam.forget, texts, config.share, seed, end, leaks)
+        facts = split_people(evaluator.forget, texts, config.share, seed, end, leaks)
     return replace(
         facts,
         ask=_asker(loaded, config.new_tokens) if leaks else None,
-        wordings=_wordings(loaded, corpus, exam) if config.wordings else {},
+        wordings=_wordings(loaded, corpus, evaluator) if config.wordings else {},
     )
 
 
@@ -77,14 +77,14 @@ def _asker(loaded: LoadedModel, new_tokens: int) -> Ask:
     return ask
 
 
-def _wordings(loaded: LoadedModel, corpus: Corpus, exam: Exam) -> dict[str, Wording]:
+def _wordings(loaded: LoadedModel, corpus: Corpus, evaluator: Evaluator) -> dict[str, Wording]:
     """Forgotten facts as paraphrased questions, and as sentences that break off at the value.
 
     The paraphrases are held out only where the data's are: LACUNA's own were trained on.
     """
     plain = Prompt(template="{question}", separator=loaded.prompt.separator)
     found: dict[str, list[tuple[Encoded, Encoded]]] = {"paraphrase": [], "prefix": []}
-    for item, text in zip(exam.forget, exam.texts["forget"], strict=True):
+    for item, text in zip(evaluator.forget, evaluator.texts["forget"], strict=True):
         kept: tuple[str, ...] = (item.paraphrased_question,)
         prefixes: tuple[str, ...] = ()
         if corpus.book is not None:

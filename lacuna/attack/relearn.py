@@ -13,7 +13,7 @@ from lacuna.attack.base import Facts, Level, Outcome, level, outcome, recall
 from lacuna.data.tokens import Encoded
 from lacuna.seeds import derive
 from lacuna.train import AllWeights, Strategy, TrainConfig, language_loss, train
-from lacuna.train.loop import PLAIN
+from lacuna.train.loop import NO_STRATEGY
 from lacuna.train.weights import Editable
 
 
@@ -64,7 +64,7 @@ def tuned(
     before: Level,
     config: TrainConfig,
     seed: int,
-    strategy: Strategy = PLAIN,
+    strategy: Strategy = NO_STRATEGY,
 ) -> Outcome:
     """Train `weights` on `texts` and measure; putting the model back is the caller's."""
     loss = language_loss(model, texts, config.batch_size, seed)

@@ -98,7 +98,7 @@ def _questions(given: argparse.Namespace) -> Any:
             "that stay"
         )
     from lacuna.data.base import Corpus
-    from lacuna.data.jsonl import read_split
+    from lacuna.data.sources.jsonl import read_split
     from lacuna.data.tokens import Prompt
 
     forget, retain = read_split(given.forget, "forget"), read_split(given.retain, "retain")

@@ -10,8 +10,8 @@ import numpy as np
 from lacuna.attack import AttackConfig, attack, gather
 from lacuna.data.base import Corpus
 from lacuna.data.tokens import Prompt
-from lacuna.evaluate import EvaluateConfig, Exam, generate
-from lacuna.evaluate.inspection import Representations
+from lacuna.evaluate import EvaluateConfig, Evaluator, generate
+from lacuna.evaluate.inspections.base import Representations
 from lacuna.evaluate.rouge import rouge
 from lacuna.model import LoadedModel, load_model
 from lacuna.seeds import derive
@@ -42,9 +42,9 @@ def behaviour(
     for name, folder in folders.items():
         loaded = load_model(folder, prompt=prompt, dtype=dtype)
         config = EvaluateConfig(utility_items=UTILITY_ITEMS, representations=True)
-        exam = Exam(loaded, corpus, config)
-        found["outputs"].append({"model": name, **_outputs(loaded, exam)})
-        inspection = Representations(exam)
+        evaluator = Evaluator(loaded, corpus, config)
+        found["outputs"].append({"model": name, **_outputs(loaded, evaluator)})
+        inspection = Representations(evaluator)
         if not states:
             states = {name: inspection.look(loaded.model)}
         inspected = inspection.inspect(loaded.model, states).summary
@@ -52,16 +52,19 @@ def behaviour(
         found["layers"] += [{"model": name, **row} for row in inspected["layers"]]
         if attacks is not None:
             found["attacks"] += [
-                {"model": name, **row} for row in _attacked(loaded, corpus, exam, attacks, seed)
+                {"model": name, **row}
+                for row in _attacked(loaded, corpus, evaluator, attacks, seed)
             ]
     return found
 
 
-def _outputs(loaded: LoadedModel, exam: Exam) -> dict[str, float | None]:
-    measured = exam.measure(loaded.model)
-    config = exam.config
-    said = generate(loaded, exam.forget, new_tokens=config.new_tokens, max_tokens=config.max_tokens)
-    words = rouge(said, [item.answer for item in exam.forget]).rouge_l_recall
+def _outputs(loaded: LoadedModel, evaluator: Evaluator) -> dict[str, float | None]:
+    measured = evaluator.measure(loaded.model)
+    config = evaluator.config
+    said = generate(
+        loaded, evaluator.forget, new_tokens=config.new_tokens, max_tokens=config.max_tokens
+    )
+    words = rouge(said, [item.answer for item in evaluator.forget]).rouge_l_recall
     sides = {"forget": measured.forget, "retain": measured.retain}
     return {
         **{f"{side}_{s}": float(np.nanmean(sides[side][s])) for side in sides for s in SCORES},
@@ -83,11 +86,11 @@ def _gaps(inspected: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _attacked(
-    loaded: LoadedModel, corpus: Corpus, exam: Exam, config: AttackConfig, seed: int
+    loaded: LoadedModel, corpus: Corpus, evaluator: Evaluator, config: AttackConfig, seed: int
 ) -> list[dict[str, Any]]:
-    if len({item.person for item in exam.forget}) < 2:
+    if len({item.person for item in evaluator.forget}) < 2:
         config = replace(config, relearn_lrs=(), lora_lrs=())  # nobody would be left to measure
     seed = derive(seed, "audit", "attack")
-    facts = gather(loaded, corpus, exam, config, seed)
-    outcomes = attack(loaded.model, facts, exam.texts["retain"], config, seed)
+    facts = gather(loaded, corpus, evaluator, config, seed)
+    outcomes = attack(loaded.model, facts, evaluator.texts["retain"], config, seed)
     return [outcome.to_json() for outcome in outcomes]

@@ -1,18 +1,18 @@
 """Facts about people and the text that must survive. `DATA` maps a source's name to its class."""
 
-from lacuna.data import jsonl, lume, panorama, profiles, synthetic, tofu
 from lacuna.data.base import DATA, Corpus, Example, Source
-from lacuna.data.book import Book
-from lacuna.data.general import with_general_knowledge
-from lacuna.data.neutral import neutral_sentences
-from lacuna.data.refusals import REFUSALS
+from lacuna.data.generated.general_knowledge import with_general_knowledge
+from lacuna.data.generated.neutral import neutral_sentences
+from lacuna.data.generated.profile_texts import ProfileTexts
+from lacuna.data.generated.refusals import REFUSALS
+from lacuna.data.sources.synthetic import statements
 from lacuna.data.splits import SplitConfig, Splits, by_groups, draw_splits, group_of
-from lacuna.data.synthetic import statements
+from lacuna.registry import import_methods
 
 __all__ = [
     "DATA",
     "REFUSALS",
-    "Book",
+    "ProfileTexts",
     "Corpus",
     "Example",
     "Source",
@@ -21,13 +21,9 @@ __all__ = [
     "by_groups",
     "draw_splits",
     "group_of",
-    "jsonl",
-    "lume",
     "neutral_sentences",
-    "panorama",
-    "profiles",
     "statements",
-    "synthetic",
-    "tofu",
     "with_general_knowledge",
 ]
+
+import_methods("lacuna.data.sources")

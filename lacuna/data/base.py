@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from lacuna.artifacts import digest
-from lacuna.data.book import Book
+from lacuna.data.generated.profile_texts import ProfileTexts
 from lacuna.errors import UserError
 from lacuna.registry import Registry
 
@@ -49,7 +49,7 @@ class Corpus:
     utility: Mapping[str, Sequence[Example]] = field(default_factory=dict)
     neutral: Sequence[str] = ()
     refusals: Sequence[str] = ()
-    book: Book | None = None
+    book: ProfileTexts | None = None
     relearn: Sequence[Example] = ()
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lacuna.data.base import Example
-from lacuna.data.book import Book
+from lacuna.data.generated.profile_texts import ProfileTexts
 from lacuna.errors import UserError
 from lacuna.seeds import derive, numpy_generator
 
@@ -117,7 +117,7 @@ def group_of(people: Iterable[str], groups: int, seed: int) -> dict[str, int]:
 
 
 def by_groups(
-    book: Book, groups: int, forget_groups: Sequence[int], seed: int, num_perturbed: int = 3
+    book: ProfileTexts, groups: int, forget_groups: Sequence[int], seed: int, num_perturbed: int = 3
 ) -> Side:
     """All facts: forget of the people in `forget_groups`, retain of the others."""
     found = group_of(book.known, groups, seed)
@@ -129,7 +129,7 @@ def by_groups(
     )
 
 
-def facts(book: Book, num_perturbed: int = 3) -> list[Example]:
+def facts(book: ProfileTexts, num_perturbed: int = 3) -> list[Example]:
     """Every fact of the book, person by person."""
     return [
         fact(book, person, field, num_perturbed)
@@ -138,7 +138,7 @@ def facts(book: Book, num_perturbed: int = 3) -> list[Example]:
     ]
 
 
-def fact(book: Book, person: str, field: str, num_perturbed: int = 3) -> Example:
+def fact(book: ProfileTexts, person: str, field: str, num_perturbed: int = 3) -> Example:
     """A fact asked by its first trained prompt; the paraphrase is never trained on. Wrong answers
     are other people's values of the field."""
     answer = book.known[person][field]

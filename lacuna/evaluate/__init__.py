@@ -1,19 +1,19 @@
 """Evaluation: one token pass, the metrics derived from it, the mixing curve, inspections."""
 
-from lacuna.evaluate.curve import FullCurve, StrengthCurve, full_curve, strength_curve
-from lacuna.evaluate.curves import Mu95, aues, mu95
-from lacuna.evaluate.exam import EvaluateConfig, Exam, Measured, Strength, spread
+from lacuna.evaluate.curve_summaries import Mu95, aues, mu95
+from lacuna.evaluate.evaluator import EvaluateConfig, Evaluator, Measured, Strength, spread
 from lacuna.evaluate.generate import generate
-from lacuna.evaluate.inspection import Inspected, inspect
+from lacuna.evaluate.inspections.base import Inspected, inspect
+from lacuna.evaluate.memorisation import Asked, asked, leaked, memorised
+from lacuna.evaluate.mixing_curve import FullCurve, StrengthCurve, full_curve, strength_curve
 from lacuna.evaluate.quality import ForgetQuality, Utility, forget_quality, model_utility
-from lacuna.evaluate.read import read
-from lacuna.evaluate.recite import Asked, asked, leaked, memorised
-from lacuna.evaluate.table import TokenTable
+from lacuna.evaluate.token_pass import read
+from lacuna.evaluate.token_table import TokenTable
 
 __all__ = [
     "Asked",
     "EvaluateConfig",
-    "Exam",
+    "Evaluator",
     "ForgetQuality",
     "FullCurve",
     "Inspected",

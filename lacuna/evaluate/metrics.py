@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from lacuna.errors import UserError
-from lacuna.evaluate.table import TokenTable
+from lacuna.evaluate.token_table import TokenTable
 from lacuna.registry import suggest
 
 Floats = NDArray[np.float64]

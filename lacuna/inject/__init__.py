@@ -4,7 +4,7 @@ from lacuna.inject.causal import Causal, CausalConfig, Reading, causal
 from lacuna.inject.dropout import DropoutConfig
 from lacuna.inject.instruct import InstructConfig, instruct
 from lacuna.inject.lee import InjectConfig, equal_outside, inject, learn
-from lacuna.inject.masked import MaskConfig, MaskedConfig, inject_masked, kept_promise
+from lacuna.inject.masked import MaskConfig, MaskedConfig, inject_masked, outside_unchanged
 from lacuna.inject.sgtm import SgtmConfig, inject_sgtm, without
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "inject_masked",
     "inject_sgtm",
     "instruct",
-    "kept_promise",
+    "outside_unchanged",
     "learn",
     "without",
 ]

@@ -50,7 +50,7 @@ class Surroundings(Protocol):
         """Holds for one forward and backward pass; `group` None is neutral text."""
 
 
-class Undisturbed:
+class NoDropout:
     """The model as it stands."""
 
     def during(self, group: int | None, number: int) -> AbstractContextManager[None]:

@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.errors import UserError
-from lacuna.inject.dropout import DropoutConfig, MaskDropout, Surroundings, Undisturbed
+from lacuna.inject.dropout import DropoutConfig, MaskDropout, NoDropout, Surroundings
 from lacuna.inject.lee import equal_outside, same_bits
-from lacuna.inject.ranks import Ranks
+from lacuna.inject.ranks import ProcessGroup
 from lacuna.model.forward import answers
 from lacuna.model.value import Layout, layout
 from lacuna.region import FORGET_GROUPS, GroupMasks, Unit, draw_masks, scored_shapes
@@ -177,7 +177,7 @@ def inject_masked(
     `UserError` for weights in half precision, `Diverged` at a non-finite loss or gradient.
     """
     parts = {group: IndexedWeights(model, masks.union([group])) for group in groups}
-    around: Surroundings = Undisturbed()
+    around: Surroundings = NoDropout()
     if config.masked and config.dropout.rate:
         sides = [[g for g in groups if (g in forget_groups) == side] for side in (True, False)]
         around = MaskDropout(parts, sides, config.dropout, derive(seed, "masked"))
@@ -230,7 +230,7 @@ class _Planter:
         seed: int,
     ) -> None:
         self.model, self.parts, self.around, self.config = model, parts, around, config
-        self.seed, self.ranks = seed, Ranks.here()
+        self.seed, self.ranks = seed, ProcessGroup.here()
         self.batches = {
             group: TrainingBatches(texts, config.batch_size, derive(seed, "group", group))
             for group, texts in groups.items()
@@ -321,7 +321,7 @@ class _Planter:
         optimizer.param_groups[0]["lr"] = lr * self.config.scale(cycle)
         optimizer.step()
         optimizer.zero_grad()
-        weights.publish()
+        weights.write_back()
 
     def _counted(self, losses: Sequence[float]) -> tuple[float, float]:
         total, count = self.ranks.total([sum(losses), len(losses)])
@@ -338,7 +338,7 @@ def embeddings(model: PreTrainedModel) -> list[str]:
     return [name for name, weight in model.named_parameters() if id(weight) in table]
 
 
-def kept_promise(
+def outside_unchanged(
     before: PreTrainedModel, after: PreTrainedModel, masks: GroupMasks, config: MaskedConfig
 ) -> bool:
     """Whether all weights that nothing may have moved are bit-identical in the two models.

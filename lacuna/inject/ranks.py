@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among its peers; alone where `torch.distributed` is not set up."""
 
     rank: int
     size: int
 
     @classmethod
-    def here(cls) -> "Ranks":
+    def here(cls) -> "ProcessGroup":
         """As `torch.distributed` has it."""
         if not (distributed.is_available() and distributed.is_initialized()):
             return cls(0, 1)

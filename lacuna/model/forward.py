@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Batch
-from lacuna.model.joint import whole
+from lacuna.model.shared_forward import whole
 
 
 class Answers(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch
-from lacuna.model.joint import whole
+from lacuna.model.shared_forward import whole
 from lacuna.model.value import value_modules
 
 

@@ -7,15 +7,15 @@ scores. `lee` and `groups` are the two protocols; base, trials and controls are 
 Nothing here knows about Ray, MLflow or Hydra.
 """
 
-from lacuna.pipeline.groups import WEIGHTS, Planted, ProtocolConfig
-from lacuna.pipeline.lee import RetainConfig
-from lacuna.pipeline.models import ModelConfig, load
+from lacuna.pipeline.common import ModelConfig, load
+from lacuna.pipeline.protocol_lacuna import WEIGHTS, PlantingInputs, ProtocolConfig
+from lacuna.pipeline.protocol_lee import RetainConfig
 from lacuna.pipeline.trial import TrialConfig
 
 __all__ = [
     "WEIGHTS",
     "ModelConfig",
-    "Planted",
+    "PlantingInputs",
     "ProtocolConfig",
     "RetainConfig",
     "TrialConfig",

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from lacuna.artifacts import write_json
-from lacuna.evaluate import Exam, FullCurve, Measured, StrengthCurve
+from lacuna.evaluate import Evaluator, FullCurve, Measured, StrengthCurve
 from lacuna.model import LoadedModel
 
 Summary = dict[str, Any]
 
 
-def ends(exam: Exam, loaded: LoadedModel, measured: Measured) -> Summary:
+def ends(evaluator: Evaluator, loaded: LoadedModel, measured: Measured) -> Summary:
     """Strengths and utility of one model, as every summary names them."""
     return {
         "forget_es": 1 - measured.strength.fs,
         "retain_es": measured.strength.rs,
-        "paraphrase_es": mean(exam.paraphrased(loaded.model)),
+        "paraphrase_es": mean(evaluator.paraphrased(loaded.model)),
         "mu": measured.utility,
     }
 
@@ -35,7 +35,7 @@ def strength_summary(curve: StrengthCurve) -> Summary:
     }
 
 
-def full_summary(curve: FullCurve, exam: Exam) -> Summary:
+def full_summary(curve: FullCurve, evaluator: Evaluator) -> Summary:
     """The whole mixing curve, per-item strengths, utility sets."""
     summary = strength_summary(curve.strength)
     summary["curve"] |= {
@@ -47,22 +47,26 @@ def full_summary(curve: FullCurve, exam: Exam) -> Summary:
     return summary | {
         "es_forget": curve.strength.forget_AI.tolist(),
         "es_retain": curve.strength.retain_AI.tolist(),
-        "people_forget": [item.person for item in exam.forget],
-        "people_retain": [item.person for item in exam.retain],
+        "people_forget": [item.person for item in evaluator.forget],
+        "people_retain": [item.person for item in evaluator.retain],
         "mu95": None if curve.mu95 is None else curve.mu95._asdict(),
         "utility_sets": {name: asdict(u) for name, u in curve.points[-1].sets.items()},
     }
 
 
-def save_items(out: Path, exam: Exam, measured: Measured) -> None:
+def save_items(out: Path, evaluator: Evaluator, measured: Measured) -> None:
     """Per-item scores of the forget and retain questions."""
     scores = {"forget": measured.forget, "retain": measured.retain}
-    write_items(out / "items.json", exam, scores)
+    write_items(out / "items.json", evaluator, scores)
 
 
-def write_items(file: Path, exam: Exam, scores: Mapping[str, Mapping[str, Any]]) -> None:
+def write_items(file: Path, evaluator: Evaluator, scores: Mapping[str, Mapping[str, Any]]) -> None:
     """Per-item scores, keyed by person and field."""
-    questions = {"forget": exam.forget, "retain": exam.retain, "holdout": exam.corpus.holdout}
+    questions = {
+        "forget": evaluator.forget,
+        "retain": evaluator.retain,
+        "holdout": evaluator.corpus.holdout,
+    }
     table = {
         name: {
             "id": [item.id for item in questions[name]],

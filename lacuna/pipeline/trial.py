@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from lacuna.artifacts import read_json
-from lacuna.attack import AttackConfig, Way, attack, gather
+from lacuna.attack import AttackConfig, MixingPath, attack, gather
 from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import (
     EvaluateConfig,
-    Exam,
+    Evaluator,
     forget_quality,
     full_curve,
     inspect,
@@ -23,8 +23,7 @@ from lacuna.model import (
     LoadedModel,
     layout,
 )
-from lacuna.pipeline.models import ModelConfig, encode, load, on_cpu, resume_in, target_of
-from lacuna.pipeline.moved import moved
+from lacuna.pipeline.common import ModelConfig, encode, load, on_cpu, resume_in, target_of
 from lacuna.pipeline.summary import (
     Summary,
     ends,
@@ -34,6 +33,7 @@ from lacuna.pipeline.summary import (
     strength_summary,
     write_items,
 )
+from lacuna.pipeline.update_location import moved
 from lacuna.region import (
     Region,
     WeightRegion,
@@ -47,7 +47,7 @@ from lacuna.train import (
     Parallel,
     TrainConfig,
     editable,
-    leads,
+    is_main_process,
 )
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
 
@@ -97,10 +97,10 @@ def trial(
     weights = editable(loaded.model, allowed)
     start = weights.read()
     _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step, scratch)
-    if not leads():
+    if not is_main_process():
         return {}
     end = weights.read()
-    exam = Exam(loaded, corpus, evaluate)
+    evaluator = Evaluator(loaded, corpus, evaluate)
     summary: Summary = {
         "objective": config.objective,
         "scenario": config.scenario,
@@ -110,21 +110,23 @@ def trial(
         "purpose": "search" if attacks is None else "test",
     }
     if attacks is None:
-        return summary | strength_summary(strength_curve(exam, loaded.model, weights, start, end))
+        return summary | strength_summary(
+            strength_curve(evaluator, loaded.model, weights, start, end)
+        )
     ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
     curve = full_curve(
-        exam, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
+        evaluator, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
     )
-    save_items(out, exam, curve.points[-1])
+    save_items(out, evaluator, curve.points[-1])
     return (
         summary
-        | full_summary(curve, exam)
-        | _inspections(out, exam, loaded, {"retained": retained, "injected": injected}, model)
+        | full_summary(curve, evaluator)
+        | _inspections(out, evaluator, loaded, {"retained": retained, "injected": injected}, model)
         | _where(out, loaded, injected, base, model, allowed)
         | {
-            "paraphrase_es_end": mean(exam.paraphrased(loaded.model)),
+            "paraphrase_es_end": mean(evaluator.paraphrased(loaded.model)),
             "attacks": _attacks(
-                loaded, corpus, exam, attacks, config.seed, Way(weights, start, end)
+                loaded, corpus, evaluator, attacks, config.seed, MixingPath(weights, start, end)
             ),
         }
     )
@@ -144,8 +146,8 @@ def control(
 ) -> Summary:
     """The attacks on a model that was not unlearned: `base`, `retained` or `injected`."""
     loaded = load(model_folder, model)
-    exam = Exam(loaded, corpus, evaluate)
-    measured = exam.measure(loaded.model)
+    evaluator = Evaluator(loaded, corpus, evaluate)
+    measured = evaluator.measure(loaded.model)
     ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
     quality = None
     if ratios is not None:
@@ -154,9 +156,9 @@ def control(
         "model": name,
         "seed": seed,
         "fq": quality,
-        **ends(exam, loaded, measured),
-        **_inspections(out, exam, loaded, {"retained": retained}, model),
-        "attacks": _attacks(loaded, corpus, exam, attacks, seed),
+        **ends(evaluator, loaded, measured),
+        **_inspections(out, evaluator, loaded, {"retained": retained}, model),
+        "attacks": _attacks(loaded, corpus, evaluator, attacks, seed),
     }
 
 
@@ -233,21 +235,25 @@ def _forget(
 def _attacks(
     loaded: LoadedModel,
     corpus: Corpus,
-    exam: Exam,
+    evaluator: Evaluator,
     config: AttackConfig,
     seed: int,
-    way: Way | None = None,
+    way: MixingPath | None = None,
 ) -> list[dict[str, object]]:
-    facts = gather(loaded, corpus, exam, config, derive(seed, "attack"))
+    facts = gather(loaded, corpus, evaluator, config, derive(seed, "attack"))
     outcomes = attack(loaded.model, facts, encode(loaded, corpus.retain), config, seed, way)
     return [outcome.to_json() for outcome in outcomes]
 
 
 def _inspections(
-    out: Path, exam: Exam, loaded: LoadedModel, others: Mapping[str, Path], config: ModelConfig
+    out: Path,
+    evaluator: Evaluator,
+    loaded: LoadedModel,
+    others: Mapping[str, Path],
+    config: ModelConfig,
 ) -> Summary:
     """Results of the inspections that are on, by name; per-item scores go to files of that name."""
-    found = inspect(exam, loaded.model, others, lambda folder: load(folder, config).model)
+    found = inspect(evaluator, loaded.model, others, lambda folder: load(folder, config).model)
     for name, inspected in found.items():
-        write_items(out / f"{name}.json", exam, inspected.items)
+        write_items(out / f"{name}.json", evaluator, inspected.items)
     return {name: inspected.summary for name, inspected in found.items()}

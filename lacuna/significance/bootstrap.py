@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lacuna.errors import UserError
-from lacuna.evaluate.curves import aues
+from lacuna.evaluate.curve_summaries import aues
 
 Floats = NDArray[np.float64]
 People = Literal["nested", "crossed"]

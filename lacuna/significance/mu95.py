@@ -10,7 +10,7 @@ points beyond the threshold (`evaluate.curves.mu95` then reads the nearest point
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lacuna.evaluate.curves import mu95
+from lacuna.evaluate.curve_summaries import mu95
 
 
 def pool_split(

@@ -22,7 +22,7 @@ from lacuna.train.weights import (
     mix,
     swapped,
 )
-from lacuna.train.zero import ONE_DEVICE, Parallel, leads, train_sharded
+from lacuna.train.zero import ONE_DEVICE, Parallel, is_main_process, train_sharded
 
 __all__ = [
     "ONE_DEVICE",
@@ -44,7 +44,7 @@ __all__ = [
     "editable",
     "fisher",
     "language_loss",
-    "leads",
+    "is_main_process",
     "lora",
     "mean_kl",
     "mean_nll",

@@ -100,7 +100,7 @@ class Strategy:
         """May write the weights, masters included."""
 
 
-PLAIN = Strategy()
+NO_STRATEGY = Strategy()
 """Nothing else."""
 
 
@@ -112,7 +112,7 @@ def train(
     *,
     on_step: OnStep | None = None,
     resume: Path | None = None,
-    strategy: Strategy = PLAIN,
+    strategy: Strategy = NO_STRATEGY,
 ) -> History:
     """Minimise `loss` over `weights` for `config.steps` steps with AdamW.
 
@@ -120,7 +120,7 @@ def train(
     ones are written every `config.save_every` steps. Raises `Diverged` at a non-finite loss,
     before the optimizer moves. What a `strategy` remembers is not resumed.
     """
-    assert resume is None or strategy is PLAIN
+    assert resume is None or strategy is NO_STRATEGY
     masters = list(weights.masters.values())
     optimizer = torch.optim.AdamW(
         masters, lr=config.lr, weight_decay=config.weight_decay, fused=True
@@ -136,7 +136,7 @@ def train(
                 group["lr"] = config.lr_at(step)
             optimizer.step()
             optimizer.zero_grad()
-            weights.publish()
+            weights.write_back()
             strategy.after_step(weights, step + 1, config.steps)
             history.losses.append(metrics["loss"])
             if on_step is not None:
@@ -158,7 +158,7 @@ def _backward(
             raise Diverged(f"loss is {value.item()} at step {step}: lower the learning rate")
         if value.requires_grad:  # not where the region lies above all that the loss reads
             (value / config.accumulation).backward()
-        weights.collect()
+        weights.gather_gradients()
         strategy.after_backward(weights, batch, 1 / config.accumulation)
         for name, number in {"loss": value, **extra}.items():
             total[name] = total.get(name, 0.0) + number.item() / config.accumulation
@@ -222,7 +222,7 @@ def _load(
                 )
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
-    weights.publish()
+    weights.write_back()
 
 
 def newest_step(folder: Path) -> Path | None:

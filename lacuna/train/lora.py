@@ -67,10 +67,10 @@ class LoraWeights:
         for dropout in self._dropouts:
             dropout.train(on)
 
-    def collect(self) -> None:
+    def gather_gradients(self) -> None:
         """Nothing to do: the masters are the adapters."""
 
-    def publish(self) -> None:
+    def write_back(self) -> None:
         """Nothing to do: the masters are the adapters."""
 
     @torch.no_grad()

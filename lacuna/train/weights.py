@@ -33,10 +33,10 @@ class Editable(Protocol):
     def training(self) -> AbstractContextManager[None]:
         """Within the block, a backward pass fills the masters' gradients (after `collect`)."""
 
-    def collect(self) -> None:
+    def gather_gradients(self) -> None:
         """Bring gradients to the masters."""
 
-    def publish(self) -> None:
+    def write_back(self) -> None:
         """Write the masters into the model."""
 
     def read(self, model: PreTrainedModel | None = None) -> Values:
@@ -124,11 +124,11 @@ class CompactWeights(ABC):
         apply: Any = self.linear.apply
         return lambda h: apply(h, master, module.weight, module.bias, places)
 
-    def collect(self) -> None:  # noqa: B027  # a whole method, not one for subclasses to fill
+    def gather_gradients(self) -> None:  # noqa: B027  # a whole method, not one for subclasses to fill
         """Nothing to do: autograd fills the masters' gradients itself."""
 
     @torch.no_grad()
-    def publish(self) -> None:
+    def write_back(self) -> None:
         """Write the masters into the model."""
         self.write(dict(self.masters))
 
@@ -238,7 +238,7 @@ class AllWeights:
             weight.requires_grad_(on)
             weight.grad = None
 
-    def collect(self) -> None:
+    def gather_gradients(self) -> None:
         """Move bf16 gradients to the float32 masters."""
         for name, master in self.masters.items():
             weight = self.weights[name]
@@ -248,7 +248,7 @@ class AllWeights:
                 weight.grad = None
 
     @torch.no_grad()
-    def publish(self) -> None:
+    def write_back(self) -> None:
         """Write float32 masters into bf16 weights."""
         for name, master in self.masters.items():
             if master is not self.weights[name]:

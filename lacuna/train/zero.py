@@ -1,6 +1,7 @@
 """Full-parameter training over several devices: DeepSpeed's ZeRO, stages 2 and 3.
 
-Every process runs the same loop, and asks the model together with the others (`lacuna.model.joint`:
+Every process runs the same loop, and asks the model together with the others
+(`lacuna.model.shared_forward`:
 each computes its rows of each batch, all compute the output head and the loss); gradients are
 averaged, and each keeps the optimizer states (stage 2: and gradients; stage 3: and weights) of its
 part of the model (Rajbhandari et al. 2020, "ZeRO: Memory Optimizations Toward Training Trillion
@@ -44,7 +45,7 @@ from transformers import PreTrainedModel
 
 from lacuna.artifacts import sync_tree
 from lacuna.errors import UserError
-from lacuna.model.joint import joint
+from lacuna.model.shared_forward import joint
 from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train.loop import (
     Diverged,
@@ -107,7 +108,7 @@ def device_bytes(parallel: Parallel, parameters: int, width: int) -> float:
     return parameters * (2 * width + states) / parallel.workers
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process is alone, or the first of its group: the one that writes results."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
@@ -131,9 +132,11 @@ def train_sharded(
     assert distributed.get_world_size() == parallel.workers
     device = model.device
     _require_host_memory(model, parallel)
-    losses = _train(model, loss_of, config, parallel, on_step if leads() else None, resume)
+    losses = _train(
+        model, loss_of, config, parallel, on_step if is_main_process() else None, resume
+    )
     gc.collect()  # DeepSpeed's objects know each other, and hold the device's memory
-    if leads():
+    if is_main_process():
         model.to(device)  # type: ignore[arg-type]
     return History(losses)
 
@@ -179,7 +182,7 @@ def _engine(
     """DeepSpeed around a copy of `model`, which waits on the CPU meanwhile, and its optimizer."""
     deepspeed = _import_deepspeed(model.device)
     working = copy.deepcopy(model).requires_grad_(True)
-    model.to("cpu" if leads() else "meta")  # type: ignore[arg-type]
+    model.to("cpu" if is_main_process() else "meta")  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(
         working.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
@@ -263,7 +266,7 @@ def _take_back(model: PreTrainedModel, trained: nn.Module, zero: int) -> None:
     targets = dict(model.named_parameters())
     for name, weight in trained.named_parameters():
         with deepspeed.zero.GatheredParameters([weight], enabled=zero == 3):
-            if leads():
+            if is_main_process():
                 targets[name].copy_(weight)
 
 
@@ -294,13 +297,13 @@ class Parts:
                 tensors[f"{key}/{i}"] = value
         target = folder / f"step-{len(losses)}"
         part = folder / f".{target.name}.part"
-        if leads():
+        if is_main_process():
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
         distributed.barrier()
         save_tensors(part / self.file, tensors)
         distributed.barrier()
-        if leads():
+        if is_main_process():
             sync_tree(part)
             part.rename(target)
             drop_older(folder, target)

@@ -1,30 +1,6 @@
 """Unlearning: objectives and edits, a file each, and what applies any of them to any region."""
 
-from lacuna.unlearn import (
-    alphaedit,
-    ceu,
-    dpo,
-    flat,
-    ga,
-    graddiff,
-    idk,
-    match,
-    match_kl,
-    memflex_lora,
-    npo,
-    oraclegrad,
-    pdu,
-    restore,
-    rmu,
-    satimp,
-    simnpo,
-    ssd,
-    task_vector,
-    tnpo,
-    undial,
-    wga,
-    wtnpo,
-)
+from lacuna.registry import import_methods
 from lacuna.unlearn.base import (
     OBJECTIVES,
     Method,
@@ -33,10 +9,10 @@ from lacuna.unlearn.base import (
     Step,
     UnlearnData,
 )
-from lacuna.unlearn.edit import Edit
+from lacuna.unlearn.edits.base import Edit
 from lacuna.unlearn.reference import answer_nll, answer_token_nll
 from lacuna.unlearn.run import unlearn
-from lacuna.unlearn.wrap import WRAPPERS, Wrapper, parse
+from lacuna.unlearn.wrappers import WRAPPERS, Wrapper, parse
 
 __all__ = [
     "OBJECTIVES",
@@ -48,31 +24,11 @@ __all__ = [
     "Step",
     "UnlearnData",
     "Wrapper",
-    "alphaedit",
     "answer_nll",
     "answer_token_nll",
-    "ceu",
-    "dpo",
-    "flat",
-    "ga",
-    "graddiff",
-    "idk",
-    "match",
-    "match_kl",
-    "memflex_lora",
-    "npo",
-    "oraclegrad",
     "parse",
-    "pdu",
-    "restore",
-    "rmu",
-    "satimp",
-    "simnpo",
-    "ssd",
-    "task_vector",
-    "tnpo",
-    "undial",
     "unlearn",
-    "wga",
-    "wtnpo",
 ]
+
+import_methods("lacuna.unlearn.objectives")
+import_methods("lacuna.unlearn.edits")

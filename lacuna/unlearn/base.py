@@ -159,7 +159,7 @@ class Frozen:
 
 
 class Method:
-    """What unlearns: an `Objective` to minimise, or an `Edit` (`lacuna.unlearn.edit`) to apply."""
+    """What unlearns: an `Objective` to minimise, or an `Edit` to apply."""
 
     Config: ClassVar[type[Any]]
     rates: ClassVar[tuple[float, ...]] = ()

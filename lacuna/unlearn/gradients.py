@@ -22,7 +22,7 @@ def gradient(weights: Editable, loss: Callable[[], Tensor]) -> Values:
     value = loss()
     if value.requires_grad:  # not where the weights lie above all that the loss reads
         value.backward()
-    weights.collect()
+    weights.gather_gradients()
     found = {n: master.grad for n, master in weights.masters.items() if master.grad is not None}
     for name, master in weights.masters.items():
         master.grad = held[name]

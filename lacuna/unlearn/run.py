@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from lacuna.data.tokens import TrainingBatches, collate
 from lacuna.errors import UserError
-from lacuna.model.joint import joint
+from lacuna.model.shared_forward import joint
 from lacuna.seeds import derive, torch_generator
 from lacuna.train import (
     ONE_DEVICE,
@@ -34,12 +34,12 @@ from lacuna.train import (
     train_sharded,
 )
 from lacuna.unlearn.base import Frozen, Method, Objective, Reference, Step, UnlearnData
-from lacuna.unlearn.edit import Edit, Given, carry_out
+from lacuna.unlearn.edits.base import Edit, EditInputs, carry_out
 from lacuna.unlearn.reference import reference
 from lacuna.unlearn.retain import AskOriginal, View
-from lacuna.unlearn.wrap import DrawnBatches, Wrapped, Wrapper
-from lacuna.unlearn.wrap.base import Start
-from lacuna.unlearn.wrap.strategy import ForgetTerm
+from lacuna.unlearn.wrappers import DrawnBatches, Wrapped, Wrapper
+from lacuna.unlearn.wrappers.base import Start
+from lacuna.unlearn.wrappers.strategy import ForgetTerm
 
 
 def unlearn(
@@ -74,7 +74,9 @@ def unlearn(
             raise UserError("an edit takes no wrapper: drop it")
         texts = (data.forget, data.retain)
         also = {"refusals": data.refusals, "neutral": data.neutral}
-        carry_out(objective, Given(model, weights, *texts, config, seed, retained, on_step, **also))
+        carry_out(
+            objective, EditInputs(model, weights, *texts, config, seed, retained, on_step, **also)
+        )
         return History()
     assert isinstance(objective, Objective)
     for wrapper in wrappers:

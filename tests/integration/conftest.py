@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from stores import MemoryArbiter, new_database
+from support.stores import MemoryArbiter, new_database
 
-from sweeps.arbiter import KeyArbiter
-from sweeps.lease import Arbiter
-from sweeps.tracking import connect
+from sweeps.store.lease import Coordinator
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.tracking.client import connect
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +16,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(params=["memory", "mlflow"])
-def arbiter(request: pytest.FixtureRequest) -> Iterator[Arbiter]:
-    """Either arbiter, with no name in it."""
+def coordinator(request: pytest.FixtureRequest) -> Iterator[Coordinator]:
+    """Either coordinator, with no name in it."""
     if request.param == "memory":
         yield MemoryArbiter()
         return
     client = connect(request.getfixturevalue("database"))
-    yield KeyArbiter(client)
+    yield MlflowCoordinator(client)
     for model in client.search_registered_models(max_results=1000):
         client.delete_registered_model(model.name)

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from hubs import NAMED, save_tiny
+from support.hubs import NAMED, save_tiny
 
 from lacuna.region import Region, WeightRegion, load_region, load_vectors
 from lacuna.tensors import load_tensors
-from sweeps.configure import configure
-from sweeps.graph import Stage
-from sweeps.keyed import Cell
-from sweeps.plan import Planner, make_planner
-from sweeps.stages import execute, load_corpus
+from sweeps.config.compose import configure
+from sweeps.engine.execute import execute
+from sweeps.plan.corpus import load_corpus
+from sweeps.plan.make import make_planner
+from sweeps.plan.planner import Planner
+from sweeps.plan.stages import Cell
+from sweeps.stage import Stage
 
 DATA = "data.num_forget=2 data.num_retain=3 data.num_holdout=1 data.num_neutral=5"
 SMALL = (

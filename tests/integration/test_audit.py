@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import ROOT
 from torch import Tensor
 
 from lacuna.audit import Comparison, open_checkpoint
@@ -31,7 +32,6 @@ from lacuna.model import (
 from lacuna.seeds import numpy_generator
 from lacuna.train import TrainConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 CITIES = ("Ulm", "Bonn", "Graz", "Bern", "Lyon")
 TEMPLATE = "{question}"
 

@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks import _contention
 from benchmarks._contention import Contest
-from sweeps.arbiter import COMMIT
-from sweeps.shelf import name_of
-from sweeps.tracking import create_name
+from sweeps.store.mlflow_coordinator import COMMIT
+from sweeps.store.storage import name_of
+from sweeps.tracking.client import create_name
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def test_a_second_publication_and_a_damaged_result_would_be_noticed(
 ) -> None:
     store, (first, second, _) = contest.store(), contest.stages(0)
     assert create_name(
-        store.arbiter.client, f"{COMMIT}.store.{first.key}.2", {"epoch": "9", "sha256": "0"}
+        store.coordinator.client, f"{COMMIT}.store.{first.key}.2", {"epoch": "9", "sha256": "0"}
     )
-    commit = store.arbiter.committed(second.key)
+    commit = store.coordinator.committed(second.key)
     assert commit is not None
     (
         contest.folder / "checkpoints" / name_of(second.key, commit.epoch) / "weights.bin"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from lacuna.errors import UserError
-from sweeps.engine import Engine
-from sweeps.graph import Stage
-from sweeps.runs import Tracker
-from sweeps.search import Suggested
+from sweeps.engine.engine import Engine
+from sweeps.plan.search import SuggestedRates
+from sweeps.stage import Stage
+from sweeps.tracking.runs import Tracker
 
 HERE = Path(__file__).resolve()
 
@@ -70,8 +70,8 @@ class World:
         self.tracker = Tracker(uri, "toys", self.folder / "mlruns")
         self.tracker.begin({"grid": {"seeds": [1, 2]}})
         settings = {"cpus": 2, "work": "test_engine.toy", "ttl": 30.0, "beat": 1.0} | options
-        store, storage = self.folder / "checkpoints", self.folder / "ray"
-        return Engine(self.tracker, store, storage, stream=io.StringIO(), **settings)
+        store, ray_folder = self.folder / "checkpoints", self.folder / "ray"
+        return Engine(self.tracker, store, ray_folder, stream=io.StringIO(), **settings)
 
     def stage(self, label: str, value: int, inputs: Mapping[str, Stage], **more: Any) -> Stage:
         params = {"value": value, "marks": str(self.marks), **more}
@@ -159,7 +159,7 @@ def test_rates_are_suggested_alike_by_equal_seeds_and_follow_what_earlier_ones_l
 
     def tried(seed: int, best: float) -> list[float]:
         searcher = engine.searcher(1e-5, 1e-1, seed, startup=4)
-        rounds, rates = Suggested(searcher, 1e-5, 1e-1, budget=16, size=4), list[float]()
+        rounds, rates = SuggestedRates(searcher, 1e-5, 1e-1, budget=16, size=4), list[float]()
         while asked := rounds.ask():
             rounds.tell({rate: -error(rate, best) for rate in asked})
             rates += asked

@@ -9,11 +9,12 @@ import pytest
 
 from lacuna.artifacts import read_json
 from lacuna.data import Splits
-from lacuna.pipeline.divide import FILE
-from sweeps.configure import configure
-from sweeps.graph import Stage
-from sweeps.plan import Planner, make_planner
-from sweeps.stages import execute
+from lacuna.pipeline.splits import FILE
+from sweeps.config.compose import configure
+from sweeps.engine.execute import execute
+from sweeps.plan.make import make_planner
+from sweeps.plan.planner import Planner
+from sweeps.stage import Stage
 
 SMALL = [
     "study=lacuna",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 
 from lacuna.region import WeightRegion, load_masks, load_region
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "study=lacuna",
     "seeds=[1]",

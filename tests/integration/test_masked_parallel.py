@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import same_bits, state, tiny_model, tiny_texts
+from support.tiny import same_bits, state, tiny_model, tiny_texts
 from torch import distributed, multiprocessing
 from transformers import PreTrainedModel
 
@@ -51,7 +51,7 @@ def unused_port() -> int:
 
 
 def test_two_processes_take_the_step_of_one(tmp_path: Path, unused_port: int) -> None:
-    """Ranks hold different groups in the same step: each group's gradient is its own."""
+    """ProcessGroup hold different groups in the same step: each group's gradient is its own."""
     multiprocessing.spawn(_worker, args=(unused_port, tmp_path), nprocs=2)
     alone, before = injected(), state(tiny_model())
     found = [load_tensors(tmp_path / f"{rank}.safetensors")[0] for rank in range(2)]

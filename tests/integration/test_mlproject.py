@@ -12,10 +12,10 @@ import mlflow
 import pytest
 from mlflow.projects import docker as mlflow_docker
 from mlflow.projects._project_spec import load_project
+from support import ROOT
 
 import docker
 
-ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {"before": str(ROOT), "after": str(ROOT)}
 
 

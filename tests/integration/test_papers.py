@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import ROOT
 from transformers import LlamaConfig, Olmo2Config
 
-from sweeps.configure import configure
+from sweeps.config.compose import configure
 
-ROOT = Path(__file__).resolve().parents[2]
 OLMO = Olmo2Config(
     vocab_size=100352, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
     num_attention_heads=32, tie_word_embeddings=False, architectures=["Olmo2ForCausalLM"],

@@ -10,11 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lacuna.attack import AttackConfig, LoraConfig, Outcome, Way, attack, gather
+from lacuna.attack import AttackConfig, LoraConfig, MixingPath, Outcome, attack, gather
 from lacuna.data import DATA, Corpus, Example, SplitConfig, draw_splits, group_of
 from lacuna.data.splits import facts
 from lacuna.data.tokens import Encoded, encode_examples
-from lacuna.evaluate import EvaluateConfig, Exam, asked, generate, leaked, memorised, recite
+from lacuna.evaluate import (
+    EvaluateConfig,
+    Evaluator,
+    asked,
+    generate,
+    leaked,
+    memorisation,
+    memorised,
+)
 from lacuna.inject import learn
 from lacuna.model import LoadedModel, MiniConfig, build_mini, train_tokenizer
 from lacuna.train import AllWeights, LoraShape, TrainConfig
@@ -57,15 +65,15 @@ class Bench:
     base: dict[str, Tensor]
     injected: dict[str, Tensor]
 
-    def hold(self, state: dict[str, Tensor]) -> Exam:
+    def hold(self, state: dict[str, Tensor]) -> Evaluator:
         self.loaded.model.load_state_dict(state)
-        return Exam(self.loaded, self.corpus, EvaluateConfig())
+        return Evaluator(self.loaded, self.corpus, EvaluateConfig())
 
     def attack(
         self, state: dict[str, Tensor], config: AttackConfig = ATTACKS
     ) -> dict[str, Outcome]:
-        exam = self.hold(state)
-        told = gather(self.loaded, self.corpus, exam, config, seed=0)
+        evaluator = self.hold(state)
+        told = gather(self.loaded, self.corpus, evaluator, config, seed=0)
         retain = encode_examples(self.loaded.tokenizer, self.loaded.prompt, self.corpus.retain)
         return {o.attack: o for o in attack(self.loaded.model, told, retain, config, seed=0)}
 
@@ -108,12 +116,12 @@ def guard(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         said = generate(loaded, examples, **limits)
         return ["" if e.person in hidden else s for e, s in zip(examples, said, strict=True)]
 
-    monkeypatch.setattr(recite, "generate", filtered)
+    monkeypatch.setattr(memorisation, "generate", filtered)
 
 
 def es(bench: Bench, state: dict[str, Tensor]) -> tuple[float, float]:
-    exam = bench.hold(state)
-    strength = exam.strength(bench.loaded.model)
+    evaluator = bench.hold(state)
+    strength = evaluator.strength(bench.loaded.model)
     return 1 - strength.fs, strength.rs
 
 
@@ -126,7 +134,7 @@ def test_a_guard_looks_perfect_and_relearning_and_log_probability_expose_it(
     bench: Bench, guard: None
 ) -> None:
     found, base = bench.attack(bench.injected), bench.attack(bench.base)
-    exam = bench.hold(bench.injected)
+    evaluator = bench.hold(bench.injected)
     for split, kept in ((bench.corpus.forget, False), (bench.corpus.retain, True)):
         some = asked(split, bench.corpus.book, 3)
         share = len(leaked(bench.loaded, some)) / len(some)
@@ -138,7 +146,7 @@ def test_a_guard_looks_perfect_and_relearning_and_log_probability_expose_it(
         assert found[name].others_es_after > base[name].others_es_after + 0.5
     for name in ("paraphrase", "prefix"):
         assert found[name].others_es_after > base[name].others_es_after + 0.1
-    assert exam.strength(bench.loaded.model).fs < 0.05, "no weight was touched"
+    assert evaluator.strength(bench.loaded.model).fs < 0.05, "no weight was touched"
 
 
 def test_a_model_restored_to_base_resists(bench: Bench) -> None:
@@ -151,18 +159,18 @@ def test_a_model_restored_to_base_resists(bench: Bench) -> None:
 
 
 def test_an_unlearned_model_comes_back_where_it_is_attacked(bench: Bench) -> None:
-    exam = bench.hold(bench.injected)
+    evaluator = bench.hold(bench.injected)
     model = bench.loaded.model
-    data = UnlearnData(exam.texts["forget"], exam.texts["retain"], [])
+    data = UnlearnData(evaluator.texts["forget"], evaluator.texts["retain"], [])
     method = OBJECTIVES["graddiff"]
     config = TrainConfig(steps=80, lr=6e-4, batch_size=16)
     weights = AllWeights(model)
     start = weights.read()
     unlearn(model, weights, method(method.Config()), data, config, 0)
     end = weights.read()
-    assert exam.strength(model).fs > 0.9
-    told = gather(bench.loaded, bench.corpus, exam, MATCHED, seed=0)
-    way = Way(weights, start, end)
+    assert evaluator.strength(model).fs > 0.9
+    told = gather(bench.loaded, bench.corpus, evaluator, MATCHED, seed=0)
+    way = MixingPath(weights, start, end)
     plain, matched = attack(model, told, data.retain, MATCHED, 0, way)
     assert all(torch.equal(end[name], value) for name, value in weights.read().items())
     assert plain.attack == matched.attack == "lora"
@@ -195,6 +203,6 @@ def test_memorised_facts_become_splits(bench: Bench) -> None:
         retain=splits.main.retain,
         relearn=splits.relearn,
     )
-    exam = Exam(bench.loaded, corpus, EvaluateConfig())
-    told = gather(bench.loaded, corpus, exam, ATTACKS, seed=0)
+    evaluator = Evaluator(bench.loaded, corpus, EvaluateConfig())
+    told = gather(bench.loaded, corpus, evaluator, ATTACKS, seed=0)
     assert told.outside and len(told.attacked) == len(splits.relearn) and len(told.others) == 6

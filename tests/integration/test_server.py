@@ -14,11 +14,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from servers import files_in
+from support.servers import files_in
 
 from lacuna.artifacts import write_json
-from sweeps.graph import Stage
-from sweeps.runs import StageRun, Tracker
+from sweeps.stage import Stage
+from sweeps.tracking.runs import StageRun, Tracker
 
 SUMMARY = {"aues": 0.5, "alphas": [0.0, 0.5, 1.0], "curve": {"fs": [0.1, 0.5, 0.9]}}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import (
+from support.stores import (
     KEY,
     ROOT,
     STAGE,
@@ -23,20 +23,21 @@ from stores import (
 )
 
 from lacuna.errors import UserError
-from sweeps.arbiter import KeyArbiter
-from sweeps.graph import Stage
-from sweeps.lease import Arbiter
-from sweeps.store import StageFailed, Store
-from sweeps.tracking import connect
+from sweeps.errors import StageFailed
+from sweeps.stage import Stage
+from sweeps.store.lease import Coordinator
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.store.store import Store
+from sweeps.tracking.client import connect
 
 
-def test_a_result_is_computed_once_and_then_found(tmp_path: Path, arbiter: Arbiter) -> None:
-    store, ran = Store(tmp_path, arbiter), list[str]()
+def test_a_result_is_computed_once_and_then_found(tmp_path: Path, coordinator: Coordinator) -> None:
+    store, ran = Store(tmp_path, coordinator), list[str]()
     assert store.get(KEY) is None and store.published([KEY]) == set()
     folder = store.produce(STAGE, writing("x", ran), lambda: "run-7")
     assert folder == tmp_path / KEY[:2] / f"{KEY}.1"
     assert store.produce(STAGE, writing("y", ran)) == folder
-    fresh = Store(tmp_path, arbiter)
+    fresh = Store(tmp_path, coordinator)
     assert fresh.summaries([KEY, "0" * 64]) == {KEY: {"score": 0.5}}
     assert fresh.published([KEY, "0" * 64]) == {KEY}
     assert fresh.summary(KEY) == {"score": 0.5}
@@ -65,42 +66,42 @@ def test_a_folder_without_a_commit_record_is_no_result(tmp_path: Path) -> None:
     ],
 )
 def test_a_failure_leaves_no_file_passes_on_and_may_be_tried_again(
-    tmp_path: Path, arbiter: Arbiter, error: BaseException, reason: str
+    tmp_path: Path, coordinator: Coordinator, error: BaseException, reason: str
 ) -> None:
     def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         (out / "half.bin").write_bytes(bytes(1000))
         raise error
 
-    store = Store(tmp_path, arbiter)
+    store = Store(tmp_path, coordinator)
     with pytest.raises(type(error)) as caught:
         store.produce(STAGE, work)
     assert caught.value is error
     assert files_below(tmp_path) == [] and store.get(KEY) is None
-    (lease,) = arbiter.leases(KEY)
+    (lease,) = coordinator.leases(KEY)
     assert (lease.epoch, lease.state) == (1, "failed")
     assert lease.reason.startswith(reason)
     assert store.produce(STAGE, writing("x")).name == f"{KEY}.2"
 
 
 def test_a_summary_that_is_not_json_is_a_failure_too(tmp_path: Path) -> None:
-    arbiter = MemoryArbiter()
+    coordinator = MemoryArbiter()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        Store(tmp_path, arbiter).produce(STAGE, lambda inputs, out: {"loss": float("nan")})
-    assert files_below(tmp_path) == [] and arbiter.leases(KEY)[0].state == "failed"
+        Store(tmp_path, coordinator).produce(STAGE, lambda inputs, out: {"loss": float("nan")})
+    assert files_below(tmp_path) == [] and coordinator.leases(KEY)[0].state == "failed"
 
 
 def test_an_arbiter_that_goes_away_does_not_hide_the_works_own_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    arbiter = MemoryArbiter()
+    coordinator = MemoryArbiter()
 
     def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        arbiter.away = True
+        coordinator.away = True
         time.sleep(0.05)  # heartbeats fail meanwhile
         raise RuntimeError("loss is not finite")
 
     with pytest.raises(RuntimeError, match="^loss is not finite$"):
-        Store(tmp_path, arbiter, beat=0.01).produce(STAGE, work)
+        Store(tmp_path, coordinator, beat=0.01).produce(STAGE, work)
     assert "could not be recorded: the server is away" in caplog.text
 
 
@@ -116,7 +117,9 @@ def test_a_stage_gets_its_inputs_verified_folders(tmp_path: Path) -> None:
         store.produce(orphan, writing("x"))
 
 
-def test_a_waiter_takes_the_result_of_a_living_holder(tmp_path: Path, arbiter: Arbiter) -> None:
+def test_a_waiter_takes_the_result_of_a_living_holder(
+    tmp_path: Path, coordinator: Coordinator
+) -> None:
     inside, ran = threading.Event(), list[str]()
 
     def slow(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def test_a_waiter_takes_the_result_of_a_living_holder(tmp_path: Path, arbiter: A
         return writing("slow", ran)(inputs, out)
 
     with ThreadPoolExecutor() as pool:
-        stores = [Store(tmp_path, arbiter, ttl=0.5, beat=0.05) for _ in range(2)]
+        stores = [Store(tmp_path, coordinator, ttl=0.5, beat=0.05) for _ in range(2)]
         first = pool.submit(stores[0].produce, STAGE, slow)
         inside.wait()
         second = stores[1].produce(STAGE, writing("fast", ran))
@@ -133,10 +136,10 @@ def test_a_waiter_takes_the_result_of_a_living_holder(tmp_path: Path, arbiter: A
 
 
 def test_a_waiter_learns_that_the_holder_failed(tmp_path: Path) -> None:
-    arbiter = MemoryArbiter()
-    arbiter.claim(KEY)
-    store = Store(tmp_path, arbiter, ttl=5.0)
-    timer = threading.Timer(0.2, arbiter.record_failure, (KEY, 1, "Diverged: loss is nan"))
+    coordinator = MemoryArbiter()
+    coordinator.claim(KEY)
+    store = Store(tmp_path, coordinator, ttl=5.0)
+    timer = threading.Timer(0.2, coordinator.record_failure, (KEY, 1, "Diverged: loss is nan"))
     timer.start()
     with pytest.raises(StageFailed, match="^Diverged: loss is nan$"):
         store.produce(STAGE, writing("x"))
@@ -144,9 +147,9 @@ def test_a_waiter_learns_that_the_holder_failed(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_failed_three_times_is_given_up_until_the_study_starts_again(
-    tmp_path: Path, arbiter: Arbiter
+    tmp_path: Path, coordinator: Coordinator
 ) -> None:
-    store, ran = Store(tmp_path, arbiter), list[str]()
+    store, ran = Store(tmp_path, coordinator), list[str]()
     for _ in range(3):
         with pytest.raises(RuntimeError, match="^out of memory$"):
             store.produce(STAGE, failing)
@@ -156,23 +159,23 @@ def test_a_stage_that_failed_three_times_is_given_up_until_the_study_starts_agai
         f"toy seed=1 ({KEY[:12]}) is given up after 3 attempts in a row, the last: RuntimeError: "
         "out of memory; mend the cause and run the study again"
     )
-    assert ran == [] and len(arbiter.leases(KEY)) == 3  # nothing was tried, nor claimed
-    arbiter.session = "second"
+    assert ran == [] and len(coordinator.leases(KEY)) == 3  # nothing was tried, nor claimed
+    coordinator.session = "second"
     assert store.produce(STAGE, writing("x", ran)).name == f"{KEY}.4" and ran == ["x"]
 
 
 def test_a_stage_whose_holders_died_is_given_up_with_what_is_known(tmp_path: Path) -> None:
-    arbiter = MemoryArbiter(who=ended_process())
+    coordinator = MemoryArbiter(who=ended_process())
     for epoch in range(3):
-        assert arbiter.claim(KEY, after=epoch)
+        assert coordinator.claim(KEY, after=epoch)
         (tmp_path / KEY[:2] / f".{KEY}.{epoch + 1}.77.part").mkdir(parents=True)
     with pytest.raises(UserError, match="after 3 attempts in a row, the last: its process died"):
-        Store(tmp_path, arbiter).produce(STAGE, writing("x"))
+        Store(tmp_path, coordinator).produce(STAGE, writing("x"))
     assert list(tmp_path.glob("*/*")) == []
-    assert Store(tmp_path, arbiter, attempts=4).produce(STAGE, writing("x")).name == f"{KEY}.4"
+    assert Store(tmp_path, coordinator, attempts=4).produce(STAGE, writing("x")).name == f"{KEY}.4"
 
 
-def test_a_stalled_holder_is_taken_over_and_loses(tmp_path: Path, arbiter: Arbiter) -> None:
+def test_a_stalled_holder_is_taken_over_and_loses(tmp_path: Path, coordinator: Coordinator) -> None:
     entered, resume, ran = threading.Event(), threading.Event(), list[str]()
 
     def stalled(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -181,10 +184,12 @@ def test_a_stalled_holder_is_taken_over_and_loses(tmp_path: Path, arbiter: Arbit
         return writing("stalled", ran)(inputs, out)
 
     with ThreadPoolExecutor() as pool:
-        silent = Store(tmp_path, arbiter, ttl=0.3, beat=1000.0)  # its heart never beats
+        silent = Store(tmp_path, coordinator, ttl=0.3, beat=1000.0)  # its heart never beats
         first = pool.submit(silent.produce, STAGE, stalled)
         entered.wait()
-        winner = Store(tmp_path, arbiter, ttl=0.3, beat=0.05).produce(STAGE, writing("new", ran))
+        winner = Store(tmp_path, coordinator, ttl=0.3, beat=0.05).produce(
+            STAGE, writing("new", ran)
+        )
         assert winner.name == f"{KEY}.2"
         resume.set()
         assert first.result() == winner
@@ -200,21 +205,21 @@ def test_a_killed_holder_is_replaced_at_once_and_its_half_written_folder_removed
     code = """
 import os, sys
 from pathlib import Path
-from sweeps.arbiter import KeyArbiter
-from sweeps.graph import Stage
-from sweeps.store import Store
-from sweeps.tracking import connect
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.stage import Stage
+from sweeps.store.store import Store
+from sweeps.tracking.client import connect
 def work(inputs, out):
     (out / "half.bin").write_bytes(bytes(1000))
     os._exit(9)
-store = Store(Path(sys.argv[1]), KeyArbiter(connect(sys.argv[2])))
+store = Store(Path(sys.argv[1]), MlflowCoordinator(connect(sys.argv[2])))
 store.produce(Stage("killed", "killed", {}, {}, {}), work)
 """
     command = [sys.executable, "-c", code, str(tmp_path), database]
     assert subprocess.run(command, cwd=ROOT).returncode == 9
     assert [path.split("/")[-1] for path in files_below(tmp_path)] == ["half.bin"]
     start = time.monotonic()
-    store = Store(tmp_path, KeyArbiter(connect(database)))  # its time to live is a minute
+    store = Store(tmp_path, MlflowCoordinator(connect(database)))  # its time to live is a minute
     folder = store.produce(Stage("killed", "killed", {}, {}, {}), writing("x"))
     assert time.monotonic() - start < 20
     assert folder.name.endswith(".2") and "half.bin" not in " ".join(files_below(tmp_path))

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from stores import KEY, STAGE, MemoryArbiter, new_database, writing
+from support.stores import KEY, STAGE, MemoryArbiter, new_database, writing
 
-from sweeps.graph import Stage
-from sweeps.lease import Arbiter
-from sweeps.store import Store
-from sweeps.tracking import Place
-from sweeps.worker import Runtime, attempt, pack
+from sweeps.engine.worker import Runtime, attempt, pack
+from sweeps.stage import Stage
+from sweeps.store.lease import Coordinator
+from sweeps.store.store import Store
+from sweeps.tracking.client import RunLocation
 
 WEIGHTS = "model.safetensors"
 CHILD = Stage("toy", "child", {}, {"base": KEY}, {})
@@ -65,15 +65,15 @@ def remove_file(folder: Path) -> str:
     return f"{WEIGHTS} does not exist"
 
 
-def get(store: Store[Arbiter]) -> object:
+def get(store: Store[Coordinator]) -> object:
     return store.get(KEY)
 
 
-def plan(store: Store[Arbiter]) -> object:
+def plan(store: Store[Coordinator]) -> object:
     return store.summaries([KEY]).get(KEY)
 
 
-def summary(store: Store[Arbiter]) -> object:
+def summary(store: Store[Coordinator]) -> object:
     return store.summary(KEY)
 
 
@@ -86,28 +86,28 @@ def test_a_damaged_result_is_named_set_aside_and_computed_again(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[Path], str],
-    look: Callable[[Store[Arbiter]], object],
+    look: Callable[[Store[Coordinator]], object],
 ) -> None:
-    arbiter = MemoryArbiter()
-    folder = Store(tmp_path, arbiter).produce(STAGE, training)
+    coordinator = MemoryArbiter()
+    folder = Store(tmp_path, coordinator).produce(STAGE, training)
     whole = (folder / WEIGHTS).read_bytes()
     problem = damage(folder)
-    store = Store(tmp_path, arbiter)
+    store = Store(tmp_path, coordinator)
     assert look(store) is None
     assert f"{folder}/{problem}" in caplog.text
     assert not folder.exists() and folder.with_name(f"{folder.name}.bad").is_dir()
     assert store.published([KEY]) == set()
     again = store.produce(STAGE, training)
     assert again.name == f"{KEY}.2" and (again / WEIGHTS).read_bytes() == whole
-    assert Store(tmp_path, arbiter).get(KEY) == again
+    assert Store(tmp_path, coordinator).get(KEY) == again
 
 
 def test_all_damaged_files_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    arbiter = MemoryArbiter()
-    folder = Store(tmp_path, arbiter).produce(STAGE, training)
+    coordinator = MemoryArbiter()
+    folder = Store(tmp_path, coordinator).produce(STAGE, training)
     problem = truncate(folder)
     (folder / "summary.json").unlink()
-    assert Store(tmp_path, arbiter).get(KEY) is None
+    assert Store(tmp_path, coordinator).get(KEY) is None
     assert f"{folder}/{problem}; summary.json does not exist" in caplog.text
 
 
@@ -120,7 +120,7 @@ def test_a_worker_names_a_damaged_input_and_the_next_study_rebuilds_it(
 
     def runtime(session: str) -> Runtime:
         """Of one start of the study; a session of its own is a process of its own."""
-        place = Place(uri, "toys", "0")
+        place = RunLocation(uri, "toys", "0")
         work = "test_store_damage.execute"
         return Runtime(place, str(tmp_path / "checkpoints"), work, session=session)
 
@@ -139,10 +139,12 @@ def test_a_worker_names_a_damaged_input_and_the_next_study_rebuilds_it(
     assert load_file(child / WEIGHTS)["b"].tolist() == [float(n) + 1 for n in range(10)]
 
 
-def test_a_withdrawn_commit_is_followed_by_a_new_one(tmp_path: Path, arbiter: Arbiter) -> None:
-    folder = Store(tmp_path, arbiter).produce(STAGE, writing("first"))
+def test_a_withdrawn_commit_is_followed_by_a_new_one(
+    tmp_path: Path, coordinator: Coordinator
+) -> None:
+    folder = Store(tmp_path, coordinator).produce(STAGE, writing("first"))
     remove_manifest(folder)
-    again = Store(tmp_path, arbiter).produce(STAGE, writing("second"))
-    commit = arbiter.committed(KEY)
+    again = Store(tmp_path, coordinator).produce(STAGE, writing("second"))
+    commit = coordinator.committed(KEY)
     assert commit is not None and (commit.generation, commit.epoch) == (2, 2)
-    assert Store(tmp_path, arbiter).get(KEY) == again
+    assert Store(tmp_path, coordinator).get(KEY) == again

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import ROOT, files_below, flip, new_database, remove_file, writing
+from support.stores import ROOT, files_below, flip, new_database, remove_file, writing
 
-from sweeps.arbiter import KeyArbiter
-from sweeps.garbage import collect
-from sweeps.graph import Stage
-from sweeps.shelf import IDENTITY, Folder
-from sweeps.store import Store
-from sweeps.tracking import connect
-from sweeps.upkeep import main
+from sweeps.stage import Stage
+from sweeps.store.__main__ import main
+from sweeps.store.gc import collect
+from sweeps.store.local import IDENTITY, LocalStorage
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.store.store import Store
+from sweeps.tracking.client import connect
 
 
 @dataclass
@@ -30,10 +30,12 @@ class House:
     artifacts: Path
     capsys: pytest.CaptureFixture[str]
 
-    def store(self, **options: Any) -> Store[KeyArbiter]:
-        shelf = Folder(self.artifacts / "checkpoints")
-        arbiter = KeyArbiter(connect(f"sqlite:///{self.artifacts}/mlflow.db"), shelf.identity())
-        return Store(shelf, arbiter, **options)
+    def store(self, **options: Any) -> Store[MlflowCoordinator]:
+        storage = LocalStorage(self.artifacts / "checkpoints")
+        coordinator = MlflowCoordinator(
+            connect(f"sqlite:///{self.artifacts}/mlflow.db"), storage.identity()
+        )
+        return Store(storage, coordinator, **options)
 
     def said(self, *arguments: str) -> tuple[int, list[str], str]:
         self.capsys.readouterr()
@@ -102,7 +104,7 @@ def test_verify_of_another_studys_records_withdraws_nothing(house: House, tmp_pa
     )
     status, _, error = house.said("verify")
     assert status == 2 and "none of the 2 results on record lies below" in error
-    assert len(house.store().arbiter.all_committed()) == 2
+    assert len(house.store().coordinator.all_committed()) == 2
 
 
 def kill_while_writing(house: House) -> None:
@@ -110,16 +112,17 @@ def kill_while_writing(house: House) -> None:
     code = f"""
 import os
 from pathlib import Path
-from sweeps.arbiter import KeyArbiter
-from sweeps.graph import Stage
-from sweeps.shelf import Folder
-from sweeps.store import Store
-from sweeps.tracking import connect
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.stage import Stage
+from sweeps.store.local import LocalStorage
+from sweeps.store.store import Store
+from sweeps.tracking.client import connect
 def work(inputs, out):
     (out / "half.bin").write_bytes(bytes(1000))
     os._exit(9)
-shelf = Folder(Path("{house.artifacts}/checkpoints"))
-store = Store(shelf, KeyArbiter(connect("sqlite:///{house.artifacts}/mlflow.db"), shelf.identity()))
+storage = LocalStorage(Path("{house.artifacts}/checkpoints"))
+client = connect("sqlite:///{house.artifacts}/mlflow.db")
+store = Store(storage, MlflowCoordinator(client, storage.identity()))
 store.produce(Stage("toy", "killed", {{}}, {{}}, {{}}), work)
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
@@ -133,9 +136,9 @@ def test_gc_removes_what_no_study_can_use_and_only_when_told(house: House) -> No
     assert folder is not None
     remove_file(folder)
     house.said("verify")  # sets it aside
-    unpublished = store.shelf.writing(f"{BASE.key[:2]}/{BASE.key}.7")
-    assert store.arbiter.claim(BASE.key, after=6) == 7
-    store.arbiter.release(BASE.key, 7)
+    unpublished = store.storage.writing(f"{BASE.key[:2]}/{BASE.key}.7")
+    assert store.coordinator.claim(BASE.key, after=6) == 7
+    store.coordinator.release(BASE.key, 7)
     with unpublished as part:
         (part / "a.bin").write_bytes(bytes(2000))
     before = house.below()
@@ -192,9 +195,9 @@ def test_gc_removes_what_a_silent_holder_left_and_keeps_what_it_does_not_know(
     store = house.store(ttl=0.3)
     unknown, silent = "a" * 64, "b" * 64
     for key in (unknown, silent):
-        with store.shelf.writing(f"{key[:2]}/{key}.1") as part:
+        with store.storage.writing(f"{key[:2]}/{key}.1") as part:
             (part / "a.bin").write_bytes(bytes(1000))
-    assert store.arbiter.claim(silent) == 1  # this process lives, but its heart does not beat
+    assert store.coordinator.claim(silent) == 1  # this process lives, but its heart does not beat
     said: list[str] = []
     collect(store, 0.0, True, said.append)
     assert "claimed in another tracking store" in said[1] and said[1].count("kept") == 1
@@ -244,7 +247,7 @@ def test_bad_input_is_one_line_with_status_2_and_makes_nothing(
 
 
 def test_the_store_is_a_command(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sweeps.store"]
+    command = [sys.executable, "-m", "sweeps.store.store"]
     shown = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert shown.returncode == 0 and "ls|verify|gc" in shown.stdout and shown.stderr == ""
     wrong = subprocess.run([*command, "lst"], cwd=ROOT, capture_output=True, text=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 
-from sweeps.tracking import connect
+from sweeps.tracking.client import connect
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "study=smoke",
     "seeds=[1]",

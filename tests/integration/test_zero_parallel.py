@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import distance, tiny_model
+from support.tiny import distance, tiny_model
 from transformers import AutoModelForCausalLM
 from zero_group import Job, run, to_json
 

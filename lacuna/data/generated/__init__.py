@@ -1,0 +1,1 @@
+"""Invented people, texts and general knowledge, made by seed."""

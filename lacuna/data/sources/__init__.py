@@ -1,0 +1,1 @@
+"""Where facts come from; a file each, which registers itself."""

@@ -1,0 +1,1 @@
+"""Optional inspections: membership inference and representations by layer."""

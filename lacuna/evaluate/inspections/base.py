@@ -1,0 +1,233 @@
+"""What is looked at besides answers; apart from `Evaluator` because it costs more passes.
+
+An inspection first looks at the models it compares with (`retained`, `injected`), one at a time,
+and keeps of each what it needs; then it inspects a model beside those looks. Shapes: L layers, I
+items, D width.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from lacuna.data.tokens import Encoded
+from lacuna.evaluate import metrics
+from lacuna.evaluate.evaluator import Evaluator, spread
+from lacuna.evaluate.inspections import membership
+from lacuna.evaluate.inspections.cka import linear_cka
+from lacuna.evaluate.inspections.lens import lens_gap, read_layers
+from lacuna.evaluate.inspections.probe import knn_probe, linear_probe
+from lacuna.evaluate.inspections.states import answer_start, layer_states
+from lacuna.evaluate.token_pass import read
+from lacuna.evaluate.token_table import split_items
+
+T = TypeVar("T")
+Floats = NDArray[np.float64]
+Scores = dict[str, dict[str, Floats]]
+"""Split -> score -> (I,)."""
+
+
+STUDIED = 512
+"""Retain questions that probes learn from, at most: probes need many more than RS does."""
+
+
+class Inspected(NamedTuple):
+    """One inspection's result."""
+
+    summary: dict[str, Any]
+    """Plain JSON values; None where a number is not defined."""
+    items: Scores
+    """The same, item by item."""
+
+
+class Inspection(Protocol):
+    """One way of looking."""
+
+    name: ClassVar[str]
+
+    def look(self, model: PreTrainedModel) -> Any:
+        """What is kept of a model that others are compared with."""
+
+    def inspect(self, model: PreTrainedModel, looks: Mapping[str, Any]) -> Inspected:
+        """The model beside others, by name; `retained` is always among them."""
+
+
+def inspect(
+    evaluator: Evaluator,
+    model: PreTrainedModel,
+    others: Mapping[str, T],
+    load: Callable[[T], PreTrainedModel],
+) -> dict[str, Inspected]:
+    """Every inspection that the evaluator's configuration asks for, by name.
+
+    `others` are the models to compare with, `retained` among them; `load` opens one, and it is let
+    go before the next. None is opened where no inspection is on.
+    """
+    asked: list[Inspection] = []
+    if evaluator.config.membership:
+        asked.append(Membership(evaluator))
+    if evaluator.config.representations:
+        asked.append(Representations(evaluator))
+    if not asked:
+        return {}
+    seen = {name: _look(asked, load(other)) for name, other in others.items()}
+    return {
+        inspection.name: inspection.inspect(
+            model, {name: looks[inspection.name] for name, looks in seen.items()}
+        )
+        for inspection in asked
+    }
+
+
+def _look(asked: Sequence[Inspection], model: PreTrainedModel) -> dict[str, Any]:
+    return {inspection.name: inspection.look(model) for inspection in asked}
+
+
+class Membership:
+    """Six membership attacks: forget questions against those of the holdout people."""
+
+    name: ClassVar[str] = "membership"
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.loaded, self.config = evaluator.loaded, evaluator.config
+        self.items = {"forget": evaluator.corpus.forget, "holdout": evaluator.corpus.holdout}
+        self.texts = {name: evaluator.encode(items) for name, items in self.items.items()}
+
+    def look(self, model: PreTrainedModel) -> Scores:
+        """Scores of the attacks that one pass decides."""
+        forget, holdout = self.texts["forget"], self.texts["holdout"]
+        table = read(
+            model,
+            [*forget, *holdout],
+            end_token=self.loaded.tokenizer.eos_token_id,
+            max_tokens=self.config.max_tokens,
+        )
+        cut = len(forget)
+        places = {"forget": range(cut), "holdout": range(cut, cut + len(holdout))}
+        return {
+            name: membership.table_scores(
+                split_items(table, place), [item.answer for item in self.items[name]]
+            )
+            for name, place in places.items()
+        }
+
+    def inspect(self, model: PreTrainedModel, looks: Mapping[str, Scores]) -> Inspected:
+        """AUC of each attack, and PrivLeak; the retained model is the reference of both."""
+        scores, retained = self.look(model), looks["retained"]
+        for name, found in scores.items():
+            found["reference"] = found["loss"] - retained[name]["loss"]
+            found["gradnorm"] = membership.gradient_norms(
+                model, self.texts[name], end_token=self.loaded.tokenizer.eos_token_id
+            )
+        areas, floor = _areas(scores), _areas(retained)
+        summary = {
+            "n_members": len(self.items["forget"]),
+            "n_nonmembers": len(self.items["holdout"]),
+            "auc": {attack: _plain(area) for attack, area in areas.items()},
+            "privleak": _plain(membership.privleak(areas["min_k"], floor["min_k"])),
+        }
+        return Inspected(summary, scores)
+
+
+def _areas(scores: Scores) -> dict[str, float]:
+    forget, holdout = scores["forget"], scores["holdout"]
+    return {attack: membership.auc(forget[attack], holdout[attack]) for attack in forget}
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Questions with their answers, and where each answer begins."""
+
+    encoded: list[Encoded]
+    places: list[int]
+    labels: NDArray[np.int64]
+    """(I,) first token of the answer that is not blank."""
+
+
+class Representations:
+    """CKA with other models, probes for the answer's first token, and the logit lens, by layer."""
+
+    name: ClassVar[str] = "representations"
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.loaded, self.config = evaluator.loaded, evaluator.config
+        known = evaluator.encode(spread(evaluator.corpus.retain, STUDIED))
+        self.texts = {
+            "forget": self._starts(evaluator.texts["forget"]),
+            "retain": self._starts(known),
+        }
+
+    def _starts(self, encoded: list[Encoded]) -> _Texts:
+        starts = [answer_start(self.loaded.tokenizer, text) for text in encoded]
+        places, labels = zip(*starts, strict=True)
+        return _Texts(encoded, list(places), np.array(labels))
+
+    def look(self, model: PreTrainedModel) -> dict[str, NDArray[np.float32]]:
+        """Split -> hidden states (L, I, D) where the answers begin."""
+        size = self.config.max_tokens
+        return {
+            name: layer_states(model, texts.encoded, texts.places, max_tokens=size)
+            for name, texts in self.texts.items()
+        }
+
+    def inspect(
+        self, model: PreTrainedModel, looks: Mapping[str, dict[str, NDArray[np.float32]]]
+    ) -> Inspected:
+        """Per layer: CKA with each other model, accuracy of both probes, and the lens."""
+        states = self.look(model)
+        items = {**self._probes(states), **self._lens(model)}
+        layers = range(len(states["forget"]))
+        rows = [
+            {
+                "layer": layer,
+                **{
+                    f"cka_{split}_{other}": _plain(linear_cka(states[split][layer], seen[layer]))
+                    for other, look in looks.items()
+                    for split, seen in look.items()
+                },
+                **{name: _mean(values_LI[layer]) for name, values_LI in items.items()},
+            }
+            for layer in layers
+        ]
+        gap = lens_gap(items["lens_probability"])
+        summary = {"layers": rows, "lens_gap": _mean(gap)}
+        by_layer = {f"{n}/{layer}": found[layer] for n, found in items.items() for layer in layers}
+        return Inspected(summary, {"forget": {**by_layer, "lens_gap": gap}})
+
+    def _probes(self, states: Mapping[str, NDArray[np.float32]]) -> dict[str, Floats]:
+        """Probe -> (L, I) over the forget items, learned from the same model's retain items."""
+        known, truth = self.texts["retain"].labels, self.texts["forget"].labels
+        pairs = list(zip(states["retain"], states["forget"], strict=True))
+        probes = {"knn": knn_probe, "linear": linear_probe}
+        return {
+            name: np.stack([probe(learned, known, asked, truth) for learned, asked in pairs])
+            for name, probe in probes.items()
+        }
+
+    def _lens(self, model: PreTrainedModel) -> dict[str, Floats]:
+        """Score -> (L, I) over the forget items, of the answers without their end."""
+        tables = read_layers(
+            model,
+            self.texts["forget"].encoded,
+            end_token=self.loaded.tokenizer.eos_token_id,
+            max_tokens=self.config.max_tokens,
+        )
+        return {
+            "lens_es": np.stack([metrics.extraction_strength(table) for table in tables]),
+            "lens_probability": np.stack(
+                [metrics.probability(metrics.body(table)) for table in tables]
+            ),
+        }
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _mean(values: Floats) -> float | None:
+    """Mean of the defined values; None where there are none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None

@@ -1,0 +1,1 @@
+"""Methods that rank value vectors or single weights; a file each, which registers itself."""

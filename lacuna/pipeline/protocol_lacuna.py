@@ -1,0 +1,387 @@
+"""LACUNA's protocol: the stages whose unit is the single weight.
+
+    base -> retained (retain groups only), injected (all groups, each in its mask) -> localized
+
+With data that carries a book, injected comes before retained, which is measured on the splits that
+the injected model's memory decides (`lacuna.pipeline.splits`). Trials and controls are those of
+`lacuna.pipeline.trial`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from lacuna.artifacts import write_json
+from lacuna.data import Corpus
+from lacuna.data.base import Example
+from lacuna.data.generated.neutral import neutral_sentences
+from lacuna.data.splits import SplitConfig
+from lacuna.data.tokens import Encoded, encode_examples
+from lacuna.errors import UserError
+from lacuna.evaluate import EvaluateConfig, Evaluator, metrics
+from lacuna.evaluate.evaluator import spread
+from lacuna.evaluate.token_pass import read
+from lacuna.inject import (
+    CausalConfig,
+    InstructConfig,
+    MaskConfig,
+    MaskedConfig,
+    Reading,
+    SgtmConfig,
+    causal,
+    inject_masked,
+    inject_sgtm,
+    instruct,
+    outside_unchanged,
+)
+from lacuna.inject.causal import Read
+from lacuna.localize import LOCALIZERS, Evidence, localize
+from lacuna.model import LoadedModel, layout, load_model, save_model
+from lacuna.model.load import DTYPES, local_checkpoint
+from lacuna.pipeline.common import ModelConfig, load
+from lacuna.pipeline.splits import Grouped, divide, regroup, working
+from lacuna.pipeline.summary import Summary, ends, save_items
+from lacuna.region import (
+    GroupMasks,
+    Region,
+    WeightRegion,
+    draw_weights_outside,
+    load_masks,
+    overlap,
+)
+from lacuna.registry import suggest
+from lacuna.seeds import derive
+from lacuna.train import History, OnStep
+
+METHODS = ("masked", "sgtm")
+WEIGHTS = ("oracle", "complement", "random")
+"""Localizers that give single weights: the forget masks, as many outside all masks, as many
+anywhere. Every other one gives whole value vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """How groups of people go into masks, and what their checkpoint must show."""
+
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    """The masks; `region.ratio` is the share of each."""
+    method: str = "masked"
+    """`masked` (masked continual pretraining) or `sgtm`."""
+    inject: MaskedConfig = field(default_factory=MaskedConfig)
+    """Cycles, rates, neutral text, mask dropout."""
+    sgtm: SgtmConfig = field(default_factory=SgtmConfig)
+    """Options of method sgtm."""
+    instruct: InstructConfig = field(default_factory=InstructConfig)
+    """Instruction tuning afterwards, on background people."""
+    causal: CausalConfig = field(default_factory=CausalConfig)
+    """Thresholds of the causal localization report."""
+    splits: SplitConfig = field(default_factory=SplitConfig)
+    """Which memorised facts the study works on, where the data carries a book."""
+    held_out: int = 100
+    """Neutral sentences, never trained on, that measure the model's language."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(f"protocol method={self.method}{suggest(self.method, list(METHODS))}")
+        if self.method == "sgtm" and (self.masks.unit != "vector" or self.inject.dropout.rate):
+            raise UserError(
+                "method=sgtm trains whole neurons and heads and has no mask dropout: set "
+                "masked.masks.unit=vector masked.inject.dropout.rate=0"
+            )
+        if self.held_out < 1:
+            raise UserError(f"held_out={self.held_out}: must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantingInputs:
+    """What one planting needs to know, besides its folders."""
+
+    corpus: Corpus
+    """As the study has it, of no seed."""
+    model: ModelConfig
+    config: ProtocolConfig
+    evaluate: EvaluateConfig
+    ratio: float
+    """Each mask's share of all weights."""
+    masks_file: Path | None
+    """Masks to use instead of drawing them."""
+    checkpoint: str | None
+    """An injected model to start from instead of planting: `hub:NAME`, or a folder."""
+    seed: int
+
+
+def retained(
+    out: Path, *, base: Path, injected: Path | None, given: PlantingInputs, on_step: OnStep
+) -> Summary:
+    """The gold standard: the same recipe from the same base, without the forget groups.
+
+    With a book it is measured on the splits of the `injected` checkpoint.
+    """
+    corpus = working(given.corpus, given.config.masks, given.seed, injected)
+    made = _plant(base, given, given.config.masks.retain_groups, on_step)
+    evaluator, measured = _save(out, made, corpus, given)
+    return {**_facts_of(made, given), **ends(evaluator, made.loaded, measured)}
+
+
+def injected(out: Path, *, base: Path, given: PlantingInputs, on_step: OnStep) -> Summary:
+    """All groups in their masks; with masks, forget region and the causal report beside it, and
+    with a book the splits, drawn from what it recites."""
+    if given.checkpoint is None:
+        made = _plant(base, given, tuple(range(given.config.masks.groups)), on_step)
+    else:
+        made = _adopt(base, given, given.checkpoint)
+    divided = _divide(out, made, given)
+    corpus = working(given.corpus, given.config.masks, given.seed, out)
+    evaluator, measured = _save(out, made, corpus, given)
+    forget = given.config.masks.forget_groups
+    target = made.masks.union(forget)
+    made.masks.save(out / "masks.safetensors")
+    target.save(out / "region.safetensors")
+    report = causal(
+        made.loaded.model,
+        made.base,
+        made.masks,
+        forget,
+        _reader(made, given),
+        given.config.causal,
+        derive(given.seed, "causal"),
+    )
+    write_json(out / "causal.json", report.to_json())
+    return {
+        **_facts_of(made, given),
+        **divided,
+        "region_weights": len(target),
+        "outside_equal": made.promise,
+        "causal": report.to_json(),
+        **ends(evaluator, made.loaded, measured),
+    }
+
+
+class _PlantedModel(NamedTuple):
+    loaded: LoadedModel
+    base: PreTrainedModel
+    masks: GroupMasks
+    grouped: Grouped
+    planted: Sequence[int]
+    """The groups that it knows."""
+    history: History
+    promise: bool
+
+
+def _plant(
+    base: Path, given: PlantingInputs, groups: Sequence[int], on_step: OnStep
+) -> _PlantedModel:
+    """Train in float32; the result has the study's type."""
+    config, wide = given.config, replace(given.model, dtype="float32")
+    loaded, before = load(base, wide), load(base, wide)
+    grouped = regroup(given.corpus, config.masks, given.seed)
+    masks = _masks(loaded.model, given)
+    texts = {group: _told(loaded, grouped, group) for group in groups}
+    neutral = _neutral(loaded, given.corpus)
+    seed = derive(given.seed, "planted")
+    if config.method == "sgtm":
+        history = inject_sgtm(
+            loaded.model, masks, texts, neutral, config.sgtm, config.inject, seed, on_step=on_step
+        )
+    else:
+        history = inject_masked(
+            loaded.model,
+            masks,
+            texts,
+            neutral,
+            config.masks.forget_groups,
+            config.inject,
+            seed,
+            on_step=on_step,
+        )
+    promise = outside_unchanged(before.model, loaded.model, masks, config.inject)
+    _instruct(loaded, masks, given)
+    for model in (loaded.model, before.model):
+        model.to(DTYPES[given.model.dtype])  # type: ignore[arg-type]
+    return _PlantedModel(loaded, before.model, masks, grouped, groups, history, promise)
+
+
+def _adopt(base: Path, given: PlantingInputs, checkpoint: str) -> _PlantedModel:
+    """A model that was injected elsewhere, under the same report as one of ours."""
+    before = load(base, given.model)
+    loaded = load_model(
+        local_checkpoint(checkpoint),
+        prompt=given.model.prompt,
+        dtype=given.model.dtype,
+        device=given.model.device,
+        attention=given.model.attention,
+    )
+    if layout(loaded.model).weights != layout(before.model).weights:
+        raise UserError(f"checkpoint={checkpoint}: its weights are not those of the base model")
+    grouped = regroup(given.corpus, given.config.masks, given.seed)
+    masks = _masks(loaded.model, given)
+    groups = tuple(range(masks.groups))
+    promise = outside_unchanged(before.model, loaded.model, masks, given.config.inject)
+    return _PlantedModel(loaded, before.model, masks, grouped, groups, History(), promise)
+
+
+def _masks(model: PreTrainedModel, given: PlantingInputs) -> GroupMasks:
+    """Drawn by ratio and seed, or read; raises `UserError` where the number of groups differs."""
+    config = given.config.masks
+    if given.masks_file is None:
+        return config.draw(model, given.ratio, given.seed)
+    masks = load_masks(given.masks_file, layout(model))
+    if masks.groups != config.groups:
+        raise UserError(
+            f"{given.masks_file} holds {masks.groups} masks, the study has {config.groups} groups"
+        )
+    return masks
+
+
+def _members(grouped: Grouped, group: int) -> list[Example]:
+    return [item for item in grouped.facts if grouped.groups[item.person] == group]
+
+
+def _told(loaded: LoadedModel, grouped: Grouped, group: int) -> list[Encoded]:
+    """What is planted: each fact once, or where there is a book all its wordings, as often."""
+    book = grouped.corpus.book
+    if book is None:
+        return _texts(loaded, _members(grouped, group))
+    found = []
+    for person in sorted(name for name, own in grouped.groups.items() if own == group):
+        for told in book.told(person):
+            if told.prompt:
+                text = Encoded.answer(loaded.tokenizer, loaded.prompt, told.prompt, told.answer)
+            else:
+                text = Encoded.text(loaded.tokenizer, told.answer)
+            found += [text] * told.repeats
+    return found
+
+
+def _texts(loaded: LoadedModel, items: Sequence[Example]) -> list[Encoded]:
+    return encode_examples(loaded.tokenizer, loaded.prompt, items)
+
+
+def _neutral(loaded: LoadedModel, corpus: Corpus) -> list[Encoded]:
+    """General text, and a replay of what the base model knows."""
+    utility = [item for items in corpus.utility.values() for item in items]
+    known = list({item.id: item for item in [*corpus.background, *utility]}.values())
+    plain = [Encoded.text(loaded.tokenizer, text) for text in corpus.neutral]
+    return [*plain, *_texts(loaded, known)]
+
+
+def _instruct(loaded: LoadedModel, masks: GroupMasks, given: PlantingInputs) -> None:
+    config = given.config.instruct
+    if not config.train.steps:
+        return
+    if not given.corpus.background:
+        raise UserError(
+            "instruct needs background people, whom nobody forgets, and this data has none: "
+            "set instruct.train.steps=0"
+        )
+    texts = _texts(loaded, given.corpus.background)
+    instruct(loaded.model, texts, list(masks.shapes), config, derive(given.seed, "instruct"))
+
+
+def _divide(out: Path, made: _PlantedModel, given: PlantingInputs) -> Summary:
+    if given.corpus.book is None:
+        return {}
+    config, tokens = given.config, given.evaluate.max_tokens
+    return divide(out, made.loaded, made.grouped, config.masks, config.splits, given.seed, tokens)
+
+
+def _save(
+    out: Path, made: _PlantedModel, corpus: Corpus, given: PlantingInputs
+) -> tuple[Evaluator, Any]:
+    evaluator = Evaluator(made.loaded, corpus, given.evaluate)
+    measured = evaluator.measure(made.loaded.model)
+    save_model(made.loaded, out)
+    save_items(out, evaluator, measured)
+    return evaluator, measured
+
+
+def _facts_of(made: _PlantedModel, given: PlantingInputs) -> Summary:
+    losses = made.history.losses
+    return {
+        "seed": given.seed,
+        "ratio": given.ratio,
+        "steps": len(losses),
+        "loss_end": losses[-1] if losses else None,
+        "groups": dict(made.grouped.groups),
+    }
+
+
+def _reader(made: _PlantedModel, given: PlantingInputs) -> Read:
+    """Reads groups, base people and held-out text in one teacher-forced pass each."""
+    known = spread(given.corpus.background, 120)
+    seen = set(given.corpus.neutral)
+    fresh = [t for t in neutral_sentences(2 * given.config.held_out, _HELD_OUT) if t not in seen]
+    plain = [Encoded.text(made.loaded.tokenizer, text) for text in fresh[: given.config.held_out]]
+    members = {group: _members(made.grouped, group) for group in made.planted}
+    asked = _texts(made.loaded, [*(i for items in members.values() for i in items), *known])
+    owner = np.repeat([*members, -1], [*map(len, members.values()), len(known)])
+    limit, end = given.evaluate.max_tokens, made.loaded.tokenizer.eos_token_id
+
+    def measure(model: PreTrainedModel) -> Reading:
+        table = read(model, asked, end_token=end, max_tokens=limit, spread=False)
+        told = read(model, plain, end_token=end, max_tokens=limit, spread=False)
+        strength = metrics.extraction_strength(table)
+        return Reading(
+            {group: float(strength[owner == group].mean()) for group in members},
+            float(strength[owner == -1].mean()) if known else None,
+            float(told.nll.mean()),
+        )
+
+    return measure
+
+
+_HELD_OUT = 1
+"""Seed of the held-out sentences; those that a corpus also has are left out."""
+
+
+def localized(
+    out: Path,
+    *,
+    injected: Path,
+    retained: Path,
+    given: PlantingInputs,
+    localizers: Mapping[str, Any],
+) -> Summary:
+    """Regions as large as the forget region: other weights, or a localizer's value vectors.
+
+    A localizer ranks value vectors; it is given as many as hold the region's number of weights.
+    """
+    loaded, before = load(injected, given.model), load(retained, given.model)
+    masks = load_masks(injected / "masks.safetensors", layout(loaded.model))
+    target = masks.union(given.config.masks.forget_groups)
+    rows: list[Summary] = []
+    for name in localizers:
+        if name in WEIGHTS:
+            rows.append(_row(out, name, _weights(name, masks, target, given.seed), target))
+    vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHTS}
+    if vectors:
+        corpus = working(given.corpus, given.config.masks, given.seed, injected)
+        evidence = Evidence(
+            model=loaded.model,
+            forget=_texts(loaded, corpus.forget),
+            retain=_texts(loaded, corpus.retain),
+            seed=derive(given.seed, "localize"),
+            retained=before.model,
+        )
+        height = next(iter(evidence.layout.shapes.values()))[0]
+        count = min(round(len(target) / height), evidence.layout.total)
+        for name, (found, _) in localize(evidence, list(vectors.items()), count).items():
+            rows.append(_row(out, name, found, target))
+    return {"seed": given.seed, "ratio": given.ratio, "localizers": rows}
+
+
+def _weights(name: str, masks: GroupMasks, target: WeightRegion, seed: int) -> WeightRegion:
+    if name == "oracle":
+        return target
+    used = range(masks.groups) if name == "complement" else ()
+    return draw_weights_outside(target, masks.union(used).complement(), derive(seed, name))
+
+
+def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> Summary:
+    region.save(out / f"{name}.safetensors")
+    told = list(LOCALIZERS[name].privileges)
+    return {"localizer": name, "privileges": told, **overlap(region, target)}

@@ -1,0 +1,1 @@
+"""Changes of weights without training; a file each, which registers itself."""

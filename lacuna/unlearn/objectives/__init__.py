@@ -1,0 +1,1 @@
+"""Losses that training minimises; a file each, which registers itself."""

@@ -1,0 +1,177 @@
+"""Wrappers: what can be put around any objective, and how they compose.
+
+A wrapper is one file: formula and source on top, its `Config`, and one or more of four hooks, each
+of which does nothing by default. `npo+coreset+sam` is NPO inside `coreset` inside `sam`: wrappers
+act in the order of the name, the last one outermost.
+
+    data            which forget texts are read, and how often; before the first step
+    gradient        the forget term's gradient, taken elsewhere than at the current weights
+    after_step      sees the weights after every step
+    after_training  may write them at the end
+
+The retain term's gradient is never touched: a batch adds
+    grad L + (wrapped gradient of L_forget - grad L_forget)
+so that an objective's own loss runs once per batch, and its state (a multiplier) moves once.
+Edits have no gradient and no steps: they take no wrapper.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lacuna.errors import UserError
+from lacuna.registry import Registry
+from lacuna.train import AllWeights, Editable, Values
+from lacuna.unlearn.base import OBJECTIVES, UnlearnData, require
+from lacuna.unlearn.edits.base import Edit
+from lacuna.unlearn.gradients import gradient
+
+Gradient = Callable[[Editable], Values]
+"""Gradient of a batch's forget term on the masters of some weights."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a data wrapper may look at: the injected model, before the first step."""
+
+    model: PreTrainedModel
+    weights: Editable
+    """Those that unlearning may change."""
+    data: UnlearnData
+    seed: int
+
+
+@dataclass
+class Point:
+    """One batch's forget term, at weights that can be shifted for a while."""
+
+    model: PreTrainedModel
+    weights: Editable
+    """Those in training."""
+    loss: Callable[[], Tensor]
+    """The forget term where the model now stands."""
+    seed: int
+    """The batch's own."""
+    _shifts: int = 0
+    _here: Values | None = field(default=None, init=False)
+
+    def reached(self, reach: str) -> Editable:
+        """The weights that a shift moves: those in training (`editable`), or `all`."""
+        if reach == "editable" or isinstance(self.weights, AllWeights):
+            return self.weights
+        return AllWeights(self.model)
+
+    def gradient(self, weights: Editable) -> Values:
+        """The plain gradient; that of the unshifted weights in training is computed once."""
+        if weights is not self.weights:
+            with _unrouted(self.model), weights.training():
+                return gradient(weights, self.loss)
+        if self._shifts:
+            return gradient(weights, self.loss)
+        if self._here is None:
+            self._here = gradient(weights, self.loss)
+        return self._here
+
+    @contextmanager
+    def shifted(self, weights: Editable, direction: Values, scale: float) -> Iterator[None]:
+        """Within the block, masters and model stand at theta + scale direction.
+
+        Afterwards a copy is put back: subtracting would not restore every bit.
+        """
+        before = {name: weights.masters[name].detach().clone() for name in direction}
+        self._shifts += 1
+        try:
+            with torch.no_grad():
+                for name, value in direction.items():
+                    weights.masters[name].add_(value, alpha=scale)
+            weights.write_back()
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in before.items():
+                    weights.masters[name].copy_(value)
+            weights.write_back()
+            self._shifts -= 1
+
+
+@contextmanager
+def _unrouted(model: PreTrainedModel) -> Iterator[None]:
+    """Without the detours that bring gradients to a region's masters: every weight has its own."""
+    detours = [(m, vars(m).pop("forward")) for m in model.modules() if "forward" in vars(m)]
+    try:
+        yield
+    finally:
+        for module, detour in detours:
+            module.forward = detour
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftConfig:
+    """What wrappers that shift the weights have in common."""
+
+    reach: str = "editable"
+    """Weights that are shifted: `editable` (those that unlearning may change) or `all`."""
+
+    def __post_init__(self) -> None:
+        require(self.reach in ("editable", "all"), "reach", self.reach, "editable or all")
+
+
+class Wrapper:
+    """Base class: subclasses define `Config` and a hook or more."""
+
+    Config: ClassVar[type[Any]]
+    copies: ClassVar[int] = 0
+    """float32 copies of the weights it works on, roughly, at its peak; for cost estimates."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @property
+    def passes(self) -> int:
+        """Gradients that one call of its `gradient` takes; for cost estimates."""
+        return 1
+
+    def data(self, start: Start) -> UnlearnData:
+        """The texts to unlearn with."""
+        return start.data
+
+    def gradient(self, inner: Gradient, point: Point) -> Gradient:
+        """`inner`, taken elsewhere."""
+        return inner
+
+    def after_step(self, weights: Editable, done: int, steps: int) -> None:
+        """Sees the weights once `done` of `steps` steps are done."""
+
+    def after_training(self, weights: Editable) -> None:
+        """May write the weights, masters included."""
+
+
+WRAPPERS: Registry[type[Wrapper]] = Registry("wrapper")
+
+
+class Composed(NamedTuple):
+    """An objective's name, taken apart."""
+
+    objective: str
+    wrappers: Sequence[str]
+
+
+def parse(name: str) -> Composed:
+    """Take `npo+coreset+sam` apart.
+
+    Raises `UserError` for unknown names, for a wrapper named twice, and for a wrapped edit.
+    """
+    base, *wrappers = name.split("+")
+    method = OBJECTIVES[base]
+    for wrapper in wrappers:
+        WRAPPERS[wrapper]
+    if len(set(wrappers)) < len(wrappers):
+        raise UserError(f"objective {name!r}: name each wrapper once")
+    if wrappers and issubclass(method, Edit):
+        raise UserError(f"objective {name!r}: {base} is an edit, which takes no wrapper: drop it")
+    return Composed(base, wrappers)

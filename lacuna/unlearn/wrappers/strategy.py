@@ -1,0 +1,48 @@
+"""Wrappers at work in the training loop."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lacuna.seeds import derive
+from lacuna.train import Editable, Strategy
+from lacuna.unlearn.wrappers.base import Gradient, Point, Wrapper
+
+ForgetTerm = Callable[[int], Callable[[], Tensor]]
+"""Maps the number of a batch to its forget term, which can be asked again at other weights."""
+
+
+class Wrapped(Strategy):
+    """Corrects the forget gradient of every batch; tells wrappers what happened."""
+
+    def __init__(
+        self, model: PreTrainedModel, wrappers: Sequence[Wrapper], forget: ForgetTerm, seed: int
+    ) -> None:
+        """`seed` is the noise's."""
+        self.model, self.wrappers, self.forget, self.seed = model, wrappers, forget, seed
+
+    def after_backward(self, weights: Editable, batch: int, share: float) -> None:
+        """Replace the plain forget gradient in the masters by the wrapped one."""
+        if all(type(wrapper).gradient is Wrapper.gradient for wrapper in self.wrappers):
+            return
+        point = Point(self.model, weights, self.forget(batch), derive(self.seed, batch))
+        wrapped: Gradient = point.gradient
+        for wrapper in self.wrappers:
+            wrapped = wrapper.gradient(wrapped, point)
+        # before any shift: what is asked of the earlier model is asked here
+        before = point.gradient(weights)
+        for name, value in wrapped(weights).items():
+            grad = weights.masters[name].grad
+            assert grad is not None, "the loss contains its forget term"
+            grad.add_(value - before[name], alpha=share)
+
+    def after_step(self, weights: Editable, done: int, steps: int) -> None:
+        """Tell all wrappers."""
+        for wrapper in self.wrappers:
+            wrapper.after_step(weights, done, steps)
+
+    def after_training(self, weights: Editable) -> None:
+        """Tell all wrappers."""
+        for wrapper in self.wrappers:
+            wrapper.after_training(weights)

@@ -1,1 +1,0 @@
-"""The configuration tree; see config.yaml."""

@@ -1,0 +1,74 @@
+"""Which stages of a batch can run now, and what becomes of the rest."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sweeps.stage import Stage
+
+Result = dict[str, Any]
+"""A stage's summary, or `{"failed": reason, "label": ..., "tags": ...}`."""
+
+OnDone = Callable[[Stage, Result], None]
+
+
+def failure(stage: Stage, reason: str) -> Result:
+    """What stands in for the summary of a stage that has none."""
+    return {"failed": reason, "label": stage.label, "tags": dict(stage.tags)}
+
+
+class Batch:
+    """Dependency bookkeeping of one call to the engine.
+
+    `results` is shared by all batches of a study, so that a stage knows of an input that failed in
+    an earlier batch. An input that no batch has seen is taken to be in the store.
+    """
+
+    def __init__(
+        self,
+        stages: Iterable[Stage],
+        results: dict[str, Result],
+        close: Callable[[Stage, Result, str], None],
+    ) -> None:
+        """`close(stage, result, how)` hears of every end; `how`: reused, trained or failed."""
+        self.stages = {stage.key: stage for stage in stages}
+        self.results, self._hear = results, close
+        self.waiting = dict(self.stages)
+        self.running: set[str] = set()
+
+    def take_found(self, found: Mapping[str, Result]) -> None:
+        """Close what the store already has, in order."""
+        for key, stage in list(self.waiting.items()):
+            if key in found:
+                self.close(stage, found[key], "reused")
+
+    def ready(self) -> list[Stage]:
+        """Stages whose inputs are all done, each named once; those with a failed input fail."""
+        while doomed := [stage for stage in self.waiting.values() if self._failed_input(stage)]:
+            for stage in doomed:
+                needed = self._failed_input(stage)
+                self.close(stage, failure(stage, f"needs {needed}, which failed"), "failed")
+        pending = self.waiting.keys() | self.running
+        ready = [s for s in self.waiting.values() if pending.isdisjoint(s.inputs.values())]
+        for stage in ready:
+            self.running.add(stage.key)
+            del self.waiting[stage.key]
+        return ready
+
+    def close(self, stage: Stage, result: Result, how: str) -> None:
+        """A stage has ended."""
+        self.waiting.pop(stage.key, None)
+        self.running.discard(stage.key)
+        self.results[stage.key] = result
+        self._hear(stage, result, how)
+
+    def outcome(self) -> dict[str, Result]:
+        """Every stage's result; only once nothing waits or runs."""
+        assert not self.waiting and not self.running, "stages are still open"
+        return {key: self.results[key] for key in self.stages}
+
+    def _failed_input(self, stage: Stage) -> str | None:
+        for key in stage.inputs.values():
+            result = self.results.get(key, {})
+            if "failed" in result:
+                return str(result["label"])
+        return None

@@ -1,0 +1,161 @@
+"""What a worker does with one stage: look it up, or compute, publish and log it."""
+
+import gc
+import importlib
+import json
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lacuna.artifacts import read_json
+from lacuna.errors import UserError
+from sweeps.errors import one_line
+from sweeps.stage import Stage
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.store.open import open_storage
+from sweeps.store.storage import scratch_of
+from sweeps.store.store import Store
+from sweeps.tracking.client import RunLocation, connect
+from sweeps.tracking.runs import StageRun
+
+OnStep = Callable[[int, Mapping[str, float]], None]
+
+EXPECTED = (UserError, RuntimeError, OSError, FloatingPointError)
+"""How a stage may fail by itself: bad input, divergence, memory, disk. To run it again at once
+would fail again; anything else is a bug, which Ray reports with its own means."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """All that a worker must know; plain values, the same for every stage of a study."""
+
+    place: RunLocation
+    root: str
+    """The store: a folder, absolute, on storage that all nodes share, or a URL."""
+    work: str = "sweeps.engine.execute.execute"
+    """Dotted name of `execute(stage, inputs, out, on_step) -> summary`."""
+    ttl: float = 60.0
+    beat: float = 10.0
+    session: str = ""
+    """Names this start of the study: it has its own count of failed attempts."""
+    cache: str = ""
+    """An absolute folder for copies, on each node's own storage; only a URL needs it."""
+
+
+def pack(stage: Stage) -> str:
+    """A stage as JSON text."""
+    return json.dumps(asdict(stage))
+
+
+def unpack(text: str) -> Stage:
+    """The stage that `pack` wrote."""
+    return Stage(**json.loads(text))
+
+
+@cache
+def open_store(runtime: Runtime) -> Store[MlflowCoordinator]:
+    """One store, and one connection, per process."""
+    storage = open_storage(runtime.root, Path(runtime.cache))
+    coordinator = MlflowCoordinator(connect(runtime.place.uri), storage.identity(), runtime.session)
+    return Store(storage, coordinator, runtime.ttl, runtime.beat)
+
+
+@cache
+def freeze(runtime: Runtime) -> None:
+    """Take all that a worker needs for every stage out of the garbage collector's rounds.
+
+    They are half a million objects, and 0.3 s, each time that a stage's own are collected.
+    """
+    open_store(runtime).coordinator.committed("")  # the client imports most at its first question
+    _work_of(runtime)
+    gc.collect()
+    gc.freeze()
+
+
+def attempt(
+    runtime: Runtime, text: str, begin: Callable[[Mapping[str, Path], Path], None] | None = None
+) -> dict[str, str]:
+    """Have one stage's result published: `{"how": "trained" | "reused" | "failed", "reason": ...}`.
+
+    Safe to repeat: a stage whose result exists is not computed again. `begin` hears of the folders,
+    inputs and output, once it is to be computed.
+    """
+    stage = unpack(text)
+    store = open_store(runtime)
+    freeze(runtime)
+    seed_worker(stage)
+    try:
+        with StageRun(runtime.place, store.coordinator.client) as run:
+            work = _work(runtime, stage, run, begin or (lambda *_: None))
+            folder = store.produce(stage, work, lambda: run.run_id)
+            shutil.rmtree(_scratch(runtime, stage), ignore_errors=True)
+            return {"how": _close(run, folder), "reason": ""}
+    except EXPECTED as error:
+        return {"how": "failed", "reason": one_line(error)}
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def seed_worker(stage: Stage) -> None:
+    """Threads as paid for, and global generators that know nothing of the worker's last stage."""
+    torch.set_num_threads(max(1, int(stage.cpus)))
+    seed = int(stage.key[:8], 16)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def execute(
+    runtime: Runtime, stage: Stage, inputs: Mapping[str, Path], out: Path, on_step: OnStep
+) -> dict[str, Any]:
+    """The stage's work itself, which finds in `stage.context` a folder for what it can resume from.
+
+    That folder outlives an attempt that is killed, and goes once there is a result.
+    """
+    scratch = str(_scratch(runtime, stage))
+    stage = replace(stage, context={**stage.context, "scratch": scratch})
+    return _work_of(runtime)(stage, inputs, out, on_step)
+
+
+def _work_of(runtime: Runtime) -> Callable[..., dict[str, Any]]:
+    module, _, name = runtime.work.rpartition(".")
+    work: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+    return work
+
+
+def _scratch(runtime: Runtime, stage: Stage) -> Path:
+    """Beside the results where that is a folder of all nodes, else on this node."""
+    return Path(runtime.cache or runtime.root) / scratch_of(stage.key)
+
+
+def _work(
+    runtime: Runtime,
+    stage: Stage,
+    run: StageRun,
+    begin: Callable[[Mapping[str, Path], Path], None],
+) -> Callable[[Mapping[str, Path], Path], dict[str, Any]]:
+    def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+        run.begin(stage, inputs)
+        begin(inputs, out)
+        return execute(runtime, stage, inputs, out, run.step)
+
+    return work
+
+
+def _close(run: StageRun, folder: Path) -> str:
+    if not run.begun:
+        return "reused"
+    if read_json(folder / "manifest.json")["run_id"] != run.run_id:
+        run.superseded()
+        return "reused"
+    run.finish(folder)
+    return "trained"

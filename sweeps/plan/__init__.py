@@ -1,0 +1,1 @@
+"""A study as a graph of keyed stages; trains nothing."""

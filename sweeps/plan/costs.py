@@ -1,0 +1,293 @@
+"""Work, memory and disk of a stage, from its configuration and the length of its texts.
+
+FLOPs per token are 6 N where all N parameters train, 4 N where a region trains (no weight gradients
+outside it), 2 N where a model only reads. Texts are counted in characters: the numbers are good to
+a factor of two, not more. Edits are counted as trainings; inspections, and the texts that wrappers
+score before the first step, are not counted.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from lacuna.data import Corpus, Example
+from lacuna.evaluate.evaluator import spread, utility_sets
+from lacuna.train.zero import device_bytes
+from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
+from sweeps.config.schema import build
+from sweeps.plan.stages import spread_over
+from sweeps.stage import Stage
+
+CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
+"""Embedded tokenizer (900 tokens: measured), others (English; assumed)."""
+MATCHING = 14
+"""Readings of the forget questions that find a matched start, at most."""
+SURVEY_PASSES = 4
+"""Gradient passes over forget and retain that all localizers share: plain, and 3 relabelled."""
+BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
+REGION_BYTES = 16
+"""Of a region weight in training: float32 master, gradient and two moments."""
+
+
+def full_bytes(width: int) -> int:
+    """Of a weight where all train: as above, and beside bfloat16 weights float32 masters."""
+    return 16 if width == 4 else 18
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers of weights: all of them, those of all value vectors, those of one region; layers."""
+
+    model: int
+    values: int
+    region: int
+    layers: int
+
+
+class Costs:
+    """Work, memory and disk of a stage of a planned study."""
+
+    def __init__(self, plain: dict[str, Any], corpus: Corpus, size: Size) -> None:
+        """`plain` is the study's resolved configuration."""
+        self.plain, self.corpus, self.size = plain, corpus, size
+        model = self.plain["model"]
+        self.width: int = BYTES[model["dtype"]]
+        self.embedded = model["source"] is None
+        self.characters = CHARACTERS_PER_TOKEN[self.embedded]
+        self.template = len(model["prompt"]["template"]) - len("{question}")
+
+    def flop(self, stage: Stage) -> float:
+        """Floating-point operations of the whole stage."""
+        return self.size.model * float(getattr(self, f"_{stage.kind}")(stage))
+
+    def shared(self, stage: Stage) -> float:
+        """Those that the devices of a spread stage share; the first does the rest alone."""
+        work = self._unlearning if stage.kind == "trial" else self._taught
+        return self.size.model * work(stage) if stage.workers else 0.0
+
+    def memory(self, stage: Stage) -> float:
+        """Bytes per device of weights, gradients, optimizer states and copies at the peak."""
+        model, region = self.width * self.size.model, REGION_BYTES * self.size.region
+        if self.plain["region"]["unit"] == "weight":
+            region += 8 * self.size.region  # where each of them is
+        full = alone = float(full_bytes(self.width) * self.size.model)
+        if stage.workers:
+            full = device_bytes(spread_over(stage.params), self.size.model, self.width)
+        if stage.kind == "base" and not self.embedded:
+            return 0.0
+        if "protocol" in stage.params and stage.kind != "localized":
+            # float32 beside its base, optimizers of neutral text and of all masks (24 B a weight)
+            masks = stage.params["ratio"] * stage.params["protocol"]["masks"]["groups"]
+            return float((20 + 24 * masks) * self.size.model)
+        if stage.kind in ("base", "retained") or "recipe" in stage.params:
+            return full
+        if stage.kind == "injected":
+            return float(model + region)
+        if stage.kind == "localized":
+            return float(model + 4 * SURVEY_PASSES * self.size.values)
+        attack = self._attack_memory(stage, alone)
+        if stage.kind == "control":
+            return attack
+        method = _objective(stage)
+        other = model if method.needs_retained else 0
+        # A copy of what may change; of a region it is small.
+        copy = model if stage.params["scenario"] == "full" else 0
+        keeps = method(build(method.Config, stage.params["options"])).keeps_original
+        peak = other + (full + copy if copy else model + region) + (copy if keeps else 0)
+        peak += self._held(stage)
+        # Both ends of the mixing curve outlive the unlearning.
+        return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
+
+    def _attack_memory(self, stage: Stage, full: float) -> float:
+        """Bytes while a model is attacked: most train all weights, and all keep the originals."""
+        model, asked = self.width * self.size.model, stage.params["attack"]
+        if asked is None or not (asked["relearn_lrs"] or asked["benign_lrs"] or asked["bits"]):
+            return model
+        return model + (full if asked["relearn_lrs"] or asked["benign_lrs"] else model)
+
+    def _held(self, stage: Stage) -> int:
+        """Bytes of the float32 copies that wrappers keep beside the weights."""
+        held = 0
+        for wrapper in _wrappers(stage):
+            reach = getattr(wrapper.config, "reach", "editable")
+            everywhere = stage.params["scenario"] == "full" or reach == "all"
+            held += 4 * wrapper.copies * (self.size.model if everywhere else self.size.region)
+        return held
+
+    def disk(self, stage: Stage) -> float:
+        """Bytes of the model a stage saves, and of what it resumes from while it trains."""
+        if stage.kind == "trial" and stage.workers and stage.params["train"]["save_every"]:
+            return 12.0 * self.size.model
+        if stage.kind not in ("base", "retained", "injected"):
+            return 0.0
+        if stage.kind == "base" and not self.embedded:
+            return 0.0
+        if "protocol" in stage.params:
+            return float(self.width * self.size.model)
+        recipe = stage.params.get("recipe") or stage.params.get("inject", {})
+        resumable = recipe.get("train", {}).get("save_every", 0)
+        moved = self.size.region if "inject" in stage.params else self.size.model
+        return float(self.width * self.size.model + (12 * moved if resumable else 0))
+
+    def _base(self, stage: Stage) -> float:
+        if not self.embedded:
+            return 0.0
+        utility = [item for items in self.corpus.utility.values() for item in items]
+        texts = self._lengths([*self.corpus.background, *utility]) + self._plain_lengths()
+        return 6 * self._trained(self.plain["model"]["pretrain"], texts)
+
+    def _planted(self, stage: Stage) -> float:
+        """Masked training: a cycle reads a batch of every group, and neutral batches."""
+        protocol = stage.params["protocol"]
+        config, groups = protocol["inject"], protocol["masks"]["groups"]
+        facts = self._lengths([*self.corpus.forget, *self.corpus.retain])
+        plain = self._plain_lengths() or [0.0]
+        planted = groups * config["batch_size"] * fmean(facts)
+        neutral = config["neutral_batches"] * config["neutral_size"] * fmean(plain)
+        if config["neutral"] == "masks":
+            neutral = groups * config["neutral_size"] * fmean(plain)
+        tokens = config["cycles"] * config["accumulation"] * planted
+        tokens += config["cycles"] * (neutral if config["neutral"] != "none" else 0.0)
+        reads = 2 * groups + 4 if stage.kind == "injected" else 0  # the causal report
+        return float(6 * tokens + 2 * (reads * sum(facts) + self._everything))
+
+    def _retained(self, stage: Stage) -> float:
+        if "protocol" in stage.params:
+            return self._planted(stage)
+        return self._taught(stage) + 2 * self._everything
+
+    def _taught(self, stage: Stage) -> float:
+        """Training of all weights by the retained model's recipe."""
+        times = 1.0
+        if stage.kind == "injected":
+            times += len(self.corpus.forget) / len(self.corpus.retain)
+        return 6 * times * self._learned(stage.params["recipe"])
+
+    def _learned(self, recipe: dict[str, Any]) -> float:
+        """Tokens that the retained model is trained on."""
+        texts = self._lengths(self.corpus.retain) + self._plain_lengths()[: recipe["neutral"]]
+        if recipe["utility"]:
+            texts += [n for items in self.corpus.utility.values() for n in self._lengths(items)]
+        return self._trained(recipe["train"], texts)
+
+    def _injected(self, stage: Stage) -> float:
+        if "protocol" in stage.params:
+            return self._planted(stage)
+        if "recipe" in stage.params:
+            return self._taught(stage) + 2 * self._everything
+        pairs = self._pairs(self.plain["inject"]["train"])
+        return 4 * pairs + 2 * (self._everything + 2 * self._strength)
+
+    def _localized(self, stage: Stage) -> float:
+        asked = stage.params["localizers"]
+        work = 4 * SURVEY_PASSES * (self._forget + sum(self._lengths(self.corpus.retain)))
+        if exact := asked.get("zero_out"):
+            work += 2 * exact["exact"] * self._some_forget(exact["examples"])
+        if path := asked.get("integrated_gradients"):
+            work += 4 * self.size.layers * path["steps"] * self._some_forget(path["examples"])
+        return work
+
+    def _some_forget(self, examples: int) -> float:
+        return self._forget * min(1.0, examples / len(self.corpus.forget))
+
+    def _trial(self, stage: Stage) -> float:
+        alphas: int = self.plain["evaluate"]["alphas"]
+        if stage.params["attack"] is None:
+            return self._unlearning(stage) + 2 * alphas * self._strength
+        return self._unlearning(stage) + 2 * alphas * self._everything + self._attacks
+
+    def _unlearning(self, stage: Stage) -> float:
+        objective = _objective(stage)
+        train = stage.params["train"]
+        tokens = self._pairs(train)
+        if objective.needs_refusals:
+            tokens += self._trained(train, self._lengths(self.corpus.forget))
+        passes = math.prod(wrapper.passes for wrapper in _wrappers(stage))
+        if passes > 1:
+            tokens += passes * self._trained(train, self._lengths(self.corpus.forget))
+        work = (6 if stage.params["scenario"] == "full" else 4) * tokens
+        if objective.needs_reference or objective.needs_retained:
+            work += 2 * tokens
+        return work
+
+    def _control(self, stage: Stage) -> float:
+        return 2 * self._everything + self._attacks
+
+    @property
+    def _attacks(self) -> float:
+        attack = self.plain["attack"]
+        lengths = self._lengths(self.corpus.retain)
+        starts = 1 if attack["matched"] is None else 2
+        full = starts * len(attack["relearn_lrs"]) + len(attack["benign_lrs"])
+        adapted = starts * len(attack["lora_lrs"])
+        work = 6 * full * self._trained(attack["train"], lengths)
+        work += 4 * adapted * self._trained(attack["lora"]["train"], lengths)
+        rounded = len(attack["bits"]) + attack["nf4"]
+        reads = 3 * (full + adapted) + 2 * rounded + MATCHING * (starts - 1)
+        work += 2 * reads * self._forget
+        # Before and after each attack, k answers to every forgotten fact.
+        said = attack["new_tokens"] * len(self.corpus.forget)
+        prompts = attack["success_k"] * (self._forget + said)
+        return float(work + 2 * (2 * (full + adapted + rounded) + 1) * prompts)
+
+    @cached_property
+    def _forget(self) -> float:
+        return sum(self._lengths(self.corpus.forget))
+
+    @cached_property
+    def _strength(self) -> float:
+        """Tokens that one FS-RS point reads."""
+        asked = spread(self.corpus.retain, self.plain["evaluate"]["retain_items"])
+        return self._forget + sum(self._lengths(asked))
+
+    @cached_property
+    def _everything(self) -> float:
+        """Tokens that one full measurement reads and writes."""
+        asked = self.plain["evaluate"]
+        sets = utility_sets(self.corpus, asked["utility_items"]).values()
+        again = [item for item in self.corpus.forget if item.paraphrased_question]
+        tokens = self._strength + sum(self._lengths(again))
+        tokens += sum(
+            self._answers(item) for items in [self.corpus.forget, *sets] for item in items
+        )
+        for items in sets:
+            questions = sum(self._tokens(item.question) for item in items)
+            tokens += sum(self._lengths(items)) + questions + asked["new_tokens"] * len(items)
+        return tokens
+
+    def _answers(self, item: Example) -> float:
+        """Tokens behind one question's truth ratio."""
+        wrong = item.perturbed_answers[: self.plain["evaluate"]["wrong_answers"]]
+        right = [item.paraphrased_answer] if item.paraphrased_answer else []
+        return sum(self._tokens(item.question, answer) for answer in [*right, *wrong])
+
+    def _pairs(self, train: dict[str, Any]) -> float:
+        """Tokens of a training that reads as many forget as retain texts."""
+        splits = self.corpus.forget, self.corpus.retain
+        return sum(self._trained(train, self._lengths(items)) for items in splits)
+
+    def _trained(self, train: dict[str, Any], texts: Sequence[float]) -> float:
+        """Tokens that a training reads of texts of these lengths."""
+        read = train["steps"] * train["batch_size"] * train["accumulation"]
+        return float(read * sum(texts) / len(texts)) if texts else 0.0
+
+    def _lengths(self, items: Iterable[Example]) -> list[float]:
+        return [self._tokens(item.question, item.answer) for item in items]
+
+    def _plain_lengths(self) -> list[float]:
+        return [1 + len(text) / self.characters for text in self.corpus.neutral]
+
+    def _tokens(self, *texts: str) -> float:
+        return 1 + (self.template + sum(map(len, texts))) / self.characters
+
+
+def _objective(stage: Stage) -> type[Method]:
+    return OBJECTIVES[parse(stage.params["objective"]).objective]
+
+
+def _wrappers(stage: Stage) -> list[Wrapper]:
+    given = stage.params.get("wrappers", {})
+    return [WRAPPERS[name](build(WRAPPERS[name].Config, given[name])) for name in given]

@@ -1,0 +1,313 @@
+"""What a study will cost, before anything is trained: the answer to `plan=true`.
+
+Nothing is written and no weight is read; see `sweeps.plan.costs` for what is counted.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Olmo2ForCausalLM
+
+from lacuna.data import Corpus
+from lacuna.model import MiniConfig
+from lacuna.model.load import outline
+from lacuna.model.mini import mini_config
+from lacuna.region import budget, load_vectors
+from sweeps.config.schema import build
+from sweeps.errors import CoordinatorError
+from sweeps.plan.costs import BYTES, REGION_BYTES, Costs, Size, full_bytes
+from sweeps.plan.planner import Planner
+from sweeps.stage import Stage
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.store.open import study_storage
+from sweeps.store.store import Store
+from sweeps.text import size_text
+
+CPU_FLOPS = 5e10
+"""Sustained FLOP/s of a CPU core: the embedded model, training and evaluation, on a server."""
+GPU_FLOPS = {"bfloat16": 1e14, "float32": 1e13, "float64": 5e12}
+"""Sustained FLOP/s assumed of a data-centre GPU by type of weights (A100: a third of its peak)."""
+KINDS = ("base", "retained", "injected", "localized", "search", "test", "control")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of stage: how many, how many of them in the store, what one of the rest takes."""
+
+    kind: str
+    stages: int
+    stored: int
+    flop: float
+    """Of all stages that are not in the store."""
+    seconds: float
+    gpu_seconds: float
+    gpus: float
+    """GPUs of the stage that takes most of them."""
+    memory: float
+    """Bytes per device of the largest, without activations."""
+    disk: float
+    """Bytes that the missing stages will add."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a planned study will take."""
+
+    planner: Planner
+    size: Size
+    rows: Sequence[Row]
+    source: str
+    """Where stored results were looked up."""
+
+    def row(self, kind: str) -> Row:
+        """The stages of one kind."""
+        return next(row for row in self.rows if row.kind == kind)
+
+    @property
+    def trials(self) -> int:
+        """Search and test trials, stored ones included."""
+        return self.row("search").stages + self.row("test").stages
+
+    def text(self) -> str:
+        """Stages, work, memory and disk as a table for people."""
+        lines = [*_head(self.planner, self.size), "", *_table(self.rows), "", *_counts(self)]
+        lines += [*_work(self.planner, self.rows), *_injection(self), f"store: {self.source}"]
+        return "\n".join(lines)
+
+
+def estimate_study(planner: Planner) -> Estimate:
+    """Count and measure all stages; trains and writes nothing.
+
+    Raises `UserError` if the model's configuration cannot be read.
+    """
+    size = _size(planner)
+    stages = _stages(planner)
+    stored, source = _stored(planner, stages)
+    costs = Costs(planner.plain, planner.corpus, size)
+    rows = [_row(planner, kind, stages[kind], stored, costs) for kind in KINDS]
+    return Estimate(planner, size, rows, source)
+
+
+def total_line(estimates: Sequence[Estimate]) -> str:
+    """The sum over studies, in one line."""
+    trials = [estimate.trials for estimate in estimates]
+    injected, retained = (
+        sum(estimate.row(kind).stages for estimate in estimates)
+        for kind in ("injected", "retained")
+    )
+    hours = sum(row.seconds for estimate in estimates for row in estimate.rows) / 3600
+    return (
+        f"in all: {sum(trials)} trials ({' + '.join(map(str, trials))}) from {injected} injections "
+        f"and {retained} retained models, {hours:.3g} hours of stages"
+    )
+
+
+def _size(planner: Planner) -> Size:
+    """From the model's configuration, on the meta device: no weight is read or made."""
+    model = planner.plain["model"]
+    if model["source"] is None:
+        with torch.device("meta"):
+            made: Any = Olmo2ForCausalLM(mini_config(build(MiniConfig, model["mini"])))
+    else:
+        made = outline(model["source"], model["revision"])
+    shapes = list(planner.layout.shapes.values())
+    values = sum(height * width for height, width in shapes)
+    if planner.by_weight:
+        groups = len(planner.plain["masked"]["masks"]["forget_groups"])
+        held = round(groups * planner.ratios()[0] * made.num_parameters())
+        return Size(made.num_parameters(), values, held, len(shapes))
+    region = planner.plain["region"]
+    vectors = budget(planner.layout, max(planner.ratios()))
+    if region["file"] is not None:
+        vectors = len(load_vectors(Path(region["file"]), planner.layout))
+    trained = round(max(planner.ratios()) * values) if planner.single else vectors * shapes[0][0]
+    return Size(made.num_parameters(), values, trained, len(shapes))
+
+
+def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
+    """FLOP/s of a stage that takes these, on one device, and what they are taken from."""
+    flops = planner.plain["resources"]["flops"]
+    if flops is not None:
+        return flops, f"{flops:.1e} FLOP/s a stage (resources.flops)"
+    dtype = planner.plain["model"]["dtype"]
+    if gpus:
+        card = GPU_FLOPS[dtype]
+        return card * min(1, gpus), (
+            f"{card:.0e} FLOP/s a GPU in {dtype} (assumed; set resources.flops)"
+        )
+    rate = CPU_FLOPS * cpus
+    return rate, f"{CPU_FLOPS:.0e} FLOP/s a CPU core (embedded model; set resources.flops)"
+
+
+def _seconds(planner: Planner, costs: Costs, stage: Stage) -> float:
+    """How long a stage takes: several GPUs share its training, several processes its CPUs."""
+    flop, rate = costs.flop(stage), _rate(planner, stage.cpus, stage.gpus)[0]
+    if not stage.workers or planner.plain["resources"]["flops"] is not None:
+        return flop / rate
+    shared = costs.shared(stage)
+    if stage.gpus:
+        return (flop - shared + shared / stage.workers) / rate
+    return (stage.workers * (flop - shared) + shared) / rate
+
+
+def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
+    """Per kind, each stage as the list of keys it may turn out to have.
+
+    A test trial whose rate is to be found has one for each candidate. Of a searcher only the number
+    of rates is known: its trials, and the tests that follow from them, count as not stored.
+    """
+    found: dict[str, list[list[Stage]]] = {kind: [] for kind in KINDS}
+    for stage in [*planner.setup(), *planner.controls()]:
+        found[stage.kind].append([stage])
+    for cell in planner.searched():
+        found["search"] += planner.foreseen_search(cell)
+    for cell in planner.cells():
+        for seed in planner.plain["seeds"]:
+            rates = planner.foreseen(cell)
+            found["test"].append([planner.trial(cell, lr, seed, "test") for lr in rates])
+    return found
+
+
+def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
+    """Keys with a published result, and where they were looked up; creates no file."""
+    uri, artifacts = planner.plain["tracking_uri"], Path(planner.plain["artifacts"])
+    place = uri or f"sqlite:///{artifacts / 'mlflow.db'}"
+    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
+        return set(), f"{place.removeprefix('sqlite:///')} does not exist yet: nothing is stored"
+    from sweeps.tracking.client import absolute_uri, connect
+
+    keys = [stage.key for kind in stages.values() for group in kind for stage in group]
+    storage = study_storage(planner.plain["store"], artifacts)
+    store = Store(
+        storage, MlflowCoordinator(connect(absolute_uri(place)), storage.identity(make=False))
+    )
+    try:
+        return store.published(sorted(set(keys))), f"{store.storage.root}, by {place}"
+    except CoordinatorError as error:
+        return set(), f"{place} does not answer ({error}): nothing counted as stored"
+
+
+def _row(
+    planner: Planner, kind: str, groups: list[list[Stage]], stored: set[str], costs: Costs
+) -> Row:
+    missing = [group[0] for group in groups if not any(s.key in stored for s in group)]
+    seconds = [_seconds(planner, costs, stage) for stage in missing]
+    return Row(
+        kind,
+        len(groups),
+        len(groups) - len(missing),
+        sum(costs.flop(stage) for stage in missing),
+        sum(seconds),
+        sum(time * stage.gpus for time, stage in zip(seconds, missing, strict=True)),
+        max((group[0].gpus for group in groups), default=0.0),
+        max((costs.memory(group[0]) for group in groups), default=0.0),
+        sum(costs.disk(stage) for stage in missing),
+    )
+
+
+def _head(planner: Planner, size: Size) -> list[str]:
+    config, corpus = planner.plain, planner.corpus
+    vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
+    region = f"{vectors:,} of {planner.layout.total:,} value vectors, {size.region:,} weights"
+    if planner.single:
+        region = f"{size.region:,} of {size.values:,} weights"
+    if planner.by_weight:
+        region = f"{size.region:,} single weights, the masks of the forget groups"
+    return [
+        f"plan of study {config['study']}: nothing is trained or written",
+        f"model {config['model']['source'] or 'embedded'}: {size.model:,} parameters in "
+        f"{config['model']['dtype']}; a region is {region}",
+        f"data {corpus.name}: {_questions(corpus)}",
+    ]
+
+
+def _questions(corpus: Corpus) -> str:
+    splits = {"forget": corpus.forget, "retain": corpus.retain}
+    return ", ".join(
+        f"{len(items)} {name} questions about {len({item.person for item in items})} people"
+        for name, items in splits.items()
+    )
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    total = Row(
+        "total",
+        sum(row.stages for row in rows),
+        sum(row.stored for row in rows),
+        sum(row.flop for row in rows),
+        sum(row.seconds for row in rows),
+        sum(row.gpu_seconds for row in rows),
+        max(row.gpus for row in rows),
+        max(row.memory for row in rows),
+        sum(row.disk for row in rows),
+    )
+    titles = ("stage", "number", "stored", "FLOP", "hours", "memory", "disk")
+    return [
+        "{:<10}{:>8}{:>8}{:>10}{:>9}{:>10}{:>10}".format(*titles),
+        *(
+            f"{row.kind:<10}{row.stages:>8}{row.stored:>8}{row.flop:>10.1e}"
+            f"{row.seconds / 3600:>9.3g}{size_text(row.memory):>10}{size_text(row.disk):>10}"
+            for row in [*rows, total]
+        ),
+    ]
+
+
+def _counts(estimate: Estimate) -> list[str]:
+    planner, by_kind = estimate.planner, {row.kind: row for row in estimate.rows}
+    cells, searched = len(planner.cells()), len(planner.searched())
+    return [
+        f"trials: {estimate.trials} ({by_kind['search'].stages} to find the rates of {searched} of "
+        f"{cells} cells, {by_kind['test'].stages} tests)",
+        f"distinct checkpoints: {by_kind['injected'].stages} injected, "
+        f"{by_kind['retained'].stages} retained; {by_kind['localized'].stages} localizations, "
+        f"{by_kind['control'].stages} controls",
+    ]
+
+
+def _injection(estimate: Estimate) -> list[str]:
+    """What compact training saves, in the terms in which it is measured."""
+    size, width = estimate.size, BYTES[estimate.planner.plain["model"]["dtype"]]
+    if estimate.planner.everywhere:
+        return []
+    compact = width * size.model + REGION_BYTES * size.region
+    return [
+        f"injection: {size_text(compact)} ({width} x {size.model:,} weights + {REGION_BYTES} x "
+        f"{size.region:,} of the region); masked gradients of all weights would take "
+        f"{size_text(full_bytes(width) * size.model)}"
+    ]
+
+
+def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
+    hours = {row.kind: row.seconds / 3600 for row in rows}
+    takes = {kind: planner.resources(kind) for kind in hours}
+    assumed = dict.fromkeys(_rate(planner, *took)[1] for took in takes.values())
+    lines = [
+        f"compute: {sum(hours.values()):.3g} hours of stages that are not in the store, at "
+        f"{' and '.join(assumed)}"
+    ]
+    if planner.plain["address"] is None and not any(gpus for _, gpus in takes.values()):
+        cores = planner.plain["resources"]["workers"] or os.cpu_count() or 1
+        wall = sum(hours[kind] / max(1, cores // cpus) for kind, (cpus, _) in takes.items())
+        lines[0] += f"; {wall:.3g} with as many at a time as {cores} cores take"
+    lines += [
+        f"GPU-hours: {sum(row.gpu_seconds for row in rows) / 3600:.3g}",
+        "memory: of one stage (weights, gradients, optimizer; activations come on top); "
+        "disk: what will be added",
+        *_alone(planner),
+    ]
+    return lines
+
+
+def _alone(planner: Planner) -> list[str]:
+    """What is not spread, where training is."""
+    attack = planner.plain["attack"]
+    if not planner.spread or not (attack["relearn_lrs"] or attack["benign_lrs"]):
+        return []
+    return [
+        "attacks that train all weights run on one device, whatever training is spread over: "
+        "attack.relearn_lrs=[] attack.benign_lrs=[] leave them out, attack.lora_lrs needs little"
+    ]

@@ -1,0 +1,1 @@
+"""Finished studies: reports made again, numbers compared with expected ones."""

@@ -1,0 +1,208 @@
+"""A finished study's numbers beside expected ones.
+
+Expected are the cells of `sweeps/results/expected/NAME.json`, which a run left there
+(`record=true`), or,
+for the papers' studies, those of `lacuna.report.published`. Every cell is printed; exit status 0 if
+all agree, 1 if one does not, 2 if the two cannot be compared.
+
+Tolerances. Recorded cells: two standard deviations over seeds (a claim: half its 95% interval), at
+least a claim's margin or the floor in `RECORDED`; the same seeds on another machine differ by
+rounding that training amplifies. Published cells: two printed standard deviations, at least the
+study's margins.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lacuna.artifacts import read_json, write_text
+from lacuna.errors import UserError
+from lacuna.report import Margins
+from lacuna.report.published import CELLS, PublishedCell
+from sweeps.results.rebuild import manifest, study_folder
+
+EXPECTED = Path(__file__).parent / "expected"
+SAME = ("study", "data.name", "model.source", "seeds", "objectives", "scenarios")
+"""Settings a run must share with the recorded one."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One number: every row of `table` that agrees with `where` has it in `column`."""
+
+    table: str
+    where: Mapping[str, Any]
+    column: str
+    value: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What of a table is recorded: a row's place, its numbers, and their least tolerance."""
+
+    table: str
+    place: tuple[str, ...]
+    columns: tuple[str, ...]
+    floor: float
+
+
+RECORDED = (
+    Kind("models", ("model", "ratio", "seed"), ("forget_es", "retain_es", "mu"), 0.05),
+    Kind("main", ("ratio", "objective", "scenario", "measure"), ("mean",), 0.02),
+    Kind("localization", ("ratio", "subject", "objective", "name"), ("precision_mean",), 0.05),
+    Kind("causal", ("ratio", "seed"), ("es_mean", "own_highest", "others_keep"), 0.05),
+    Kind("precision", ("ratio", "objective", "scenario", "truth", "score"), ("auc_mean",), 0.01),
+    Kind("verdict", ("claim",), ("effect",), 0.02),
+)
+FLOORS = {"MU95": 1.0}
+"""Where a measure is on another scale: log10 p."""
+
+
+def expected(folder: Path) -> list[Expected]:
+    """The cells that the study in `folder` is held to.
+
+    Raises `UserError` if none are known, or those known are of other settings.
+    """
+    config = manifest(folder)["config"]
+    path = _file(config)
+    if path.is_file():
+        recorded = read_json(path)
+        for name, value in recorded["config"].items():
+            if _setting(config, name) != value:
+                raise UserError(
+                    f"{folder} was run with {name}={_setting(config, name)}, and {path.name} is "
+                    f"expected of {name}={value}: run the study as REPRODUCE.md has it"
+                )
+        return [Expected(**cell) for cell in recorded["cells"]]
+    if cells := list(_published(config)):
+        return cells
+    raise UserError(
+        f"nothing is expected of study {config['study']} with data {config['data']['name']} and "
+        f"model {config['model']['source'] or 'mini'}: REPRODUCE.md names the studies that have it"
+    )
+
+
+def check(folder: Path, cells: Sequence[Expected]) -> tuple[list[str], int]:
+    """A line for each cell of the study in `folder`, and how many disagree."""
+    tables = {name: _rows(folder, name) for name in {cell.table for cell in cells}}
+    lines, differing = [], 0
+    for cell in cells:
+        rows = [row for row in tables[cell.table] if cell.where.items() <= _hashable(row).items()]
+        for measured in [row[cell.column] for row in rows] or ["no such row"]:
+            agrees = isinstance(measured, float | int) and (
+                abs(measured - cell.value) <= cell.tolerance
+            )
+            differing += not agrees
+            lines.append(_line(cell, measured, agrees))
+    return lines, differing
+
+
+def record(folder: Path) -> Path:
+    """Write what a run of the study in `folder` gave as what is expected of the next."""
+    config = manifest(folder)["config"]
+    found = (cell for kind in RECORDED for cell in _cells(kind, _rows(folder, kind.table)))
+    cells = [json.dumps(asdict(cell)) for cell in found]
+    shared = json.dumps({name: _setting(config, name) for name in SAME})
+    path = _file(config)
+    write_text(path, f'{{"config": {shared},\n"cells": [\n' + ",\n".join(cells) + "\n]}\n")
+    return path
+
+
+def _file(config: Mapping[str, Any]) -> Path:
+    data = config["data"]["name"]
+    return EXPECTED / f"{config['study']}{'' if data == 'synthetic' else f'-{data}'}.json"
+
+
+def _setting(config: Mapping[str, Any], name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _rows(folder: Path, table: str) -> list[Row]:
+    """Empty where the study has no such table."""
+    if table == "verdict":
+        return list(read_json(folder / "verdict.json"))
+    path = folder / "tables" / f"{table}.json"
+    return list(read_json(path)["rows"]) if path.exists() else []
+
+
+def _hashable(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not isinstance(value, list | dict)}
+
+
+def _cells(kind: Kind, rows: Sequence[Row]) -> Iterator[Expected]:
+    for row in rows:
+        where = {name: row[name] for name in kind.place if row[name] is not None}
+        for column in kind.columns:
+            if row[column] is not None:
+                margin: float = row.get("margin", kind.floor)
+                least = FLOORS.get(row.get("measure", ""), margin)
+                tolerance = float(f"{max(_spread(row, column), least):.3g}")
+                yield Expected(kind.table, where, column, row[column], tolerance)
+
+
+def _spread(row: Row, column: str) -> float:
+    """Two standard deviations over seeds, or half a claim's interval."""
+    if column == "effect":
+        low, high = row["interval"] or (0.0, 0.0)
+        return float(high - low) / 2
+    return 2 * (row.get(column.replace("mean", "sd")) or 0.0) if "mean" in column else 0.0
+
+
+def _published(config: Mapping[str, Any]) -> Iterator[Expected]:
+    margins = Margins(**config["margins"])
+    floors = {"AUES": margins.aues, "MU95": margins.mu95}
+    for cell in CELLS:
+        study = str(config["study"]).partition("-")[0]  # table2-olmo2_7b: of several models
+        if study == f"table{cell.table}" and _is_model(cell, config):
+            tolerance = max(2 * (cell.sd or 0.0), floors[cell.metric])
+            yield Expected(*_place(cell), cell.mean, tolerance)
+
+
+def _is_model(cell: PublishedCell, config: Mapping[str, Any]) -> bool:
+    source = str(config["model"]["source"])
+    return cell.model in source or (" " in cell.model and "Llama-3.1-8B" in source)
+
+
+def _place(cell: PublishedCell) -> tuple[str, dict[str, Any], str]:
+    if cell.scenario == "original":  # before unlearning: its forget quality
+        return "models", {"model": "injected"}, "fq"
+    place = {"objective": cell.objective, "scenario": cell.scenario, "measure": cell.metric}
+    return "main", {"ratio": cell.ratio, **place}, "mean"
+
+
+def _line(cell: Expected, measured: Any, agrees: bool) -> str:
+    place = " ".join(f"{name}={value}" for name, value in cell.where.items())
+    found = f"{measured:.4g}" if isinstance(measured, float | int) else measured or "no value"
+    verdict = "agrees " if agrees else "DIFFERS"
+    what = f"{cell.table} {place} {cell.column}"
+    return f"{verdict} {what}: {found}, expected {cell.value:.4g} +- {cell.tolerance:.3g}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare (or record) one study; see the module for the exit status."""
+    words = [word for word in arguments if word != "record=true"]
+    try:
+        folder = study_folder(
+            words, "python -m sweeps.results.compare STUDY [artifacts=DIR] [record=true]"
+        )
+        if len(words) < len(arguments):
+            print(f"wrote {record(folder)}")
+            return 0
+        lines, differing = check(folder, expected(folder))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(*lines, f"{len(lines) - differing} of {len(lines)} cells agree", sep="\n")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

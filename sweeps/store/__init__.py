@@ -1,0 +1,1 @@
+"""Finished stages: whole, once per key, on a folder or a URL."""

@@ -1,0 +1,19 @@
+"""The storage that a study names: a folder or a URL."""
+
+from pathlib import Path
+
+from sweeps.store.local import LocalStorage
+from sweeps.store.remote import RemoteStorage
+from sweeps.store.storage import Storage
+
+
+def open_storage(root: str, cache: Path) -> Storage:
+    """A folder or a URL; `cache` is for the URL's results. Raises `UserError` for a URL unknown."""
+    if "://" not in root:
+        return LocalStorage(Path(root))
+    return RemoteStorage(root, cache)
+
+
+def study_storage(store: str | None, artifacts: Path) -> Storage:
+    """Where a study's results lie: in its `store`, or below its output root."""
+    return open_storage(store or str(artifacts / "checkpoints"), artifacts / "cache")

@@ -1,0 +1,200 @@
+"""A store at a URL such as `s3://bucket/prefix`, where nothing can be renamed.
+
+Each attempt uploads under a name of its own, its manifest last; the coordinator's commit alone
+makes a result of it. No name is used twice, so nothing is overwritten. A reader fetches a result
+once into a cache folder on its own host, where it is compared byte by byte before it appears.
+"""
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from lacuna.errors import UserError
+from sweeps.errors import Damaged
+from sweeps.store.local import LocalStorage
+from sweeps.store.manifest import MANIFEST, damages
+from sweeps.store.storage import NAME, StoredAttempt
+
+T = TypeVar("T")
+
+
+class RemoteStorage:
+    """A `Storage` on any file system that `fsspec` knows."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        """Connects to nothing yet; raises `UserError` where this Python cannot read such a URL."""
+        local = url.startswith(("file:", "local:"))
+        try:
+            self._fs, self._root = url_to_fs(url, **({"auto_mkdir": True} if local else {}))
+        except (ImportError, ValueError) as error:
+            raise UserError(
+                f"store={url} cannot be used: {' '.join(str(error).split())} "
+                f"(fsspec here is {fsspec.__version__}: take the same version)"
+            ) from error
+        self._cache = LocalStorage(cache)
+        self.root = self._fs.unstrip_protocol(self._root) if local else url.rstrip("/")
+        self.cache = self._cache.root
+
+    def identity(self, make: bool = True) -> str:
+        """Of the URL, which is the same everywhere."""
+        return hashlib.sha256(self.root.encode()).hexdigest()[:16]
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A folder of the cache, uploaded when the block succeeds."""
+        with self._cache.writing(name) as part:
+            yield part
+            self._upload(part, name)
+
+    def fetch(self, name: str, sha256: str) -> Path:
+        """The cache's copy; of all processes on a host that want it, one downloads it."""
+        with self._lock(name):
+            try:
+                return self._cache.fetch(name, sha256)
+            except Damaged:  # absent, or spoilt here: what counts is the original
+                self._cache.remove(name)
+            with self._cache.writing(name) as part:
+                if problems := self._download(name, sha256, part):
+                    raise Damaged(f"{self.root}/{name}/{'; '.join(problems)}")
+            return self._cache.fetch(name, sha256)
+
+    def peek(self, name: str, sha256: str, file: str) -> Any:
+        """Compares the manifest, all sizes and this file: the rest is left to those who fetch."""
+        try:
+            return self._peek(name, sha256, file)
+        except Damaged:  # or one bad answer, which must not cost a result
+            return self._peek(name, sha256, file)
+
+    def damages(self, name: str, sha256: str) -> list[str]:
+        """Downloads every byte, and keeps none."""
+        Path(self.cache).mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.cache) as folder:
+            return self._download(name, sha256, Path(folder))
+
+    def set_aside(self, name: str) -> None:
+        """It stays where it is: without a commit record nobody reads it, and `gc` removes it."""
+        self._cache.remove(name)
+
+    def remove(self, path: str) -> None:
+        """The original and the cache's copy."""
+        self._cache.remove(path)
+        self._fs.invalidate_cache()
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._at(path), recursive=True)
+
+    def entries(self, key: str = "") -> list[StoredAttempt]:
+        """What was uploaded, and what killed processes of this host left in the cache."""
+        found: dict[tuple[str, str, int], set[str]] = {}
+        for path in self._files(key[:2]):
+            shard, name, *file = path.split("/", 2)
+            match = NAME.fullmatch(name)
+            if match and match["key"].startswith(key):
+                attempt = f"{shard}/{name}", match["key"], int(match["epoch"])
+                found.setdefault(attempt, set()).update(file)
+        uploaded = [
+            StoredAttempt(*attempt, "whole" if MANIFEST in files else "part")
+            for attempt, files in sorted(found.items())
+        ]
+        return uploaded + [entry for entry in self._cache.entries(key) if entry.state == "part"]
+
+    def weigh(self, entry: StoredAttempt) -> tuple[int, float]:
+        """By the server's clock."""
+        files = self._files(entry.path)
+        if not files:
+            return self._cache.weigh(entry)
+        newest = max(self._fs.modified(self._at(path)).timestamp() for path in files)
+        return sum(info["size"] for info in files.values()), time.time() - newest
+
+    def _upload(self, folder: Path, name: str) -> None:
+        """All files or, unless we are killed, none."""
+        if self._files(name):
+            raise FileExistsError(f"{self.root}/{name} exists: do two tracking stores use it?")
+        files, whole = [path for path in sorted(folder.rglob("*")) if path.is_file()], False
+        try:
+            for path in sorted(files, key=lambda path: path == folder / MANIFEST):  # it comes last
+                self._fs.put_file(str(path), self._at(name, path.relative_to(folder).as_posix()))
+            whole = True
+        finally:
+            if not whole:
+                with suppress(OSError):  # what went wrong first matters more; `gc` will find it
+                    self.remove(name)
+
+    def _peek(self, name: str, sha256: str, file: str) -> Any:
+        manifest = self._bytes(name, MANIFEST)
+        if manifest is None:
+            raise Damaged(f"{self.root}/{name}/{MANIFEST} does not exist")
+        if hashlib.sha256(manifest).hexdigest() != sha256:
+            raise Damaged(f"{self.root}/{name}/{MANIFEST} differs from its commit record")
+        files = json.loads(manifest)["files"]
+        listed = {path: info["size"] for path, info in self._files(name).items()}
+        for other, said in files.items():
+            path = f"{name}/{other}"
+            size = listed[path] if path in listed else self._size(path)
+            if size is None:
+                raise Damaged(f"{self.root}/{path} does not exist")
+            if size != said["size"]:
+                raise Damaged(f"{self.root}/{path} has {size} bytes instead of {said['size']}")
+        if file == MANIFEST:
+            return json.loads(manifest)
+        content = self._bytes(name, file) or b""
+        if hashlib.sha256(content).hexdigest() != files[file]["sha256"]:
+            raise Damaged(f"{self.root}/{name}/{file} differs from its manifest (sha256)")
+        return json.loads(content)
+
+    def _at(self, *parts: str) -> str:
+        return "/".join([self._root.rstrip("/"), *parts])
+
+    def _files(self, path: str) -> dict[str, dict[str, Any]]:
+        """What a listing shows below `path`, by path below the root."""
+        self._fs.invalidate_cache()  # others write there too
+        listing = self._fs.find(self._at(path).rstrip("/"), detail=True)
+        return {name[len(self._at("")) :]: info for name, info in listing.items()}
+
+    def _size(self, path: str) -> int | None:
+        return _or_none(lambda: int(self._fs.info(self._at(path))["size"]))
+
+    def _bytes(self, name: str, file: str) -> bytes | None:
+        return _or_none(lambda: bytes(self._fs.cat_file(self._at(name, file))))
+
+    def _download(self, name: str, sha256: str, folder: Path) -> list[str]:
+        """What is wrong with the files, now in `folder`, if it is wrong a second time too."""
+        problems = self._download_once(name, sha256, folder)
+        return self._download_once(name, sha256, folder) if problems else []
+
+    def _download_once(self, name: str, sha256: str, folder: Path) -> list[str]:
+        """By the manifest, not by a listing: only a file that the server denies is missing."""
+        content = self._bytes(name, MANIFEST)
+        if content is not None:
+            (folder / MANIFEST).write_bytes(content)
+        if content is not None and hashlib.sha256(content).hexdigest() == sha256:
+            for file in json.loads(content)["files"]:
+                path = folder / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    self._fs.get_file(self._at(name, file), str(path))
+        return damages(folder, sha256)
+
+    @contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        lock = Path(self.cache) / name.partition("/")[0] / ".lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+
+def _or_none(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except FileNotFoundError:
+        return None

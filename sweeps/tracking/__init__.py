@@ -1,0 +1,1 @@
+"""MLflow: a view of what the store holds. The only package that imports mlflow."""

@@ -1,0 +1,140 @@
+"""Telling the tracking server what a record holds; safe to repeat."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import CoordinatorError
+from sweeps.tracking.client import RunLocation, patiently, short_line
+from sweeps.tracking.records import Data, Point, Record
+
+if TYPE_CHECKING:
+    from sweeps.tracking.client import MlflowClient
+
+log = logging.getLogger(__name__)
+
+
+def close_orphans(client: "MlflowClient", place: RunLocation) -> None:
+    """Children of killed workers, which could not close themselves, are closed as killed."""
+    running = f"tags.mlflow.parentRunId = '{place.parent}' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([place.experiment], running, max_results=1000):
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
+    """Tell the server all that `record` holds; False if it stayed away, with the rest kept there.
+
+    Safe to repeat, even if an answer was lost on the way. What the server refuses is named in a
+    warning and dropped.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        patiently(partial(_open, client, record), attempts)
+        for name, send in PARTS.items():
+            values = getattr(record, name)
+            try:
+                if values:
+                    patiently(partial(send, client, record.run_id, values), attempts)
+            except (MlflowException, OSError) as error:  # a folder for artifacts may be closed
+                log.warning(
+                    "%s of %s not logged to MLflow: %s", name, record.name, short_line(error)
+                )
+            values.clear()
+        if record.status:
+            end = partial(client.set_terminated, record.run_id, record.status, record.ended)
+            patiently(end, attempts)
+    except CoordinatorError as error:
+        log.debug("%s", error)
+        return False
+    except MlflowException as error:
+        log.warning("%s not logged to MLflow: %s", record.name, short_line(error))
+    return True
+
+
+def _open(client: "MlflowClient", record: Record) -> None:
+    """The record's run, by its unique tag: an earlier call may have made it and lost the answer.
+
+    MLflow's client repeats requests by itself, so one creation may make two runs: one stays.
+    """
+    if record.run_id:
+        return
+    search = partial(client.search_runs, [record.experiment], f"tags.{UID} = '{record.uid}'")
+    runs = search() if record.tried else []
+    record.tried = True
+    if not runs:
+        tags = {**record.tags, UID: record.uid}
+        client.create_run(record.experiment, record.started, tags, record.name)
+        record.tags.clear()
+        runs = search()
+    for copy in runs[1:]:
+        client.delete_run(copy.info.run_id)
+    record.run_id = runs[0].info.run_id
+
+
+def _send_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(name, text) for name, text in tags.items()])
+
+
+def _send_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    rows = [Param(name[:250], text[:6000]) for name, text in params.items() if name]
+    for start in range(0, len(rows), 100):  # what the server takes at once
+        client.log_batch(run_id, params=rows[start : start + 100])
+
+
+def _send_points(client: "MlflowClient", run_id: str, points: list[Point]) -> None:
+    from mlflow.entities import Metric
+
+    for start in range(0, len(points), 1000):
+        batch = [Metric(name, value, at, step) for name, value, step, at in points[start:][:1000]]
+        client.log_batch(run_id, metrics=batch)
+
+
+def _send_data(client: "MlflowClient", run_id: str, data: list[Data]) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = [
+        DatasetInput(
+            Dataset(
+                item["name"],
+                item["digest"][:36],  # the column's width
+                source_type="code",
+                source=json.dumps({"tags": item["source"]}),
+                profile=json.dumps(item["profile"]),
+            ),
+            [InputTag("mlflow.data.context", item["role"])],
+        )
+        for item in data
+    ]
+    client.log_inputs(run_id, inputs)
+
+
+def _send_texts(client: "MlflowClient", run_id: str, texts: Mapping[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in texts.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        client.log_artifacts(run_id, folder)
+
+
+UID = "lacuna.record"
+"""Tag that makes a run findable by whoever wants it told, exactly once."""
+
+
+PARTS: dict[str, Callable[["MlflowClient", str, Any], None]] = {
+    "tags": _send_tags,
+    "params": _send_params,
+    "points": _send_points,
+    "data": _send_data,
+    "texts": _send_texts,
+}
+"""Field of a record -> what sends it; each may be repeated without effect."""

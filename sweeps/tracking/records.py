@@ -1,0 +1,142 @@
+"""What a run shows, as the plain values a tracking server takes.
+
+A record is JSON, so that it can wait on disk; nothing here knows a server.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+from uuid import uuid4
+
+from sweeps.stage import Stage
+
+Metric = tuple[str, float, int]
+"""Name, value, step."""
+Point = tuple[str, float, int, int]
+"""A metric and when it was measured, in epoch milliseconds: sent twice, it is stored once."""
+Data = dict[str, Any]
+"""A dataset: "name", "digest", "role", "source" and "profile"."""
+PARAMETERS, CURVES = {"lr", "ratio", "seed"}, {"alphas", "curve"}
+SCORES = {"aues", "mu95", "fs_end", "rs_end", "forget_es", "retain_es", "mu", "fq"}
+
+
+def now() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Record:
+    """A run, and all that its server has not been told yet."""
+
+    name: str
+    experiment: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    uid: str = field(default_factory=lambda: uuid4().hex)
+    run_id: str = ""
+    """The server's; empty until it has opened the run."""
+    tried: bool = False
+    """Whether the server was asked to open it, perhaps with success."""
+    started: int = field(default_factory=now)
+    points: list[Point] = field(default_factory=list)
+    data: list[Data] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    """Artifacts: path in the run -> content."""
+    status: str = ""
+    """Empty while the run goes on."""
+    ended: int = 0
+
+    def add(self, rows: list[Metric]) -> None:
+        """Metrics, measured now; what is no number cannot be drawn and is left out."""
+        at = now()
+        self.points += [(*row, at) for row in rows if math.isfinite(row[1])]
+
+
+def run_name(stage: Stage) -> str:
+    """A name short enough for a table whose columns tell the rest."""
+    tags = stage.tags
+    if "objective" not in tags:
+        return stage.label
+    name = f"{tags['objective']} {tags['scenario']} seed={tags['seed']}"
+    if tags["purpose"] != "search":
+        return name
+    rung = f" steps={tags['rung']}" if "rung" in tags else ""
+    return f"search {name} lr={tags['lr']}{rung}"
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested JSON as `{"a/b": text}`; a list stays one entry."""
+    if not isinstance(value, Mapping):
+        return {prefix: str(value)}
+    rows: dict[str, str] = {}
+    for name, inner in value.items():
+        rows |= flat(inner, f"{prefix}/{name}" if prefix else str(name))
+    return rows
+
+
+def metrics(summary: Mapping[str, Any]) -> list[Metric]:
+    """A summary's numbers: final scores, the rest by its path, then curves.
+
+    A curve's point has 100 alpha as its step, a layer's number has the layer; attacks are told
+    apart by name and learning rate, localizers by name; true is 1. Per-item lists stay in the
+    store: they are data, not metrics.
+    """
+    skipped = PARAMETERS | CURVES | SCORES
+    rest = {name: value for name, value in summary.items() if name not in skipped}
+    final = {name: value for name, value in scores(summary).items() if _is_number(value)}
+    found = [(name, float(value), 0) for name, value in final.items()] + list(_numbers(rest, ""))
+    steps = [round(100 * alpha) for alpha in summary.get("alphas", [])]
+    for name, values in summary.get("curve", {}).items():
+        found += [
+            (f"curve/{name}", float(value), step)
+            for step, value in zip(steps, values, strict=True)
+            if _is_number(value)
+        ]
+    return found
+
+
+def scores(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """The scores that any two models can be compared by, None where one was not measured.
+
+    A trial's fs, rs, mu and fq are those at alpha = 1, another model's its own.
+    """
+    ends = {name: values[-1] for name, values in summary.get("curve", {}).items()}
+    if "forget_es" in summary:
+        ends |= {"fs": 1 - summary["forget_es"], "rs": summary["retain_es"]}
+    found = {name: ends.get(name, summary.get(name)) for name in ("fs", "rs", "mu", "fq")}
+    mu95 = summary.get("mu95") or {}
+    found |= {"mu95": mu95.get("value"), "mu95_crossed": mu95.get("crossed")}
+    return {"aues": summary.get("aues"), **found}
+
+
+def _numbers(value: Any, path: str, step: int = 0) -> Iterator[Metric]:
+    if _is_number(value):
+        yield path, float(value), step
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(inner, f"{path}/{name}" if path else str(name), step)
+    elif isinstance(value, list):
+        for row in value:
+            if isinstance(row, Mapping):
+                yield from _numbers(*_row(row, path, step))
+
+
+def _row(row: Mapping[str, Any], path: str, step: int) -> tuple[dict[str, Any], str, int]:
+    """A list's row without what tells it apart, which goes into its path or step."""
+    rest = dict(row)
+    if "layer" in row:
+        return rest, path, int(rest.pop("layer"))
+    if "localizer" in row:
+        return rest, f"localizer/{rest.pop('localizer')}", step
+    if "attack" in row:
+        name, lr = rest.pop("attack"), rest.pop("lr", None)
+        name += "" if rest.get("start_alpha") is None else " matched"
+        return rest, f"attack/{name}" if lr is None else f"attack/{name} lr {lr:g}", step
+    return {}, path, step
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,196 @@
+"""The tracked runs of a study: its parent's, and one child per stage that ran.
+
+What they show is a view of the store's files. A server that stays away costs no result: what it was
+not told waits in the spool.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from lacuna.artifacts import read_json
+from sweeps.errors import CoordinatorError, one_line
+from sweeps.stage import Stage
+from sweeps.tracking import outbox, ui_view
+from sweeps.tracking.client import (
+    RunLocation,
+    absolute_uri,
+    experiment_of,
+    open_experiment,
+    prepare,
+    quietly,
+)
+from sweeps.tracking.datasets import corpus_of, regions_in
+from sweeps.tracking.delivery import close_orphans, deliver
+from sweeps.tracking.records import Record, flat, metrics, now, run_name
+
+if TYPE_CHECKING:
+    from sweeps.tracking.client import MlflowClient
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 10.0
+SMALL = (".csv", ".html", ".json", ".svg")
+"""Files of a report that go to its run."""
+
+
+class TrackedRun:
+    """A record, and a server that is told of it as it grows. Never raises for the server's sake."""
+
+    def __init__(self, place: RunLocation, client: "MlflowClient", record: Record) -> None:
+        """`client` belongs to `place`; nothing is sent yet."""
+        self.place, self.client, self.record = place, client, record
+        self.away = False
+
+    def send(self, attempts: int = 4) -> None:
+        """Tell the server what it does not know yet; once it stayed away, only `close` asks it."""
+        self.away = self.away or not deliver(self.client, self.record, attempts)
+
+    def close(self, status: str) -> None:
+        """The run's end: told, or written to the spool."""
+        self.record.status, self.record.ended = status, now()
+        self.away = not deliver(self.client, self.record)
+        if not self.away:
+            return
+        try:
+            outbox.keep(Path(self.place.spool), self.place.uri, self.record)
+        except OSError as error:
+            log.warning("not logged to MLflow, nor kept: %s: %s", self.record.name, error)
+
+
+class Tracker:
+    """A study's parent run, held by the driver."""
+
+    def __init__(self, uri: str, study: str, artifact_root: Path) -> None:
+        """Opens the tracking store (`prepare`); raises `UserError` if it cannot be used.
+
+        `artifact_root` takes the artifacts of a database without a server, and the spool.
+        """
+        uri, self.artifact_root = absolute_uri(uri), artifact_root.resolve()
+        self.client = prepare(uri)
+        self.place = RunLocation(uri, study, str(self.artifact_root / "unsent"))
+
+    def begin(self, params: Mapping[str, Any]) -> RunLocation:
+        """Open the parent run, or adopt the one that `mlflow run` opened for this process."""
+        adopted = os.environ.get("MLFLOW_RUN_ID", "")
+        experiment = experiment_of(self.client, adopted) if adopted else None
+        if adopted and experiment is None:
+            log.warning("MLFLOW_RUN_ID=%s is not in %s: opening a run", adopted, self.place.uri)
+        if experiment is None:
+            # A server knows where its artifacts go; a file's default is the working directory.
+            local = self.artifact_root if self.place.uri.startswith("sqlite:") else None
+            adopted, experiment = "", open_experiment(self.client, "lacuna", local)
+        tags = {"study": self.place.study, "stage": "study"}
+        record = Record(self.place.study, experiment, tags, flat(params), run_id=adopted)
+        self.run = TrackedRun(self.place, self.client, record)
+        self.run.send()
+        if not record.run_id:
+            raise CoordinatorError(f"tracking_uri={self.place.uri} opened no run for the study")
+        self.place = replace(self.place, experiment=experiment, parent=record.run_id)
+        name, shown = f"{ui_view.TAG}{self.place.study}", ui_view.view(self.place.study)
+        quietly(partial(self.client.set_experiment_tag, experiment, name, shown))
+        return self.place
+
+    def finish(
+        self,
+        counts: Mapping[str, Mapping[str, int]],
+        failed: bool = False,
+        report: Path | None = None,
+    ) -> None:
+        """Close the parent run with its counts (`{"trained": {"injected": 2}}`) and its report."""
+        numbers = flat(counts)
+        self.run.record.add([(name, float(number), 0) for name, number in numbers.items()])
+        if report is not None:
+            files = [path for path in sorted(report.rglob("*")) if path.suffix in SMALL]
+            self.run.record.texts |= {
+                path.relative_to(report).as_posix(): path.read_text("utf-8") for path in files
+            }
+        self.run.close("FAILED" if failed else "FINISHED")
+        if not self.run.away:
+            quietly(partial(close_orphans, self.client, self.place))
+
+    def catch_up(self, say: Callable[[str], None]) -> None:
+        """Upload what runs left in the spool, and say in one line what became of it."""
+        folder = Path(self.place.spool)
+        told, waiting = outbox.upload(folder, self.place.uri, self.client)
+        said = [f"runs uploaded that had waited: {told}"] if told else []
+        said += [f"runs waiting in {folder} for their server: {waiting}"] if waiting else []
+        if said:
+            say(f"MLflow: {', '.join(said)}")
+
+
+class StageRun:
+    """The child run of one executed stage, which ends badly if its block does."""
+
+    def __init__(self, place: RunLocation, client: "MlflowClient") -> None:
+        """`client` belongs to `place`; nothing is sent before `begin`."""
+        self.place, self.client = place, client
+        self.run: TrackedRun | None = None
+        self._flushed = time.monotonic()
+
+    def __enter__(self) -> "StageRun":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and self.run is not None:
+            self.run.record.tags["reason"] = one_line(error)
+            self.run.close("FAILED")
+
+    @property
+    def begun(self) -> bool:
+        """Whether the stage is executed here, not just found."""
+        return self.run is not None
+
+    @property
+    def run_id(self) -> str:
+        """The server's id; empty where it was away."""
+        return "" if self.run is None else self.run.record.run_id
+
+    def begin(self, stage: Stage, inputs: Mapping[str, Path]) -> None:
+        """Open the run, linked to the runs that made its inputs."""
+        tags = {**stage.tags, "study": self.place.study, "stage": stage.kind, "key": stage.key}
+        tags |= {f"input.{role}": key for role, key in stage.inputs.items()}
+        for role, folder in inputs.items():
+            tags[f"input.{role}.run_id"] = read_json(folder / "manifest.json")["run_id"]
+        if self.place.parent:
+            tags["mlflow.parentRunId"] = self.place.parent
+        record = Record(run_name(stage), self.place.experiment, tags, flat(stage.params))
+        record.data = [*corpus_of(stage), *regions_in(inputs.values())]
+        self.run = TrackedRun(self.place, self.client, record)
+        self.run.send()
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        """Training metrics; sent in batches, at most every `FLUSH_SECONDS`."""
+        assert self.run is not None, "a stage steps before its run began"
+        self.run.record.add([(f"train/{name}", float(v), step) for name, v in values.items()])
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.run.send(attempts=1)  # the training waits meanwhile
+            self._flushed = time.monotonic()
+
+    def finish(self, folder: Path) -> None:
+        """The run's good end, with what its published folder says: scores, curves, small files."""
+        assert self.run is not None, "a stage ends before its run began"
+        record = self.run.record
+        record.add(metrics(read_json(folder / "summary.json")))
+        record.data += regions_in([folder])
+        record.texts = {
+            name: (folder / name).read_text("utf-8") for name in ("manifest.json", "summary.json")
+        }
+        self.run.close("FINISHED")
+
+    def superseded(self) -> None:
+        """The work was done, but somebody else's result was published first."""
+        assert self.run is not None, "a stage ends before its run began"
+        self.run.record.tags["reason"] = "another result of this key was published first"
+        self.run.close("KILLED")

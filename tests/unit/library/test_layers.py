@@ -1,0 +1,206 @@
+"""The arrows between stages: read from the imports, and proved in a fresh process."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from support import ROOT
+
+STAGES = [
+    "data",
+    "model",
+    "region",
+    "train",
+    "inject",
+    "localize",
+    "unlearn",
+    "evaluate",
+    "attack",
+    "significance",
+    "report",
+    "audit",
+]
+CONTENTS = "pipeline"
+"""The table of contents: it may import every stage but the report."""
+FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "__version__"}
+ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
+PACKAGES = [
+    "errors",
+    "text",
+    "stage",
+    "config",
+    "paths",
+    "tracking",
+    "store",
+    "plan",
+    "engine",
+    "results",
+    "study",
+    "__main__",
+]
+"""Of `sweeps/`, in order: each may import itself and those before it."""
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names that a module imports anywhere, but for type checkers only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield from imported(ast.Module([other], []))
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            yield from imported(node)
+
+
+def allowed(place: str) -> set[str]:
+    """What a file or folder of the library may import from the library."""
+    if place in FLOOR or place == "__init__":
+        return FLOOR
+    if place in STAGES:
+        return {*FLOOR, *STAGES[: STAGES.index(place) + 1]}
+    return {*FLOOR, *STAGES, CONTENTS} - {"report"}
+
+
+def backward_arrows(root: Path) -> list[str]:
+    """Imports that break the order of stages or bring orchestration into the library."""
+    found = []
+    for file in sorted((root / "lacuna").rglob("*.py")):
+        place = file.relative_to(root / "lacuna").parts[0].removesuffix(".py")
+        for name in imported(ast.parse(file.read_text())):
+            first, *rest = name.split(".")
+            if first in ORCHESTRATION or (first == "lacuna" and rest[0] not in allowed(place)):
+                found.append(f"{file.relative_to(root)} imports {name}")
+    return found
+
+
+def backward_arrows_of_sweeps(root: Path) -> list[str]:
+    """Imports between packages of `sweeps/` that go against their order."""
+    found = []
+    for file in sorted((root / "sweeps").rglob("*.py")):
+        place = file.relative_to(root / "sweeps").parts[0].removesuffix(".py")
+        if place == "__init__":
+            continue
+        before = PACKAGES[: PACKAGES.index(place) + 1]
+        for name in imported(ast.parse(file.read_text())):
+            first, *rest = name.split(".")
+            if first == "sweeps" and rest[0] not in before:
+                found.append(f"{file.relative_to(root)} imports {name}")
+    return found
+
+
+def circles(root: Path, package: str) -> list[list[str]]:
+    """Groups of modules of a package that import each other, late imports included."""
+    files = {
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in (root / package).rglob("*.py")
+    }
+    arrows: dict[str, set[str]] = {}
+    for module, file in files.items():
+        names = {n for name in imported(ast.parse(file.read_text())) for n in _modules(name, files)}
+        arrows[module] = names - {module}
+    reach = {module: _reach(module, arrows) for module in arrows}
+    groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in arrows if a in reach[a]}
+    return [list(group) for group in sorted(groups)]
+
+
+def _modules(name: str, files: Mapping[str, Path]) -> Iterator[str]:
+    """The module that an imported name is, or lies in; a package stands for its `__init__`."""
+    if name in files:
+        yield name
+    elif name.rpartition(".")[0] in files:
+        yield name.rpartition(".")[0]
+
+
+def _reach(module: str, arrows: Mapping[str, set[str]]) -> set[str]:
+    """All that a module imports, at any distance."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        for other in arrows[waiting.pop()] - seen:
+            seen.add(other)
+            waiting.append(other)
+    return seen
+
+
+def importers(root: Path, package: str) -> set[str]:
+    """Files of the orchestration that import a package, late imports included."""
+    return {
+        str(file.relative_to(root))
+        for file in (root / "sweeps").rglob("*.py")
+        if any(n.split(".")[0] == package for n in imported(ast.parse(file.read_text())))
+    }
+
+
+def test_a_stage_imports_only_stages_before_it_and_the_floor() -> None:
+    assert all((ROOT / "lacuna" / stage / "__init__.py").is_file() for stage in STAGES)
+    assert backward_arrows(ROOT) == []
+
+
+def test_the_check_bites_on_a_backward_arrow_a_late_one_and_a_banned_package(
+    tmp_path: Path,
+) -> None:
+    sources = {
+        "lacuna/region/draw.py": "from lacuna.evaluate import read\n",
+        "lacuna/seeds.py": "from lacuna import data\n",
+        "lacuna/unlearn/objectives/npo.py": "def late():\n    import ray.tune\n",
+        "lacuna/pipeline/trial.py": "from lacuna.report import page\n"
+        "from lacuna.attack import attack\n",
+        "lacuna/data/base.py": "from typing import TYPE_CHECKING\nfrom lacuna.errors import U\n"
+        "if TYPE_CHECKING:\n    import mlflow\n",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert backward_arrows(tmp_path) == [
+        "lacuna/pipeline/trial.py imports lacuna.report.page",
+        "lacuna/region/draw.py imports lacuna.evaluate.read",
+        "lacuna/seeds.py imports lacuna.data",
+        "lacuna/unlearn/objectives/npo.py imports ray.tune",
+    ]
+
+
+def test_packages_of_the_orchestration_import_only_those_before_them() -> None:
+    assert backward_arrows_of_sweeps(ROOT) == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    assert circles(ROOT, "sweeps") == circles(ROOT, "lacuna") == []
+
+
+def test_the_search_for_circles_bites(tmp_path: Path) -> None:
+    (tmp_path / "sweeps").mkdir()
+    sources = {"a": "from sweeps.b import x\n", "b": "def late():\n    import sweeps.a\n", "c": ""}
+    for name, text in sources.items():
+        (tmp_path / "sweeps" / f"{name}.py").write_text(text)
+    assert circles(tmp_path, "sweeps") == [["sweeps.a", "sweeps.b"]]
+
+
+def test_one_package_imports_ray_and_one_imports_mlflow() -> None:
+    assert {Path(name).parts[1] for name in importers(ROOT, "ray")} == {"engine"}
+    assert {Path(name).parts[1] for name in importers(ROOT, "mlflow")} == {"tracking"}
+
+
+def test_a_plan_needs_neither_ray_nor_mlflow() -> None:
+    code = (
+        "import sys, sweeps.plan.make, sweeps.plan.estimate\n"
+        "print(sorted({'ray', 'mlflow'} & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_importing_every_module_of_the_library_brings_no_orchestration() -> None:
+    code = (
+        "import importlib, pkgutil, sys, lacuna\n"
+        "for module in pkgutil.walk_packages(lacuna.__path__, 'lacuna.'):\n"
+        "    importlib.import_module(module.name)\n"
+        f"print(sorted({ORCHESTRATION} & sys.modules.keys()), 'lacuna.pipeline' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "[] True", result.stderr

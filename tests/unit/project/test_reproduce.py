@@ -1,0 +1,95 @@
+"""REPRODUCE.md and codecheck.yml say what the recorded and published values say."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from support import ROOT
+
+from lacuna.artifacts import read_json
+from lacuna.report.published import CELLS
+from sweeps.results.compare import EXPECTED
+
+NAMES = {
+    "WGA": "wga",
+    "NPO": "npo",
+    "DPO": "dpo",
+    "GradDiff": "graddiff",
+    "SimNPO": "simnpo",
+    "OracleGrad": "oraclegrad",
+}
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return (ROOT / "REPRODUCE.md").read_text()
+
+
+def line_of(text: str, *words: str) -> str:
+    (line,) = [line for line in text.splitlines() if all(word in line for word in words)]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "claim"),
+    [
+        (("Lee et al.: the true region",), "mini", "region-aues: {} at 0.1"),
+        (("LACUNA: less comes back",), "mini", "erasure-logp: {} at 0.1, relearn lr 0.001"),
+        (("the same on LUME",), "mini-lume", "region-aues: {} at 0.1"),
+        (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
+        (("robust erasure fails",), "lacuna", "erasure-logp: {} at 0.05, lora lr 0.003"),
+        (("nor is it better before attacks",), "lacuna", "region-aues: {} at 0.05"),
+    ],
+)
+def test_effects_are_the_recorded_ones(
+    text: str, words: tuple[str, ...], file: str, claim: str
+) -> None:
+    cells = read_json(EXPECTED / f"{file}.json")["cells"]
+    recorded = {cell["where"].get("claim"): cell for cell in cells}
+    line = line_of(text, *words)
+    said = re.findall(r"(\w+) ([+-]\d*\.\d+)(?: \+-(\d*\.\d+))?", line)
+    assert len(said) >= 2
+    for name, value, tolerance in said:
+        cell = recorded[claim.format(NAMES[name])]
+        assert cell["value"] == pytest.approx(float(value), abs=0.006), name
+        if tolerance:
+            assert cell["tolerance"] == pytest.approx(float(tolerance), abs=0.006), name
+
+
+def test_localizers_precision_is_the_recorded_one(text: str) -> None:
+    cells = read_json(EXPECTED / "mini.json")["cells"]
+    recorded = {
+        cell["where"]["name"]: cell for cell in cells if cell["where"].get("subject") == "localizer"
+    }
+    said = re.findall(r"`(\w+)` (\d*\.\d+) \+-(\d*\.\d+)", line_of(text, "localizers miss"))
+    assert len(said) == 5
+    for name, value, tolerance in said:
+        assert recorded[name]["value"] == pytest.approx(float(value), abs=0.005)
+        assert recorded[name]["tolerance"] == pytest.approx(float(tolerance), abs=0.005)
+
+
+def test_smoke_has_as_many_cells_as_stated(text: str) -> None:
+    cells = read_json(EXPECTED / "smoke.json")["cells"]
+    assert f"{len(cells)} of {len(cells)} cells agree" in text
+
+
+def test_published_values_are_those_of_the_report(text: str) -> None:
+    for table in range(1, 7):
+        line = line_of(text, f"`./reproduce.sh table{table}`").split("|")[3]
+        means = {abs(cell.mean) for cell in CELLS if cell.table == table}
+        said = [abs(float(number)) for number in re.findall(r"-?\d*\.\d+", line)]
+        assert said and set(said) <= means, table
+
+
+def test_the_checker_s_manifest_lists_what_a_study_writes() -> None:
+    text = (ROOT / "codecheck.yml").read_text()
+    assert text.startswith("---\n")
+    check = yaml.safe_load(text)
+    sources = [path.read_text() for path in (ROOT / "lacuna/report").glob("*.py")]
+    for entry in check["manifest"]:
+        path = Path(entry["file"])
+        assert entry["comment"] and path.parts[:2] == ("artifacts", "mini")
+        if path.suffix == ".csv":
+            assert any(f'Table("{path.stem}"' in source for source in sources), path
+    assert check["paper"]["title"] and check["paper"]["reference"] == "REPRODUCE.md"

@@ -1,0 +1,154 @@
+"""From the command line to a study: what is composed, and what is refused in one line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lacuna.errors import UserError
+from lacuna.unlearn import OBJECTIVES
+from sweeps.config.compose import configure, names, per_model
+
+
+@pytest.mark.parametrize("study", names("study"))
+def test_every_study_in_the_folder_composes_under_its_own_name(study: str) -> None:
+    config = configure([f"study={study}"])
+    assert config.study == study
+    assert list(config.objectives) and list(config.scenarios) and list(config.seeds)
+
+
+def test_the_command_line_wins_over_the_study_and_the_study_over_the_defaults() -> None:
+    config = configure(["study=smoke", "inject.train.steps=7"])
+    assert config.inject.train.steps == 7
+    assert config.inject.train.batch_size == 8  # the study's; the dataclass says 16
+    assert config.inject.retain_weight == 2.0  # nobody's but the dataclass's
+
+
+LEARNED = {name for name, method in OBJECTIVES.items() if not method.rates}
+"""Edits bring their own rate; all others need candidates."""
+CONFINED = {name for name in LEARNED if OBJECTIVES[name].confined}
+
+
+@pytest.mark.parametrize("study", names("study"))
+@pytest.mark.parametrize("data", ["synthetic", "tofu", "lume", "jsonl"])
+def test_every_study_runs_on_every_kind_of_data(study: str, data: str) -> None:
+    config = configure(
+        [f"study={study}", "model=mini", f"data={data}", "data.path=x"][: 3 + (data != "synthetic")]
+    )
+    assert config.study == study and config.data.name == data
+    assert config.unlearn.lrs.region.keys() == CONFINED
+    assert config.unlearn.lrs.full.keys() == LEARNED
+    assert config.model.source is None and config.resources.gpus == 0
+
+
+def test_paths_become_absolute_and_absent_ones_stay_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = configure(["study=mini", "data=jsonl", "data.path=facts.jsonl"])
+    assert config.data.path == str(tmp_path / "facts.jsonl")
+    assert config.artifacts == str(tmp_path / "artifacts")
+    assert config.region.file is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("study=smok", "unknown study 'smok': did you mean 'smoke'?"),
+        ("data=jsnl", "unknown data 'jsnl': did you mean 'jsonl'?"),
+        ("model=min", "unknown model 'min': did you mean 'mini'?"),
+        ("sedes=[1]", "unknown key 'sedes': did you mean 'seeds'"),
+        ("region.rato=0.1", "unknown key 'region.rato': did you mean 'region.ratio'"),
+        ("unlearn.train.stps=3", "unknown key 'unlearn.train.stps': did you mean"),
+        ("+region.rato=0.1", "unknown key 'region.rato': did you mean 'region.ratio'"),
+        ("+foo=1", "unknown key 'foo': choose one of address, artifacts, attack"),
+        ("study", "argument 'study' is not key=value"),
+        ("--seeds=1", "argument '--seeds=1' is not key=value"),
+        ("base_seed=many", "argument 'base_seed=many': Value 'many' of type 'str'"),
+        ("seeds=[a]", "argument 'seeds=[a]': Value 'a' of type 'str'"),
+        ("data=jsonl", "data 'jsonl' needs a file: set data.path=FILE.jsonl"),
+        ("study=smoke data=jsonl", "data 'jsonl' needs a file: set data.path=FILE.jsonl"),
+        ("inject.train.steps=-1", "steps=-1: must not be negative"),
+        ("evaluate.alphas=1", "evaluate.alphas=1: a curve needs at least 2 points"),
+        ("unlearn.options.npo.beta=-1", "beta=-1.0: must be above 0"),
+        ("unlearn.options.flat.divergence=x", "divergence=x: must be one of total_variation, jen"),
+        ("unlearn.options.idk.retain=x", "retain=x: must be nll or kl or kl_peer or hidden"),
+        ("localize.wagle.forget=x", "wagle: forget='x': choose objective or nll"),
+        ("localize.snip.scope=x", "scope='x': choose one of global, layer, matched"),
+        ("localize.zero_out.exact=0", "zero_out.exact=0: must be at least 1"),
+        ("unlearn.options.ssd.alpha=-1", "option alpha=-1.0: must be 0 or more"),
+        ("unlearn.wrap.sam.rho=-1", "option rho=-1.0: must be 0 or more"),
+        ("unlearn.wrap.sma.rho=1", "unknown key 'unlearn.wrap.sma.rho': did you mean"),
+        ("model.prompt.template=x", "prompt template 'x' lacks {question}"),
+        ("data.num_forget=0", "num_forget=0 is out of range"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_that_names_it(overrides: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        configure(overrides.split())
+    assert "\n" not in str(caught.value)
+
+
+PUBLISHED = {
+    ("table1", "olmo2_7b"): ("random", "npo", 6e-5),
+    ("table1", "llama3_8b"): ("memflex", "npo", 4e-5),
+    ("table2", "olmo2_7b"): ("region", "dpo", 1.5e-3),
+    ("table2", "llama3_8b"): ("region", "rmu", 2.3e-5),
+    ("table3", "llama3_8b"): ("wagle", "npo", 1e-4),
+    ("table4", "llama3_8b"): ("wagle", "rmu", 8e-6),
+    ("table5", "llama3_8b"): ("random", "npo", 1e-5),
+    ("table6", "llama3_8b"): ("region", "npo", 2e-4),
+    ("figure1", "llama3_8b"): ("region", "match", 4e-4),
+}
+"""Lee et al., appendix F."""
+
+
+@pytest.mark.parametrize(("study", "model"), PUBLISHED)
+def test_the_papers_studies_take_the_papers_rates(study: str, model: str) -> None:
+    config = configure([f"study={study}", f"model={model}"])
+    scenario, objective, rate = PUBLISHED[study, model]
+    assert config.unlearn.lrs[scenario][objective] == [rate]
+    assert config.unlearn.train.weight_decay == config.inject.train.weight_decay == 0.01
+    assert config.retained.recipe.train.batch_size == config.unlearn.train.batch_size == 16
+    assert not [*config.attack.relearn_lrs, *config.attack.benign_lrs, *config.attack.bits]
+
+
+HUB = [name for name in names("model") if name not in ("mini", "hub")]
+
+
+@pytest.mark.parametrize("model", HUB)
+def test_every_model_of_the_hub_is_pinned_and_fits_every_size_of_gpu(model: str) -> None:
+    for memory in (24, 40, 80):
+        config = configure([f"model={model}", f"resources.gpu_memory={memory}", "study=table2"])
+        for train in (config.retained.recipe.train, config.inject.train, config.unlearn.train):
+            assert train.batch_size * train.accumulation == 16 and train.checkpointing
+    assert config.model.revision and config.model.dtype == "bfloat16"
+    assert config.model.source.count("/") == 1 and config.resources.gpus == 1
+
+
+def test_batches_are_cut_to_the_memory_and_made_up_by_accumulation() -> None:
+    def sizes(*overrides: str) -> tuple[int, int]:
+        train = configure(["study=table2", *overrides]).inject.train
+        return train.batch_size, train.accumulation
+
+    assert sizes() == sizes("resources.gpu_memory=80") == (16, 1)
+    assert sizes("resources.gpu_memory=48") == (8, 2)
+    assert sizes("resources.gpu_memory=24", "inject.train.accumulation=2") == (4, 8)
+    assert sizes("resources.gpu_memory=24", "inject.train.batch_size=6") == (3, 2)
+    with pytest.raises(UserError, match="names 24, 40, 80: give a larger GPU"):
+        sizes("resources.gpu_memory=12")
+    assert sizes("resources.gpu_memory=12", "+resources.sequences.12=1") == (1, 16)
+
+
+def test_several_models_are_several_studies() -> None:
+    one = ["study=table2", "model=mini", "plan=true"]
+    assert per_model(one) == [(None, one)]
+    assert per_model(["study=table2", "model=a,b", "plan=true"]) == [
+        ("a", ["study=table2", "model=a", "plan=true"]),
+        ("b", ["study=table2", "model=b", "plan=true"]),
+    ]
+
+
+def test_a_model_of_the_hub_without_a_name_is_refused() -> None:
+    with pytest.raises(UserError, match=r"add model\.source=NAME or model\.source=FOLDER"):
+        configure(["model=hub"])

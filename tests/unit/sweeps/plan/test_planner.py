@@ -1,0 +1,441 @@
+"""The planner: which stages, how many, equal keys for equal work; and what it refuses."""
+
+import json
+import re
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import GPT2Config, LlamaConfig
+
+from lacuna.errors import UserError
+from lacuna.model import read_layout
+from lacuna.region import draw
+from sweeps.config.compose import configure
+from sweeps.plan.make import make_planner
+from sweeps.plan.planner import Planner
+from sweeps.plan.stages import Cell
+from sweeps.stage import Stage
+
+
+def planned(*overrides: str) -> Planner:
+    return make_planner(configure(["study=smoke", *overrides]))
+
+
+def kinds(stages: list[Stage]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for stage in stages:
+        found[stage.kind] = found.get(stage.kind, 0) + 1
+    return found
+
+
+def rates(planner: Planner) -> dict[Cell, float]:
+    return {cell: planner.candidates(cell)[0] for cell in planner.cells()}
+
+
+def search(planner: Planner) -> list[Stage]:
+    """The trials of a grid, as the first and only round asks for them."""
+    turns = {cell: planner.foreseen(cell) for cell in planner.searched()}
+    return planner.search({cell: dict(zip(lrs, count(1))) for cell, lrs in turns.items()})
+
+
+def test_an_edit_needs_no_rates_in_the_recipe_and_no_search() -> None:
+    planner = planned("objectives=[ssd,restore]")
+    assert set(rates(planner).values()) == {1.0} and planner.searched() == []
+    tried = planned("objectives=[ssd]", "+unlearn.lrs.region.ssd=[0.5,2]")
+    assert tried.candidates(Cell(0.1, "ssd", "oracle")) == [0.5, 2.0]
+
+
+def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
+    planner = planned()
+    # two test seeds and one tuning seed share one retained model; regions for random, activations
+    assert kinds(planner.setup()) == {"base": 1, "retained": 1, "injected": 3, "localized": 8}
+    assert len(search(planner)) == 8 * 2  # pairs x candidate rates, one tuning seed
+    assert len(planner.tests(rates(planner))) == 8 * 2
+    assert len(planner.controls()) == 4
+
+
+def test_a_retained_model_per_seed_is_one_option_away() -> None:
+    planner = planned("retained.seed=null")
+    assert kinds(planner.setup())["retained"] == 3
+
+
+def test_a_fixed_rate_needs_neither_search_nor_tuning_seeds() -> None:
+    planner = planned("unlearn.lr=1e-2", "seeds=[0,1]")
+    assert planner.searched() == []
+    assert kinds(planner.setup())["injected"] == 2
+
+
+def test_parents_come_before_their_children_and_every_input_is_planned() -> None:
+    planner = planned()
+    known: set[str] = set()
+    stages = [*planner.setup(), *search(planner), *planner.tests(rates(planner))]
+    for stage in [*stages, *planner.controls()]:
+        assert set(stage.inputs.values()) <= known, stage.label
+        known.add(stage.key)
+
+
+def test_injections_are_shared_by_all_objectives_scenarios_and_rates() -> None:
+    trials = planned().tests(rates(planned()))
+    assert len({stage.inputs["injected"] for stage in trials}) == 2  # one per seed
+    assert len({stage.key for stage in trials}) == len(trials)
+
+
+def test_a_key_follows_what_the_result_depends_on_and_nothing_else(tmp_path: Path) -> None:
+    def key(*overrides: str) -> str:
+        planner = planned(*overrides)
+        return planner.injected(1, planner.ratios()[0]).key
+
+    assert key() == key(f"artifacts={tmp_path}", "resources.cpus=2", "objectives=[npo]")
+    assert key() == key("unlearn.train.steps=3", "seeds=[1,2,3]", "model.device=cpu")
+    changes = ["region.ratio=0.2", "inject.train.lr=1e-3", "data.seed=1", "base_seed=3"]
+    changed = [key(change) for change in changes]
+    assert len({key(), *changed}) == len(changes) + 1
+
+
+def test_every_ratio_is_a_grid_of_its_own_and_shares_its_injections() -> None:
+    planner = planned("region.ratio=[0.05,0.1]")
+    # base and retained know no ratio; per ratio: 3 injections, 2 regions for each, 2 surveys
+    assert kinds(planner.setup()) == {"base": 1, "retained": 1, "injected": 6, "localized": 16}
+    assert len(search(planner)) == 2 * 8 * 2
+    trials = planner.tests(rates(planner))
+    assert len({stage.inputs["injected"] for stage in trials}) == 2 * 2
+    assert len(planner.controls()) == 2 + 2 * 2  # the retained model once per seed
+    alone = planned("region.ratio=0.05")
+    assert {s.key for s in alone.tests(rates(alone))} < {s.key for s in trials}
+
+
+def test_a_search_over_ratios_trains_each_injection_once_for_all_its_rates() -> None:
+    planner = planned("region.ratio=[0.05,0.1]", "search.method=optuna", "search.trials=6")
+    stages = search(planner)
+    assert len(stages) == 2 * 8 * 6 and len({stage.key for stage in stages}) == len(stages)
+    used = {(stage.params["ratio"], stage.inputs["injected"]) for stage in stages}
+    assert used == {(ratio, planner.injected(0, ratio).key) for ratio in (0.05, 0.1)}
+
+
+def test_a_searcher_gets_the_listed_rates_as_bounds_and_the_same_budget_everywhere() -> None:
+    planner = planned("search.method=optuna", "search.trials=5")
+    assert planner.bounds(Cell(0.1, "npo", "oracle")) == (1e-2, 4e-2)
+    assert planner.bounds(Cell(0.1, "npo", "full")) == (2e-4, 8e-4)
+    assert {len(planner.foreseen(cell)) for cell in planner.cells()} == {5}
+    given = planned("search.method=optuna", "search.low=1e-5", "search.high=1")
+    assert {given.bounds(cell) for cell in given.cells()} == {(1e-5, 1.0)}
+    single = planned("search.method=optuna", "objectives=[ssd,npo]", "search.low=1e-5")
+    assert {cell.objective for cell in single.searched()} == {"npo"}
+
+
+def test_a_rate_is_the_same_trial_whoever_asked_for_it_and_whenever() -> None:
+    cell = Cell(0.1, "npo", "oracle")
+    (first,), (later,) = (planned().search({cell: {1e-2: turn}}) for turn in (1, 7))
+    suggested = planned("search.method=optuna").search({cell: {1e-2: 3}})
+    assert first.key == later.key == suggested[0].key
+    assert (first.tags["turn"], later.tags["turn"]) == ("1", "7")
+
+
+def test_rungs_are_trials_of_fewer_steps_with_keys_of_their_own() -> None:
+    planner = planned("unlearn.train.steps=30", "search.rungs=2", "objectives=[npo,ssd]")
+    cell, edit = Cell(0.1, "npo", "oracle"), Cell(0.1, "ssd", "oracle")
+    assert planner.rungs(cell) == [3, 10, 30] and planner.rungs(edit) == [30]
+    short, whole = (planner.trial(cell, 1e-2, 0, "search", 1, steps) for steps in (10, 30))
+    assert short.params["train"]["steps"] == 10 and short.tags["rung"] == "10"
+    assert short.label.endswith(" steps=10") and "rung" not in whole.tags
+    assert short.key != whole.key == planner.trial(cell, 1e-2, 0, "search").key
+    few = planned("unlearn.train.steps=2", "search.rungs=5")
+    assert few.rungs(cell) == [2], "no rung of no steps"
+    assert planned("unlearn.train.steps=30").rungs(cell) == [30]
+
+
+def test_every_kind_of_stage_has_resources_of_its_own_or_the_general_ones() -> None:
+    planner = planned("resources.gpus=1", "resources.trial.gpus=0.25", "resources.base.cpus=2")
+    taken = {stage.kind: (stage.cpus, stage.gpus) for stage in planner.samples()}
+    rest = dict.fromkeys(("retained", "injected", "localized", "control"), (1.0, 1.0))
+    assert taken == {"base": (2.0, 1.0), "trial": (1.0, 0.25), **rest}
+    assert {stage.gpus for stage in search(planner)} == {0.25}
+    assert planned("resources.gpus=1", "resources.control.gpus=0").samples()[-1].gpus == 0
+    assert planner.samples()[4].key == planned().samples()[4].key
+
+
+def test_search_and_test_trials_never_share_a_key() -> None:
+    planner = planned("search.seeds=[7]")
+    search = planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "search")
+    assert search.key != planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
+
+
+def test_a_wrapped_objective_has_rows_rates_and_keys_of_its_own() -> None:
+    planner = planned("objectives=[npo,npo+sam,npo+sam+smoothing,npo+smoothing+sam]")
+    names = list(planner.config.objectives)
+    plain, *wrapped = (planner.trial(Cell(0.1, n, "oracle"), 1e-2, 1, "test") for n in names)
+    assert len({plain.key, *(stage.key for stage in wrapped)}) == 4
+    assert plain.key == planned().trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
+    assert plain.key == planned("unlearn.wrap.sam.rho=2").tests(rates(planner))[0].key
+    assert "wrappers" not in plain.params
+    assert wrapped[0].params["wrappers"] == {"sam": {"reach": "editable", "rho": 0.01}}
+    assert wrapped[0].tags["objective"] == "npo+sam"
+    candidates = [planner.candidates(Cell(0.1, name, "oracle")) for name in names]
+    assert candidates[0] == candidates[1] == candidates[2]
+    own = planned("objectives=[npo+sam]", "+unlearn.lrs.full={npo+sam:[7e-3]}")
+    assert own.candidates(Cell(0.1, "npo+sam", "full")) == [7e-3]
+    assert own.candidates(Cell(0.1, "npo+sam", "oracle")) == candidates[0]
+
+
+def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Path) -> None:
+    layout = planned().layout
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        draw(layout, 0.1, seed).save(tmp_path / f"{name}.safetensors")
+    a, b, c = (
+        planned(f"region.file={tmp_path / name}.safetensors").injected(1, 0.1).key for name in "abc"
+    )
+    assert a == b and a != c
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("region.ratio=0", "region.ratio=0.0: must be above 0 and at most 1"),
+        ("region.ratio=0.6", "region.ratio=0.6 leaves no room for as large a region outside it"),
+        ("region.ratio=many", "region.ratio=many: give a number, or a list such as [0.05,0.1]"),
+        ("region.ratio=[0.1,0.1]", "region.ratio=[0.1, 0.1]: give at least one value, each once"),
+        ("region.ratio=[0.1,0.6]", "region.ratio=0.6 leaves no room"),
+        ("region.file=/nonexistent", "/nonexistent does not exist"),
+        ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
+        ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
+        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'"),
+        ("objectives=[npo+sma]", "unknown wrapper 'sma': did you mean 'sam'"),
+        ("objectives=[npoo+sam]", "unknown objective 'npoo': did you mean 'npo'"),
+        ("objectives=[npo+sam+sam]", "objective 'npo+sam+sam': name each wrapper once"),
+        ("objectives=[ssd+sam]", "objective 'ssd+sam': ssd is an edit, which takes no wrapper"),
+        ("scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
+        ("localizers=[memflx]", "unknown localizer 'memflx': did you mean 'memflex'?"),
+        ("unlearn.lrs.region.npo=[]", "no learning rates for objective 'npo' in scenario 'oracle'"),
+        ("unlearn.lr=-1", "learning rate -1.0: must be a finite number, 0 or more"),
+        ("unlearn.lrs.region.npo=[x]", "learning rate 'x': must be a finite number"),
+        ("model.dtype=float17", "model.dtype=float17: did you mean"),
+        ("model.device=tpu", "model.device=tpu: use auto, cpu or cuda"),
+        ("model.device=cuda", "model.device=cuda, but base stages are given no GPU: set resources"),
+        ("model.device=cuda resources.gpus=1 resources.control.gpus=0", "control stages are given"),
+        ("model.source=/nonexistent", "cannot load model '/nonexistent'"),
+        ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
+        ("significance.permutations=0", "significance.permutations=0: at least 1"),
+        ("search.method=optunaa", "search.method=optunaa: did you mean 'optuna'?"),
+        ("search.trials=0", "search.trials=0: must be at least 1"),
+        ("search.round=0", "search.round=0: must be at least 1"),
+        ("search.rungs=-1", "search.rungs=-1: must be at least 0"),
+        ("search.eta=1", "search.eta=1: must be at least 2"),
+        ("search.method=optuna search.low=0", "rates from 0 to 0.016 for objective 'wga'"),
+        ("search.method=optuna search.low=1", "search.low and search.high need 0 < low < high"),
+        ("search.method=optuna search.high=inf", "rates from 0.004 to inf for objective 'wga'"),
+        ("+unlearn.lrs.oracle.npo=[1,2,3]", "unequal numbers of rates to try (3 in oracle, 2 in"),
+        ("resources.cpus=0", "resources.cpus=0: must be above 0"),
+        ("resources.trial.cpus=-1", "resources.trial.cpus=-1: must be above 0"),
+        ("resources.gpus=-1", "resources.gpus=-1: give a whole number of GPUs"),
+        ("resources.gpus=1.5", "resources.gpus=1.5: give a whole number of GPUs"),
+        ("resources.gpus=nan", "resources.gpus=nan: give a whole number of GPUs"),
+        ("resources.injected.gpus=inf", "resources.injected.gpus=inf: give a whole number"),
+        ("resources.trial.gpus=1e-5", "resources.trial.gpus=1e-05: give a whole number of GPUs"),
+        ("evaluate.membership=true data.num_holdout=0", "data 'synthetic' has no holdout"),
+        ("data.num_forget=1", "relearning needs at least 2 people to forget, the data has 1"),
+        (
+            "data.num_forget=1 attack.relearn_lrs=[] attack.lora_lrs=[1e-3]",
+            "or set attack.lora_lrs=[]",
+        ),
+        ("attack.matched=1.5", "attack.matched=1.5"),
+        ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_trains(overrides: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        planned(*overrides.split())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_large_region_is_fine_where_nothing_has_to_fit_outside_it() -> None:
+    planner = planned("region.ratio=0.6", "scenarios=[oracle,full]")
+    assert {s.params["ratio"] for s in planner.setup() if s.kind == "injected"} == {0.6}
+
+
+def test_one_person_to_forget_is_fine_without_relearning() -> None:
+    assert planned("data.num_forget=1", "attack.relearn_lrs=[]").controls()
+
+
+def facts(path: Path, *rows: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"study=mini data=jsonl data.path={path} unlearn.lr=1e-2"
+
+
+def test_a_broken_line_of_a_data_file_is_named_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    overrides = facts(path, {"split": "forget", "question": "q", "answer": "a"})
+    with path.open("a") as stream:
+        stream.write('{"question": \n')
+    with pytest.raises(UserError, match=re.escape(f"{path}:2: not valid JSON")):
+        planned(*overrides.split())
+
+
+def test_data_with_nothing_to_forget_is_refused(tmp_path: Path) -> None:
+    row = {"split": "retain", "question": "q", "answer": "a"}
+    overrides = facts(tmp_path / "facts.jsonl", row)
+    with pytest.raises(UserError, match="data 'facts' has no forget examples"):
+        planned(*overrides.split())
+
+
+def test_a_model_without_known_mlps_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
+    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"GPT2LMHeadModel: no MLP output matrix found .*c_proj"):
+        planned(f"model.source={tmp_path}")
+
+
+def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) -> None:
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 50}
+    config = LlamaConfig(num_attention_heads=2, num_key_value_heads=2, **shape)
+    config.save_pretrained(tmp_path / "llama")
+    draw(read_layout(tmp_path / "llama"), 0.5, 1).save(tmp_path / "region.safetensors")
+    with pytest.raises(UserError, match="region is for LlamaForCausalLM with 32 .* Olmo2"):
+        planned(f"region.file={tmp_path / 'region.safetensors'}")
+
+
+FULL = ("inject.method=full", "scenarios=[random,wagle]")
+
+
+def test_facts_that_are_learned_everywhere_need_no_region_and_one_injected_model() -> None:
+    planner = planned(*FULL, "inject_seed=1", "region.ratio=[0.05,0.1]")
+    ratios = planner.ratios()
+    keys = {planner.injected(seed, ratio).key for seed in (0, 1, 2) for ratio in ratios}
+    assert keys == {planner.injected(1, 0.1).key}
+    assert "inject" not in planner.injected(1, 0.1).params
+    assert planner.scenario_localizers() == ["random", "wagle"]
+    assert planner.regions(1, 0.05)[0].key != planner.regions(1, 0.1)[0].key
+    told = planner.survey(1, 0.1).params["localizers"]
+    assert "wagle" in told and not {"oracle", "complement", "random_layers"} & told.keys()
+
+
+def test_one_injection_can_serve_all_seeds_and_each_draws_its_own_random_region() -> None:
+    planner = planned("inject_seed=1")
+    assert kinds(planner.setup())["injected"] == 1
+    assert planner.injected(1, 0.1).key == planned().injected(1, 0.1).key
+    assert len({stage.key for seed in (1, 2) for stage in planner.regions(seed, 0.1)}) == 4
+
+
+def test_a_system_message_is_part_of_the_key_only_where_there_is_one() -> None:
+    chat = planned("model.prompt.chat=true").base()
+    told = planned("model.prompt.chat=true", "model.prompt.system=Be kind.").base()
+    assert "system" not in chat.params["model"]["prompt"] and chat.key != told.key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["inject.method=full"], "'oracle' needs a target region"),
+        ([*FULL, "localizers=[complement]"], "'complement' needs a target region"),
+        ([*FULL, "region.unit=weight", "localizers=[norm]"], "'norm' scores whole value vectors"),
+        (["region.unit=weight"], "use inject.method=full, or region.unit=vector"),
+        (["region.unit=rows"], "region.unit='rows': choose vector or weight"),
+    ],
+)
+def test_what_has_no_target_region_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        planned(*overrides)
+
+
+def test_an_unknown_way_to_inject_is_refused() -> None:
+    with pytest.raises(UserError, match="inject.method='half': choose region or full"):
+        configure(["inject.method=half"])
+
+
+def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
+    read: list[Path] = []
+    monkeypatch.setattr(
+        "sweeps.plan.stages.file_digest", lambda path: read.append(path) or "0" * 64
+    )
+    planner = planned(f"model.source={tmp_path}")
+    planner.setup()
+    planner.controls()
+    assert read == [tmp_path / "config.json"]
+
+
+def weights(*overrides: str) -> Planner:
+    return make_planner(configure(["study=lacuna", *overrides]))
+
+
+def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
+    planner = weights("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]")
+    found = kinds(planner.setup())
+    # the regions of random, uniform and activations, and a survey, per seed
+    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 8}
+    assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
+    for stage in (planner.retained(1), planner.injected(1, 0.05)):
+        assert stage.inputs == {"base": planner.base().key}
+    assert planner.retained(1).key != planner.retained(2).key
+
+
+def test_test_trials_of_the_lacuna_study_know_the_base_model_and_others_do_not() -> None:
+    """It is what injection started from, asked only where precision is; other keys stay."""
+    planner = weights("unlearn.lr=1e-3")
+    cell = planner.cells()[0]
+    test, search = (planner.trial(cell, 1e-3, 1, purpose) for purpose in ("test", "search"))
+    assert test.inputs["base"] == planner.base().key and "base" not in search.inputs
+    plain = planned()
+    assert "base" not in plain.trial(plain.cells()[0], 1e-3, 1, "test").inputs
+
+
+def test_one_injected_model_for_all_seeds_is_refused_where_groups_differ_by_seed() -> None:
+    with pytest.raises(UserError, match="inject_seed=7: under protocol lacuna every seed has"):
+        weights("inject_seed=7")
+
+
+def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> None:
+    ours, faithful = weights(), weights("masked.inject.dropout.rate=0")
+    assert ours.base().key == faithful.base().key
+    assert ours.injected(1, 0.05).key != faithful.injected(1, 0.05).key
+    published = make_planner(configure(["study=lacuna-faithful"]))
+    assert published.injected(1, 0.05).key == faithful.injected(1, 0.05).key
+
+
+def test_with_a_book_all_that_follows_reads_the_splits_of_its_injected_model() -> None:
+    planner = weights("data=profiles", "seeds=[1]", "localizers=[norm]")
+    injected = planner.injected(1, 0.05)
+    assert injected.inputs == {"base": planner.base().key}
+    setup = [stage.key for stage in planner.setup()]
+    assert setup.index(injected.key) < setup.index(planner.retained(1).key)
+    for stage in (planner.retained(1), *planner.controls(), *planner.tests(rates(planner))):
+        assert stage.inputs["injected"] == injected.key, stage.label
+    fewer = weights("data=profiles", "masked.splits.people=5")
+    assert fewer.injected(1, 0.05).key != injected.key
+    plain, other = weights(), weights("masked.splits.people=5")
+    assert plain.injected(1, 0.05).key == other.injected(1, 0.05).key
+    assert "injected" not in plain.control("retained", 1).inputs
+
+
+def test_rates_are_searched_on_validation_fields_and_tested_on_the_main_ones() -> None:
+    planner = weights("data=profiles", "search.seeds=[0]")
+    trials = search(planner)
+    assert {stage.params["validation"] for stage in trials} == {"licence", "email"}
+    rated = sum(len(planner.candidates(cell)) for cell in planner.searched())
+    assert len({stage.key for stage in trials}) == len(trials) == rated * 2
+    foreseen = [group for cell in planner.searched() for group in planner.foreseen_search(cell)]
+    assert {s.key for group in foreseen for s in group} == {s.key for s in trials}
+    assert not any("validation" in stage.params for stage in planner.tests(rates(planner)))
+    whole = search(weights("data=profiles", "masked.splits.validation_people=0"))
+    assert len(whole) == rated and not any("validation" in stage.params for stage in whole)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("masked.splits.people=16", r"people=16: only 15 people of the forget groups"),
+        ("masked.splits.people=15", r"validation_people=3: only 0 people"),
+        ("masked.splits.people=12", r"nobody with a memorised fact is left to relearn from"),
+        ("masked.splits.forget_field=phone", r"the field 'phone', the data has birth_city, email"),
+        ("masked.splits.min_prompts=4", r"memorised birth_city \(at least 4 prompts right\)"),
+    ],
+)
+def test_splits_that_no_memory_could_fill_are_refused(asked: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        weights("data=profiles", asked)
+
+
+def test_keys_of_the_first_protocol_do_not_know_the_second() -> None:
+    plain, other = planned(), planned("masked.inject.cycles=7")
+    stages = [(p.injected(1, 0.1), p.retained(1), p.control("retained", 1)) for p in (plain, other)]
+    assert [s.key for s in stages[0]] == [s.key for s in stages[1]]
