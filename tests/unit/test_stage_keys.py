@@ -1,0 +1,146 @@
+"""The keys of all stages of the shipped studies are those recorded in `tests/data/stage_keys.json`.
+
+A key names a finished result: where it moves, everybody's finished results are computed again. A
+change that means to move keys records them anew, and its commit says why:
+
+    PYTHONPATH=.:tests python tests/unit/test_stage_keys.py
+
+Recorded are, per study and kind of stage, how many there are, the first in order of labels with its
+key, and one sha256 over all `label key` lines in that order. A new localizer moves the `survey`
+stages of studies that name none, as these ask all there are.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import invented
+import pytest
+
+from lacuna.artifacts import read_json, write_json
+from lacuna.localize import LOCALIZERS
+from sweeps.configure import configure
+from sweeps.graph import Stage
+from sweeps.plan import Planner, make_planner
+
+RECORD = Path(__file__).resolve().parents[1] / "data" / "stage_keys.json"
+PAPER = [*(f"table{n}" for n in range(1, 7)), "figure1"]
+STUDIES = [
+    *(f"study={name} data=synthetic" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
+    *(f"study={name} data=profiles" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
+    *(f"study={name} data=synthetic model=mini" for name in PAPER),
+    "study=mini data=tofu data.path=TOFU data.forget_people=2 data.retain_people=3 "
+    "data.background_people=2 data.holdout_people=1",
+    "study=mini data=lume data.path=LUME data.forget_people=3 data.retain_people=4 "
+    "data.background_people=2 data.holdout_people=1",
+    "study=mini data=jsonl data.path=facts.jsonl",
+    "study=mini data=panorama data.path=PANORAMA data.num_people=12 unlearn.lr=1e-2",
+    *(f"study={name} model.source=olmo2 data.path=TOFU" for name in ("table1", "table2")),
+    *(
+        f"study={name} model=llama3_8b model.source=llama data.path=TOFU"
+        for name in ("table1", "table2", "table3", "table4", "table5", "figure1")
+    ),
+    "study=table6 model.source=llama data.path=LUME data.forget_people=3",
+]
+"""What a user types; paths are below a folder of invented files."""
+
+SHAPE = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "vocab_size": 50}
+"""A model that needs no weights, as only its layout is asked for."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("invented"))
+
+
+def prepare(folder: Path) -> Path:
+    """Data sets and models for the studies that do not bring their own."""
+    invented.tofu(folder / "TOFU")
+    invented.lume(folder / "LUME")
+    invented.facts(folder / "facts.jsonl")
+    invented.panorama(folder / "PANORAMA")
+    for name in ("olmo2", "llama"):
+        (folder / name).mkdir()
+        config = {"model_type": name, "num_hidden_layers": 2, **SHAPE}
+        (folder / name / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def planned(study: str, folder: Path) -> Planner:
+    """The study; its survey asks no localizers but the library's own."""
+    typed = [word.partition("=") for word in study.split()]
+    paths = ("data.path", "model.source")
+    config = configure(
+        [f"{key}={folder / value if key in paths else value}" for key, _, value in typed]
+    )
+    planner = make_planner(config)
+    if not config.localizers:
+        own = [n for n in planner.known() if LOCALIZERS[n].__module__.startswith("lacuna.")]
+        config.localizers = own
+    return planner
+
+
+def stages(planner: Planner) -> Iterator[Stage]:
+    """All that a study may run, whichever rates its searches choose from."""
+    yield from planner.setup()
+    yield from planner.controls()
+    turns = {cell: dict.fromkeys(planner.foreseen(cell), 0) for cell in planner.searched()}
+    yield from planner.search(turns)
+    yield from planner.tests({cell: planner.candidates(cell)[0] for cell in planner.cells()})
+
+
+def kind(stage: Stage) -> str:
+    """The stage's kind; of trials their purpose, and surveys apart from single localizers."""
+    several = "+" in stage.tags.get("localizer", "")
+    return stage.tags.get("purpose", "survey" if several else stage.kind)
+
+
+def summary(planner: Planner) -> dict[str, dict[str, Any]]:
+    """Per kind of stage: the number, the first label and its key, a digest of all."""
+    kinds: dict[str, dict[str, str]] = {}
+    for stage in stages(planner):
+        kinds.setdefault(kind(stage), {})[f"{stage.label} {stage.key[:8]}"] = stage.key
+    return {name: _summed(found) for name, found in sorted(kinds.items())}
+
+
+def _summed(keys: dict[str, str]) -> dict[str, Any]:
+    ordered = sorted(keys.items())
+    text = "".join(f"{label} {key}\n" for label, key in ordered)
+    label, key = ordered[0]
+    return {
+        "count": len(ordered),
+        "first": label.rpartition(" ")[0],
+        "key": key,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_no_key_of_a_shipped_study_has_moved(study: str, folder: Path) -> None:
+    recorded, found = read_json(RECORD), summary(planned(study, folder))
+    assert study in recorded, f"no keys are recorded of {study}: {__doc__}"
+    for name in {**recorded[study], **found}:
+        before, now = recorded[study].get(name), found.get(name)
+        assert before == now, (
+            f"{study}: keys of its {name} stages moved; if that is meant, see the top of this file"
+        )
+
+
+def test_nothing_is_recorded_that_is_no_longer_checked() -> None:
+    assert set(read_json(RECORD)) == set(STUDIES)
+
+
+def test_a_changed_option_moves_the_kinds_that_depend_on_it_and_no_others(folder: Path) -> None:
+    plain, other = (
+        summary(planned(f"study=smoke{more}", folder)) for more in ("", " unlearn.train.steps=9")
+    )
+    assert {name for name in plain if plain[name] != other[name]} == {"search", "test"}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        here = prepare(Path(made))
+        write_json(RECORD, {study: summary(planned(study, here)) for study in STUDIES})
