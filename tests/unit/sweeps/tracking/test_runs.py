@@ -13,8 +13,7 @@ from lacuna.artifacts import write_json
 from lacuna.model import Layout
 from lacuna.region import Region
 from sweeps.stage import Stage
-from sweeps.tracking import client
-from sweeps.tracking import runs
+from sweeps.tracking import client, runs
 from sweeps.tracking.runs import StageRun, Tracker
 
 STAGE = Stage(

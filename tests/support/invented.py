@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lacuna.data.attributes import ATTRIBUTES
+from lacuna.data.generated.profile_attributes import ATTRIBUTES
 
 TOPICS = ("city", "book", "prize", "teacher", "mother", "father", "genre", "decade", "language")
 TOPICS += ("village", "journal", "hobby", "sister", "brother", "school", "publisher", "editor")

@@ -3,7 +3,7 @@
 A key names a finished result: where it moves, everybody's finished results are computed again. A
 change that means to move keys records them anew, and its commit says why:
 
-    PYTHONPATH=.:tests python tests/unit/test_stage_keys.py
+    PYTHONPATH=.:tests python tests/unit/sweeps/plan/test_stage_keys.py
 
 Recorded are, per study and kind of stage, how many there are, the first in order of labels with its
 key, and one sha256 over all `label key` lines in that order. A new localizer moves the `survey`
@@ -17,16 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import invented
 import pytest
+from support import ROOT, invented
 
 from lacuna.artifacts import read_json, write_json
 from lacuna.localize import LOCALIZERS
-from sweeps.configure import configure
-from sweeps.graph import Stage
-from sweeps.plan import Planner, make_planner
+from sweeps.config.compose import configure
+from sweeps.plan.make import make_planner
+from sweeps.plan.planner import Planner
+from sweeps.stage import Stage
 
-RECORD = Path(__file__).resolve().parents[1] / "data" / "stage_keys.json"
+RECORD = ROOT / "tests" / "data" / "stage_keys.json"
 PAPER = [*(f"table{n}" for n in range(1, 7)), "figure1"]
 STUDIES = [
     *(f"study={name} data=synthetic" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
