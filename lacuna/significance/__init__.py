@@ -1,238 +1,84 @@
-"""Two scenarios over seeds: effect, interval, n, and p-values with what each one can say.
+"""Significance: what two scenarios differ by over seeds, how sure that is, and what it decides.
 
-`compare` reads trial summaries, `paired` plain values (attack outcomes). Both return one flat dict
-of JSON values in which None means undefined, so that n = 1 never looks like an error of zero. A
-failed or undefined member leaves every statistic None and is named in "missing": a mean is over all
-seeds of the study or it is not given.
+`compare` and `paired` give flat records of a study's trials; `matched`, `two_way` and `decide` are
+the deciding estimand, interval and rule; `blocks` is the exact test beside them; `published` and
+`seeds` hold the papers' tests and those for display; `calibrate` measures all of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import numpy as np
-
-from lacuna.errors import UserError
-from lacuna.registry import suggest
-from lacuna.significance import aues as aues_test
-from lacuna.significance.bootstrap import Pair, People, Strength, aues_interval
-from lacuna.significance.mu95 import pool_split
+from lacuna.significance.blocks import Blocks, block_randomisation
+from lacuna.significance.compare import METRICS, compare, pair_of, paired
+from lacuna.significance.decide import (
+    Assay,
+    Decision,
+    enough,
+    erases_more,
+    floored,
+    insensitive,
+    no_better,
+)
+from lacuna.significance.matched import (
+    LEVELS,
+    Curve,
+    Matched,
+    Reading,
+    compare_curves,
+    depth_difference,
+    level_difference,
+    matched_difference,
+)
+from lacuna.significance.multiple import benjamini_hochberg, holm
+from lacuna.significance.pairs import Pair, Strength, aues_difference
+from lacuna.significance.power import (
+    Need,
+    Spread,
+    needed,
+    power_better,
+    power_no_better,
+    spread_from_pilot,
+)
+from lacuna.significance.reanalysis import Printed, Reanalysed, reanalyse
 from lacuna.significance.seeds import sign_flip, t_interval
+from lacuna.significance.two_way import TwoWay, two_way_of_pairs, two_way_t
 
-__all__ = ["METRICS", "compare", "paired"]
-
-Trial = Mapping[str, Any]
-Record = dict[str, Any]
-
-METRICS = ("aues", "mu95")
-
-
-def compare(
-    trials_a: Sequence[Trial],
-    trials_b: Sequence[Trial],
-    metric: str = "aues",
-    *,
-    generator: np.random.Generator,
-    rounds: int = 10_000,
-    people: People | None = None,
-) -> Record:
-    """Compare scenario a with scenario b, paired by seed, in AUES or MU95.
-
-    The trials are summaries of test trials, or {"failed": reason, "tags": {"seed": ...}} in place
-    of one. On top of `paired`, the record holds "metric"; for AUES a cluster-bootstrap interval of
-    the difference ("interval_method" "bootstrap", see `bootstrap.aues_interval` for `rounds` and
-    `people`) and the paper's permutation test per seed ("p_alpha_permutation", exact) with its
-    mean; for MU95 the paper's "p_pool_split" per seed with its mean, and the seeds whose utility
-    never fell to 95% ("uncrossed_a", "uncrossed_b": their value is the FQ at the lowest utility
-    reached).
-
-    Raises `UserError` for an unknown metric, a seed given twice, or seeds that differ between a and
-    b.
-    """
-    if metric not in METRICS:
-        raise UserError(f"unknown significance metric {metric!r}{suggest(metric, list(METRICS))}")
-    by_seed_a, by_seed_b = _by_seed(trials_a), _by_seed(trials_b)
-    if by_seed_a.keys() != by_seed_b.keys():
-        raise UserError(
-            f"trials cannot be paired: seeds {sorted(by_seed_a)} against {sorted(by_seed_b)}; "
-            f"run both scenarios with the same seeds"
-        )
-    seeds = sorted(by_seed_a)
-    a, b = [by_seed_a[seed] for seed in seeds], [by_seed_b[seed] for seed in seeds]
-    record = paired([_value(t, metric) for t in a], [_value(t, metric) for t in b], seeds)
-    record |= {"metric": metric, "missing": _missing(seeds, a, b, metric)}
-    if metric == "aues":
-        return record | _aues_tests(a, b, record, generator, rounds, people)
-    return record | _mu95_tests(a, b, seeds, generator, rounds)
-
-
-def paired(
-    values_a: Sequence[float | None],
-    values_b: Sequence[float | None],
-    seeds: Sequence[int] | None = None,
-) -> Record:
-    """Means, paired difference a - b, 95% t interval and exact sign-flip test over seeds.
-
-    Both lists hold one value per seed, in the same order; `seeds` names them (default 0, 1, ...).
-    sd is the sample standard deviation (n - 1), None for one seed. "abs_diff_mean" and
-    "abs_diff_sd" are of the per-seed |a - b|, as the paper's tables print them. If a value is None,
-    NaN or infinite, its seed is named in "missing" and the statistics that need it are None.
-    """
-    names = list(seeds) if seeds is not None else list(range(len(values_a)))
-    a, b = _floats(values_a), _floats(values_b)
-    if not len(a) == len(b) == len(names):
-        raise UserError(f"cannot pair {len(a)} with {len(b)} values over {len(names)} seeds")
-    whole_a, whole_b = np.isfinite(a), np.isfinite(b)
-    missing = [f"seed {names[i]}: undefined" for i in np.flatnonzero(~(whole_a & whole_b))]
-    deltas = a - b if not missing else np.empty(0)
-    test = sign_flip(deltas)
-    return {
-        "n_seeds": int((whole_a & whole_b).sum()),
-        "seeds": names,
-        "missing": missing,
-        "values_a": _json(a),
-        "values_b": _json(b),
-        "mean_a": _mean(a),
-        "sd_a": _sd(a),
-        "mean_b": _mean(b),
-        "sd_b": _sd(b),
-        "abs_diff_mean": _mean(np.abs(deltas)),
-        "abs_diff_sd": _sd(np.abs(deltas)),
-        "diff": test.difference,
-        "diff_sd": _sd(deltas),
-        "interval": t_interval(deltas),
-        "interval_method": "t",
-        "p_sign_flip": test.p,
-        "p_min": test.p_min,
-    }
-
-
-def _aues_tests(
-    a: Sequence[Trial],
-    b: Sequence[Trial],
-    record: Record,
-    generator: np.random.Generator,
-    rounds: int,
-    people: People | None,
-) -> Record:
-    p_values = _each(a, b, "aues", lambda x, y: _permutation(x, y, generator, rounds))
-    interval = None
-    if not record["missing"]:
-        pairs = [_pair(x, y) for x, y in zip(a, b, strict=True)]
-        interval = aues_interval(pairs, rounds=rounds, generator=generator, people=people)
-    return {
-        "interval": interval,
-        "interval_method": "bootstrap",
-        "p_alpha_permutation": p_values,
-        "p_alpha_permutation_mean": _mean(_floats(p_values)),
-    }
-
-
-def _mu95_tests(
-    a: Sequence[Trial],
-    b: Sequence[Trial],
-    seeds: Sequence[int],
-    generator: np.random.Generator,
-    rounds: int,
-) -> Record:
-    p_values = _each(a, b, "mu95", lambda x, y: _pool_split(x, y, generator, rounds))
-    return {
-        "p_pool_split": p_values,
-        "p_pool_split_mean": _mean(_floats(p_values)),
-        "uncrossed_a": _uncrossed(a, seeds),
-        "uncrossed_b": _uncrossed(b, seeds),
-    }
-
-
-def _permutation(a: Trial, b: Trial, generator: np.random.Generator, rounds: int) -> float:
-    curves = (a["curve"]["fs"], a["curve"]["rs"], b["curve"]["fs"], b["curve"]["rs"])
-    if len(curves[0]) <= aues_test.MAX_EXACT:
-        return aues_test.exact(*curves)
-    return aues_test.sampled(*curves, rounds=rounds, generator=generator)
-
-
-def _pool_split(a: Trial, b: Trial, generator: np.random.Generator, rounds: int) -> float:
-    mu_a, mu_b = a["curve"]["mu"], b["curve"]["mu"]
-    # Both start from the same injected model; the mean only absorbs rounding between two passes.
-    start = (mu_a[0] + mu_b[0]) / 2
-    fq_a, fq_b = a["curve"]["fq"], b["curve"]["fq"]
-    return pool_split(mu_a, fq_a, mu_b, fq_b, start=start, rounds=rounds, generator=generator)
-
-
-def _pair(a: Trial, b: Trial) -> Pair:
-    for people in ("people_forget", "people_retain"):
-        if list(a[people]) != list(b[people]):
-            raise UserError(
-                f"seed {a['seed']}: the trials' {people} differ: compare trials of the same data"
-            )
-    return Pair(
-        forget=Strength.of(a["es_forget"], b["es_forget"], a["people_forget"]),
-        retain=Strength.of(a["es_retain"], b["es_retain"], a["people_retain"]),
-    )
-
-
-def _each(
-    a: Sequence[Trial],
-    b: Sequence[Trial],
-    metric: str,
-    test: Callable[[Trial, Trial], float],
-) -> list[float | None]:
-    """`test` of every pair in which both trials have the metric; None for the others."""
-    return [
-        None if _value(x, metric) is None or _value(y, metric) is None else test(x, y)
-        for x, y in zip(a, b, strict=True)
-    ]
-
-
-def _by_seed(trials: Sequence[Trial]) -> dict[int, Trial]:
-    result: dict[int, Trial] = {}
-    for trial in trials:
-        seed = int(trial["tags"]["seed"] if "failed" in trial else trial["seed"])
-        if seed in result:
-            raise UserError(f"seed {seed} has two trials in one scenario: give each seed once")
-        result[seed] = trial
-    return result
-
-
-def _value(trial: Trial, metric: str) -> float | None:
-    """The trial's number, or None where it failed or the data has no such metric."""
-    found = None if "failed" in trial else trial[metric]
-    value: float | None = found["value"] if isinstance(found, Mapping) else found
-    return value
-
-
-def _missing(
-    seeds: Sequence[int], a: Sequence[Trial], b: Sequence[Trial], metric: str
-) -> list[str]:
-    """Why each pair without a value has none."""
-    reasons = [
-        f"seed {seed}: {trial.get('failed', f'{metric} is undefined')}"
-        for seed, *pair in zip(seeds, a, b, strict=True)
-        for trial in pair
-        if _value(trial, metric) is None
-    ]
-    return list(dict.fromkeys(reasons))
-
-
-def _uncrossed(trials: Sequence[Trial], seeds: Sequence[int]) -> list[int]:
-    return [
-        seed
-        for trial, seed in zip(trials, seeds, strict=True)
-        if _value(trial, "mu95") is not None and not trial["mu95"]["crossed"]
-    ]
-
-
-def _floats(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-def _json(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def _mean(values: np.ndarray) -> float | None:
-    """Mean, or None where a value is missing or there is none."""
-    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
-
-
-def _sd(values: np.ndarray) -> float | None:
-    return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
+__all__ = [
+    "LEVELS",
+    "METRICS",
+    "Assay",
+    "Blocks",
+    "Curve",
+    "Decision",
+    "Matched",
+    "Need",
+    "Pair",
+    "Printed",
+    "Reading",
+    "Reanalysed",
+    "Spread",
+    "Strength",
+    "TwoWay",
+    "aues_difference",
+    "benjamini_hochberg",
+    "block_randomisation",
+    "compare",
+    "compare_curves",
+    "depth_difference",
+    "enough",
+    "erases_more",
+    "floored",
+    "holm",
+    "insensitive",
+    "level_difference",
+    "matched_difference",
+    "needed",
+    "no_better",
+    "pair_of",
+    "paired",
+    "power_better",
+    "power_no_better",
+    "reanalyse",
+    "sign_flip",
+    "spread_from_pilot",
+    "t_interval",
+    "two_way_of_pairs",
+    "two_way_t",
+]
