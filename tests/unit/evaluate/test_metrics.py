@@ -1,18 +1,14 @@
 """Per-item metrics against hand-made cases and a reference implementation's numbers."""
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
-from support import SHARED
+from support.oracle import recorded
 
 from lacuna.errors import UserError
 from lacuna.evaluate import metrics
 from lacuna.evaluate.token_table import TokenTable
-
-ORACLE = SHARED / "oracle" / "reference.json"
-needs_oracle = pytest.mark.skipif(not ORACLE.is_file(), reason=f"{ORACLE} is absent")
 
 
 def table(items: list[list[int]], ends: list[bool] | None = None, **columns: Any) -> TokenTable:
@@ -30,11 +26,6 @@ def table(items: list[list[int]], ends: list[bool] | None = None, **columns: Any
     return TokenTable(offsets=offsets, greedy=flags, end=end, **arrays)
 
 
-def oracle() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(ORACLE.read_text())
-    return loaded
-
-
 def slow_strength(flags: list[int]) -> float:
     """ES by its definition: the shortest prefix after which everything is right."""
     m = len(flags)
@@ -42,9 +33,8 @@ def slow_strength(flags: list[int]) -> float:
 
 
 @pytest.mark.oracle
-@needs_oracle
 def test_extraction_strength_matches_every_handcrafted_case() -> None:
-    cases = oracle()["aggregates"]["es_handcrafted"]
+    cases = recorded("reference")["aggregates"]["es_handcrafted"]
     closed = table([case["correct_flags_incl_eos"] for case in cases], [True] * len(cases))
     counted = table([case["correct_flags_incl_eos"] for case in cases])
     for name, measured in {
@@ -130,7 +120,7 @@ def test_min_k_refuses_a_share_outside_its_range(fraction: float) -> None:
 
 
 def answers_of(which: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    numbers = oracle()["metrics"][which]
+    numbers = recorded("reference")["metrics"][which]
     right = numbers["paraphrased_probability"]["value_by_index"]
     wrong = numbers["perturbed_probability"]["value_by_index"]
     return (
@@ -141,7 +131,6 @@ def answers_of(which: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 
 
 @pytest.mark.oracle
-@needs_oracle
 @pytest.mark.parametrize("which", ["ref", "policy"])
 def test_truth_ratio_and_choices_match_the_reference(which: str) -> None:
     right, wrong, numbers = answers_of(which)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 from support import SHARED
+from support.oracle import recorded
 
 from lacuna.errors import UserError
 from lacuna.evaluate.curve_summaries import aues, mu95
@@ -24,9 +25,7 @@ from lacuna.evaluate.quality import (
 from lacuna.evaluate.rouge import rouge
 
 LOGS = SHARED / "data" / "tofu_eval_logs"
-ORACLE = SHARED / "oracle" / "reference.json"
 needs_logs = pytest.mark.skipif(not LOGS.is_dir(), reason=f"{LOGS} is absent")
-needs_oracle = pytest.mark.skipif(not ORACLE.is_file(), reason=f"{ORACLE} is absent")
 
 
 def logs(model: str) -> dict[str, dict[str, Any]]:
@@ -76,9 +75,8 @@ def test_rouge_recall_recomputed_from_the_text_equals_the_log(model: str) -> Non
 
 
 @pytest.mark.oracle
-@needs_oracle
 def test_the_aggregates_match_the_reference_implementation() -> None:
-    reference = json.loads(ORACLE.read_text())["aggregates"]
+    reference = recorded("reference")["aggregates"]
     fixed = reference["ks_fixed_samples"]
     for other in "yzx":
         quality = forget_quality(fixed["x"], fixed[other])
