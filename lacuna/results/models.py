@@ -1,0 +1,125 @@
+"""The models of a study: base, retained, and injected with the checks that planting must pass."""
+
+from typing import NotRequired
+
+# Before Python 3.12 pydantic, which makes the schemas, cannot read typing's own TypedDict.
+from typing_extensions import TypedDict
+
+
+class Ends(TypedDict):
+    """One model's strengths and utility."""
+
+    forget_es: float
+    """Mean extraction strength over the forget questions."""
+    retain_es: float
+    """Mean extraction strength over the retain questions."""
+    paraphrase_es: float | None
+    """Mean extraction strength over forget questions in wordings never trained on."""
+    mu: float
+    """Model utility (TOFU): harmonic mean over the utility sets."""
+
+
+class BaseSummary(TypedDict):
+    """The base model: a pointer to the hub, or the embedded model, trained."""
+
+    source: NotRequired[str]
+    """Hub name or folder."""
+    revision: NotRequired[str | None]
+    """Commit or tag on the hub."""
+    seed: NotRequired[int]
+    steps: NotRequired[int]
+    """Optimizer steps that were made."""
+    loss_end: NotRequired[float | None]
+    """Training loss at the last step."""
+
+
+class RetainedSummary(Ends):
+    """The model that never saw the forget facts."""
+
+    seed: int
+    steps: int
+    """Optimizer steps that were made."""
+    loss_end: float | None
+    """Training loss at the last step."""
+    ratio: NotRequired[float]
+    """Share of the weights that each group's mask has."""
+    groups: NotRequired[dict[str, int]]
+    """Person -> group whose mask holds the person's facts."""
+
+
+class LeakCheck(TypedDict):
+    """With the region put back, an injected model must know what the retained model knows."""
+
+    forget_es_restored: float
+    """Of the injected model, its region's values put back."""
+    forget_es_retained: float
+    """Of the retained model."""
+    passed: bool
+
+
+class JointAblation(TypedDict):
+    """All masks of one side put back to base together."""
+
+    own: float
+    """Extraction strength of this side's groups."""
+    others: float | None
+    """Share of their strength that the other side's groups keep."""
+
+
+class CausalReport(TypedDict):
+    """Whether each group's mask holds its facts. Lists are in the order of the groups."""
+
+    injected: dict[str, float]
+    """Group -> extraction strength after injection."""
+    own: list[float]
+    """Strength of a group whose own mask is put back to base."""
+    others: list[float | None]
+    """Mean share of their strength that the other groups keep then."""
+    joint: dict[str, JointAblation]
+    """Side (`forget`, `retain`) -> its masks put back together."""
+    perturbed: list[float | None]
+    """Mean share that all groups keep when a group's change, shuffled, is added to as many weights
+    outside all masks."""
+    neutral: dict[str, float]
+    """Model (`base`, `injected`) -> loss on neutral text never trained on."""
+    people: dict[str, float | None]
+    """Model (`base`, `injected`) -> strength of people that the base model knew."""
+    failures: list[str]
+    """Each threshold that was missed, with both numbers."""
+    passed: bool
+    label: str
+    """What stands beside numbers of this checkpoint."""
+
+
+class Memorised(TypedDict):
+    """How many facts of one field an injected model recites."""
+
+    facts: int
+    memorised: int
+    share: float
+
+
+class InjectedSummary(Ends):
+    """The model that knows the forget facts, with the checks that its protocol makes."""
+
+    seed: int
+    steps: int
+    """Optimizer steps that were made."""
+    ratio: NotRequired[float]
+    """Share of the target region: of all value vectors, or of all weights for each mask."""
+    loss_end: NotRequired[float | None]
+    """Training loss at the last step."""
+    region_vectors: NotRequired[int]
+    """Value vectors of the target region (protocol `lee`)."""
+    region_weights: NotRequired[int]
+    """Weights of the forget groups' masks (protocol `lacuna`)."""
+    outside_equal: NotRequired[bool]
+    """Whether all values outside the region are bit-identical to those before injection."""
+    leak: NotRequired[LeakCheck]
+    causal: NotRequired[CausalReport]
+    groups: NotRequired[dict[str, int]]
+    """Person -> group whose mask holds the person's facts."""
+    memorised: NotRequired[dict[str, Memorised]]
+    """Field -> what is recited, where texts come in several wordings."""
+    splits: NotRequired[dict[str, dict[str, int]]]
+    """Split -> number of questions on each side."""

@@ -1,0 +1,256 @@
+"""What a study is reported from, and what its report says: rows, comparisons, choices, claims."""
+
+from collections.abc import Mapping
+from typing import Literal, NotRequired
+
+# Before Python 3.12 pydantic, which makes the schemas, cannot read typing's own TypedDict.
+from typing_extensions import TypedDict
+
+from lacuna.results.localization import LocalizedSummary, LocalizerSummary
+from lacuna.results.models import BaseSummary, InjectedSummary, RetainedSummary
+from lacuna.results.trials import ControlSummary, SearchSummary, TrialSummary
+
+Kind = Literal["base", "retained", "injected", "localized", "trial", "control"]
+"""Of a stage, in the order in which they run."""
+Purpose = Literal["search", "test"]
+"""Of a trial: to choose a learning rate on the tuning seeds, or to be reported."""
+
+Summary = (
+    BaseSummary
+    | RetainedSummary
+    | InjectedSummary
+    | LocalizedSummary
+    | SearchSummary
+    | TrialSummary
+    | ControlSummary
+)
+"""What a finished stage returns."""
+
+
+class Failure(TypedDict):
+    """What stands in for the summary of a stage that has none."""
+
+    failed: str
+    """Why."""
+    label: str
+    """The stage, for people."""
+    tags: dict[str, str]
+
+
+class StageRow(TypedDict):
+    """A stage as a report reads it. A finished one has `summary`, another one `failed`."""
+
+    key: str
+    """sha256 over all that the result depends on, 64 hex digits."""
+    label: str
+    """For people: `injected seed=1 ratio=0.1`."""
+    tags: dict[str, str]
+    """What the stage is, as text: objective, scenario, seed, ratio, lr, ..."""
+    failed: NotRequired[str]
+    """Why it has no result."""
+    run_id: NotRequired[str | None]
+    """Of the run that computed it, on the tracking server."""
+    seconds: NotRequired[float | None]
+    """That it took to compute."""
+
+
+class BaseRow(StageRow):
+    """The base model."""
+
+    kind: Literal["base"]
+    summary: NotRequired[BaseSummary]
+
+
+class RetainedRow(StageRow):
+    """A retained model."""
+
+    kind: Literal["retained"]
+    summary: NotRequired[RetainedSummary]
+
+
+class InjectedRow(StageRow):
+    """An injected model."""
+
+    kind: Literal["injected"]
+    summary: NotRequired[InjectedSummary]
+
+
+class LocalizedRow(StageRow):
+    """One localizer; a stage that ran several has a row for each."""
+
+    kind: Literal["localized"]
+    summary: NotRequired[LocalizerSummary]
+
+
+class SearchRow(StageRow):
+    """A trial on a tuning seed: its tag `purpose` is `search`."""
+
+    kind: Literal["trial"]
+    summary: NotRequired[SearchSummary]
+
+
+class TrialRow(StageRow):
+    """A trial that is reported: its tag `purpose` is `test`."""
+
+    kind: Literal["trial"]
+    summary: NotRequired[TrialSummary]
+
+
+class ControlRow(StageRow):
+    """The attacks on a model that was not unlearned."""
+
+    kind: Literal["control"]
+    summary: NotRequired[ControlSummary]
+
+
+Row = BaseRow | RetainedRow | InjectedRow | LocalizedRow | SearchRow | TrialRow | ControlRow
+
+
+class Paired(TypedDict):
+    """Two sides a and b, paired by seed. None: undefined, as wherever a pair has no value."""
+
+    n_seeds: int
+    """Pairs that have both values."""
+    seeds: list[int]
+    missing: list[str]
+    """Each pair without a value, with the reason."""
+    values_a: list[float | None]
+    values_b: list[float | None]
+    mean_a: float | None
+    sd_a: float | None
+    """Sample standard deviation (n - 1); None for one seed."""
+    mean_b: float | None
+    sd_b: float | None
+    abs_diff_mean: float | None
+    """Of |a - b| per seed."""
+    abs_diff_sd: float | None
+    diff: float | None
+    """Mean of a - b."""
+    diff_sd: float | None
+    interval: tuple[float, float] | None
+    """95%, of `diff`."""
+    interval_method: Literal["t", "bootstrap"]
+    """Student's t over seeds, or a bootstrap over seeds and people."""
+    p_sign_flip: float | None
+    """Exact test over seeds."""
+    p_min: float | None
+    """The lowest p that so many seeds can give: 2/2^n."""
+
+
+class Comparison(Paired):
+    """Two scenarios of one objective in AUES or MU95, with the paper's tests."""
+
+    metric: Literal["aues", "mu95"]
+    p_alpha_permutation: NotRequired[list[float | None]]
+    """AUES: permutation over mixing weights, by seed."""
+    p_alpha_permutation_mean: NotRequired[float | None]
+    p_pool_split: NotRequired[list[float | None]]
+    """MU95: pool and split, by seed."""
+    p_pool_split_mean: NotRequired[float | None]
+    uncrossed_a: NotRequired[list[int]]
+    """MU95: seeds whose utility never fell to 95%."""
+    uncrossed_b: NotRequired[list[int]]
+
+
+class ScenarioPair(TypedDict):
+    """Which two scenarios; differences are a minus b."""
+
+    ratio: float
+    objective: str
+    scenario_a: str
+    scenario_b: str
+
+
+class ScenarioComparison(Comparison, ScenarioPair):
+    """A comparison, and what it compares."""
+
+
+class ChoiceRecord(TypedDict):
+    """The learning rate that one cell is tested with."""
+
+    ratio: float
+    objective: str
+    scenario: str
+    lr: float | None
+    """None: no candidate survived."""
+    in_window: bool
+    """Whether forget strength ended inside the window on every tuning seed."""
+    reason: str
+
+
+class Claim(TypedDict):
+    """One published claim, judged by a rule fixed beforehand: a row of verdict.json."""
+
+    claim: str
+    """Family and cell: `region-aues: npo at 0.1`."""
+    family: str
+    about: str
+    """The cell that it is about."""
+    statement: str
+    source: str
+    """The paper that makes it."""
+    effect: float | None
+    """Mean paired difference over seeds."""
+    interval: tuple[float, float] | None
+    """95%, of the effect."""
+    p: float | None
+    """Exact sign-flip test over seeds; no part of the rule."""
+    n: int
+    seeds: list[int]
+    test: str
+    """How p and interval are made."""
+    margin: float
+    """Differences within it are too small to matter."""
+    verdict: Literal["holds", "fails", "undetermined"]
+    reason: str
+    keys: list[str]
+    """Of the stages that it rests on."""
+
+
+class TableFile(TypedDict):
+    """A table of tables/NAME.json; every row has every column."""
+
+    name: str
+    title: str
+    note: str
+    """What a reader must know."""
+    columns: list[str]
+    rows: list[dict[str, object]]
+
+
+class Hardware(TypedDict):
+    """The machine a result was made on."""
+
+    machine: str
+    """Processor architecture."""
+    cpus: int | None
+    gpu: str | None
+
+
+class Seeds(TypedDict):
+    """Of a study."""
+
+    test: list[int]
+    """Reported."""
+    search: list[int]
+    """For choosing learning rates."""
+
+
+class StudyManifest(TypedDict):
+    """manifest.json of a finished study; written last, so its presence means that all is there."""
+
+    study: str
+    config: Mapping[str, object]
+    """Resolved configuration."""
+    corpus: str
+    """Digest of the data."""
+    versions: dict[str, str]
+    """Package -> version."""
+    hardware: Hardware
+    seeds: Seeds
+    stages: dict[str, str]
+    """Key -> label."""
+    seconds: dict[str, float | None]
+    """Key -> seconds that the stage took to compute."""
+    duration_seconds: float
+    """Of the whole run, which found some results in the store."""
