@@ -5,8 +5,9 @@ the deciding estimand, interval and rule; `blocks` is the exact test beside them
 `seeds` hold the papers' tests and those for display; `calibrate` measures all of them.
 """
 
+from lacuna.significance.arms import Arms, Strength, aues_difference
 from lacuna.significance.blocks import Blocks, block_randomisation
-from lacuna.significance.compare import METRICS, compare, pair_of, paired
+from lacuna.significance.compare import METRICS, arms_of, compare, paired
 from lacuna.significance.decide import (
     Assay,
     Decision,
@@ -27,7 +28,6 @@ from lacuna.significance.matched import (
     matched_difference,
 )
 from lacuna.significance.multiple import benjamini_hochberg, holm
-from lacuna.significance.pairs import Pair, Strength, aues_difference
 from lacuna.significance.power import (
     Need,
     Spread,
@@ -38,24 +38,25 @@ from lacuna.significance.power import (
 )
 from lacuna.significance.reanalysis import Printed, Reanalysed, reanalyse
 from lacuna.significance.seeds import sign_flip, t_interval
-from lacuna.significance.two_way import TwoWay, two_way_of_pairs, two_way_t
+from lacuna.significance.two_way import TwoWay, two_way_of_arms, two_way_t
 
 __all__ = [
     "LEVELS",
     "METRICS",
+    "Arms",
     "Assay",
     "Blocks",
     "Curve",
     "Decision",
     "Matched",
     "Need",
-    "Pair",
     "Printed",
     "Reading",
     "Reanalysed",
     "Spread",
     "Strength",
     "TwoWay",
+    "arms_of",
     "aues_difference",
     "benjamini_hochberg",
     "block_randomisation",
@@ -71,7 +72,6 @@ __all__ = [
     "matched_difference",
     "needed",
     "no_better",
-    "pair_of",
     "paired",
     "power_better",
     "power_no_better",
@@ -79,6 +79,6 @@ __all__ = [
     "sign_flip",
     "spread_from_pilot",
     "t_interval",
-    "two_way_of_pairs",
+    "two_way_of_arms",
     "two_way_t",
 ]

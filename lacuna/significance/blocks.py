@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lacuna.errors import UserError
-from lacuna.significance.pairs import Floats
+from lacuna.significance.arms import Floats
 
 Alternative = Literal["two-sided", "greater", "less"]
 

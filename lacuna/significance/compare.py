@@ -13,7 +13,7 @@ import numpy as np
 
 from lacuna.errors import UserError
 from lacuna.registry import suggest
-from lacuna.significance.pairs import Pair, Strength
+from lacuna.significance.arms import Arms, Strength
 from lacuna.significance.published import (
     MAX_EXACT,
     aues_permutation,
@@ -119,8 +119,8 @@ def _aues_tests(
     p_values = _each(a, b, "aues", lambda x, y: _permutation(x, y, generator, rounds))
     interval = None
     if not record["missing"]:
-        pairs = [pair_of(x, y) for x, y in zip(a, b, strict=True)]
-        interval = aues_interval(pairs, rounds=rounds, generator=generator, people=people)
+        seeds = [arms_of([x, y]) for x, y in zip(a, b, strict=True)]
+        interval = aues_interval(seeds, rounds=rounds, generator=generator, people=people)
     return {
         "interval": interval,
         "interval_method": "bootstrap",
@@ -160,16 +160,21 @@ def _pool_split(a: Trial, b: Trial, generator: np.random.Generator, rounds: int)
     return pool_split(mu_a, fq_a, mu_b, fq_b, start=start, rounds=rounds, generator=generator)
 
 
-def pair_of(a: Trial, b: Trial) -> Pair:
-    """Two trials of one seed, person by person. Raises `UserError` where their people differ."""
+def arms_of(trials: Sequence[Trial]) -> Arms:
+    """One seed's trials, the true region's first, person by person.
+
+    Raises `UserError` where their people differ.
+    """
+    first = trials[0]
     for people in ("people_forget", "people_retain"):
-        if list(a[people]) != list(b[people]):
+        if any(list(trial[people]) != list(first[people]) for trial in trials):
             raise UserError(
-                f"seed {a['seed']}: the trials' {people} differ: compare trials of the same data"
+                f"seed {first['seed']}: the trials' {people} differ: compare trials of the same "
+                f"data"
             )
-    return Pair(
-        forget=Strength.of(a["es_forget"], b["es_forget"], a["people_forget"]),
-        retain=Strength.of(a["es_retain"], b["es_retain"], a["people_retain"]),
+    return Arms(
+        forget=Strength.of([trial["es_forget"] for trial in trials], first["people_forget"]),
+        retain=Strength.of([trial["es_retain"] for trial in trials], first["people_retain"]),
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lacuna.errors import UserError
-from lacuna.significance.pairs import Floats
+from lacuna.significance.arms import Floats
 
 Verdict = Literal["holds", "fails", "undetermined"]
 

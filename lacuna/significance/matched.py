@@ -1,11 +1,11 @@
-"""Two scenarios of one seed compared at equal depth of forgetting.
+"""The arms of one seed compared at equal depth of forgetting.
 
 AUES grows with the depth that a run happened to reach: where little else is lost, the difference of
-two arms' AUES *is* the difference of their end FS. Here both arms are read over the same FS:
+two arms' AUES *is* the difference of their end FS. Here all arms are read over the same FS:
 
     M      FS made monotone along alpha by its running maximum, which is the depth reached so far
-    S      start: the larger of both arms' M at alpha = 0 (one model, so equal but for rounding)
-    D      common depth: the smaller of both arms' largest FS
+    S      start: the largest M at alpha = 0 (one model for all arms, so equal but for rounding)
+    D      common depth: the smallest of the arms' largest FS
     score  mean RS over FS in [S, D]: area under RS over M by the trapezoid rule, divided by D - S
 
 The score is 1 where nothing else is lost. RS (and any other metric, such as MU) is linear in M
@@ -17,7 +17,7 @@ between neighbouring alphas. Conventions at the edges:
   one that the arm never reaches has no value (None, NaN in arrays).
 * D <= S (one arm forgot nothing): there is no common depth and no score.
 
-The functions take (..., A) arrays over A mixing weights in order of alpha and give (...).
+Shapes: K arms, the true region's first; A mixing weights in order of alpha, last.
 """
 
 from collections.abc import Sequence
@@ -26,27 +26,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lacuna.significance.pairs import Floats, Score
+from lacuna.significance.arms import Floats, Score, first_minus_rest
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Depths of forgetting at which arms are read."""
 
 
 def running(fs: ArrayLike) -> Floats:
-    """M: the largest FS so far, along alpha."""
+    """M (..., A): the largest FS so far, along alpha."""
     return np.maximum.accumulate(np.asarray(fs, float), axis=-1)
 
 
-def common_depth(fs_a: ArrayLike, fs_b: ArrayLike) -> Floats:
-    """D: the smaller of both arms' largest FS."""
-    deepest = [np.max(np.asarray(fs, float), axis=-1) for fs in (fs_a, fs_b)]
-    return np.asarray(np.minimum(*deepest))
+def common_depth(fs: ArrayLike) -> Floats:
+    """D (...) of arms (K, ..., A): the smallest of their largest FS."""
+    return np.asarray(np.asarray(fs, float).max(axis=-1).min(axis=0))
 
 
 def mean_over(fs: ArrayLike, values: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
-    """Mean of `values` over M in [low, high]; NaN where high <= low.
+    """Mean of `values` (..., A) over M in [low, high], each (...); NaN where high <= low.
 
-    `low` and `high` are (...) and must lie within what M reaches.
+    `low` and `high` must lie within what M reaches.
     """
     depth, y = running(fs), np.asarray(values, float)
     ends = np.clip(depth, np.expand_dims(low, -1), np.expand_dims(high, -1))
@@ -59,7 +58,7 @@ def mean_over(fs: ArrayLike, values: ArrayLike, low: ArrayLike, high: ArrayLike)
 
 
 def at_level(fs: ArrayLike, values: ArrayLike, level: ArrayLike) -> Floats:
-    """`values` where M first reaches `level` (...); NaN where it never does."""
+    """`values` (..., A) where M first reaches `level` (...); NaN where it never does."""
     depth, y = np.broadcast_arrays(running(fs), np.asarray(values, float))
     wanted = np.broadcast_to(np.asarray(level, float), depth.shape[:-1])[..., None]
     reached = depth >= wanted
@@ -76,38 +75,32 @@ def at_level(fs: ArrayLike, values: ArrayLike, level: ArrayLike) -> Floats:
     return np.asarray(np.where(reached.any(-1), found[..., 0], np.nan))
 
 
-def scores(
-    fs_a: ArrayLike, rs_a: ArrayLike, fs_b: ArrayLike, rs_b: ArrayLike
-) -> tuple[Floats, Floats]:
-    """Matched-depth AUES of both arms; NaN where there is no common depth."""
-    low = np.maximum(np.asarray(fs_a, float)[..., 0], np.asarray(fs_b, float)[..., 0])
-    high = common_depth(fs_a, fs_b)
-    return mean_over(fs_a, rs_a, low, high), mean_over(fs_b, rs_b, low, high)
+def scores(fs: ArrayLike, rs: ArrayLike) -> Floats:
+    """Matched-depth AUES (K, ...) of arms (K, ..., A); NaN where there is no common depth."""
+    low = np.asarray(fs, float)[..., 0].max(axis=0)
+    return mean_over(fs, rs, low, common_depth(fs))
 
 
-def matched_difference(fs_a: Floats, rs_a: Floats, fs_b: Floats, rs_b: Floats) -> Floats:
-    """Matched-depth AUES of a minus that of b: the estimand that decides."""
-    a, b = scores(fs_a, rs_a, fs_b, rs_b)
-    return a - b
+def matched_difference(fs: Floats, rs: Floats) -> Floats:
+    """Matched-depth AUES, the true arm minus its rivals: the estimand that decides."""
+    return first_minus_rest(scores(fs, rs))
 
 
-def depth_difference(fs_a: Floats, rs_a: Floats, fs_b: Floats, rs_b: Floats) -> Floats:
-    """RS at the common depth, a minus b: what is kept when both have forgotten as much."""
-    level = common_depth(fs_a, fs_b)
-    return at_level(fs_a, rs_a, level) - at_level(fs_b, rs_b, level)
+def depth_difference(fs: Floats, rs: Floats) -> Floats:
+    """RS at the common depth, likewise: what is kept when all arms have forgotten as much."""
+    return first_minus_rest(at_level(fs, rs, common_depth(fs)))
 
 
 def level_difference(level: float) -> Score:
-    """The score "RS at FS `level`, a minus b", for `two_way_of_pairs`.
+    """The score "RS at FS `level`", likewise, for `two_way_of_arms`.
 
     An arm that does not reach the level is read at its deepest point, as happens when a person is
-    left out of an arm that just reaches it. Whether both arms reach it with everybody is seen in
+    left out of an arm that just reaches it. Whether all arms reach it with everybody is seen in
     `compare_curves`, whose reading is then not None.
     """
 
-    def score(fs_a: Floats, rs_a: Floats, fs_b: Floats, rs_b: Floats) -> Floats:
-        a = at_level(fs_a, rs_a, np.minimum(level, fs_a.max(-1)))
-        return a - at_level(fs_b, rs_b, np.minimum(level, fs_b.max(-1)))
+    def score(fs: Floats, rs: Floats) -> Floats:
+        return first_minus_rest(at_level(fs, rs, np.minimum(level, fs.max(axis=-1))))
 
     return score
 
@@ -123,51 +116,53 @@ class Curve:
 
 @dataclass(frozen=True)
 class Reading:
-    """Both arms at one depth; None where an arm never reaches it or has no such metric."""
+    """All arms at one depth; None where an arm never reaches it or has no such metric."""
 
     level: float
-    rs_a: float | None
-    rs_b: float | None
-    mu_a: float | None
-    mu_b: float | None
+    rs: tuple[float | None, ...]
+    mu: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Two arms of one seed at matched depth."""
+    """The arms of one seed at matched depth."""
 
     start: float
     depth: float
     """D; the arms have no common depth where it is not above the start."""
-    aues_a: float | None
-    aues_b: float | None
+    aues: tuple[float | None, ...]
+    """Matched-depth AUES of each arm."""
     at_depth: Reading
     at_levels: tuple[Reading, ...]
 
     @property
     def difference(self) -> float | None:
-        """Matched-depth AUES, a minus b."""
-        return None if self.aues_a is None or self.aues_b is None else self.aues_a - self.aues_b
+        """Matched-depth AUES, the true arm minus the mean of its rivals."""
+        return difference(self.aues)
 
 
-def compare_curves(a: Curve, b: Curve, levels: Sequence[float] = LEVELS) -> Matched:
-    """Both arms of one seed at matched depth and at fixed depths."""
-    start = float(max(np.asarray(a.fs, float)[0], np.asarray(b.fs, float)[0]))
-    depth = float(common_depth(a.fs, b.fs))
-    score_a, score_b = scores(a.fs, a.rs, b.fs, b.rs)
-    at_depth = Reading(depth, None, None, None, None)
-    if depth > start:
-        at_depth = _reading(a, b, depth)
-    readings = tuple(_reading(a, b, level) for level in levels)
-    return Matched(start, depth, _number(score_a), _number(score_b), at_depth, readings)
+def difference(values: Sequence[float | None]) -> float | None:
+    """The first value minus the mean of the others; None if one is None."""
+    known = [value for value in values if value is not None]
+    return None if len(known) < len(values) else known[0] - sum(known[1:]) / len(known[1:])
 
 
-def _reading(a: Curve, b: Curve, level: float) -> Reading:
-    found = [
-        None if values is None else _number(at_level(arm.fs, values, level))
-        for values, arm in ((a.rs, a), (b.rs, b), (a.mu, a), (b.mu, b))
-    ]
-    return Reading(level, *found)
+def compare_curves(arms: Sequence[Curve], levels: Sequence[float] = LEVELS) -> Matched:
+    """The arms of one seed (true region first, at least one rival) at matched and fixed depths."""
+    fs, rs = np.array([arm.fs for arm in arms], float), np.array([arm.rs for arm in arms], float)
+    start, depth = float(fs[:, 0].max()), float(common_depth(fs))
+    nothing = (None,) * len(arms)
+    at_depth = _reading(arms, depth) if depth > start else Reading(depth, nothing, nothing)
+    readings = tuple(_reading(arms, level) for level in levels)
+    return Matched(start, depth, tuple(map(_number, scores(fs, rs))), at_depth, readings)
+
+
+def _reading(arms: Sequence[Curve], level: float) -> Reading:
+    return Reading(
+        level,
+        tuple(_number(at_level(arm.fs, arm.rs, level)) for arm in arms),
+        tuple(None if arm.mu is None else _number(at_level(arm.fs, arm.mu, level)) for arm in arms),
+    )
 
 
 def _number(value: Floats) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lacuna.errors import UserError
-from lacuna.significance.pairs import Floats
+from lacuna.significance.arms import Floats
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

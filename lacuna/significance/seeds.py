@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from lacuna.errors import UserError
-from lacuna.significance.pairs import Floats, Pair, same_people
+from lacuna.significance.arms import Arms, Floats, same_people
 
 People = Literal["nested", "crossed"]
 
@@ -71,7 +71,7 @@ def t_interval(differences: ArrayLike, level: float = 0.95) -> list[float] | Non
 
 
 def aues_interval(
-    pairs: Sequence[Pair],
+    seeds: Sequence[Arms],
     *,
     rounds: int,
     generator: np.random.Generator,
@@ -86,39 +86,39 @@ def aues_interval(
     the same, else "nested". Both miss the truth in 8 to 26% of studies with 4 to 8 seeds where 5%
     are promised; with three seeds the interval is about [least, largest]. For display only.
     """
-    if len(pairs) < 2:
+    if len(seeds) < 2:
         return None
-    seed_RS = generator.integers(0, len(pairs), size=(rounds, len(pairs)))
-    draw = _crossed if (people or shared(pairs)) == "crossed" else _nested
-    means_R = draw(pairs, seed_RS, generator).mean(axis=1)
+    seed_RS = generator.integers(0, len(seeds), size=(rounds, len(seeds)))
+    draw = _crossed if (people or shared(seeds)) == "crossed" else _nested
+    means_R = draw(seeds, seed_RS, generator).mean(axis=1)
     tail = 50 * (1 - level)
     return [float(edge) for edge in np.percentile(means_R, [tail, 100 - tail])]
 
 
-def shared(pairs: Sequence[Pair]) -> People:
+def shared(seeds: Sequence[Arms]) -> People:
     """ "crossed" where all seeds have the same people, else "nested"."""
-    same = same_people(pairs, "forget") and same_people(pairs, "retain")
+    same = same_people(seeds, "forget") and same_people(seeds, "retain")
     return "crossed" if same else "nested"
 
 
 def _nested(
-    pairs: Sequence[Pair], seed_RS: NDArray[np.int64], generator: np.random.Generator
+    seeds: Sequence[Arms], seed_RS: NDArray[np.int64], generator: np.random.Generator
 ) -> Floats:
     """Differences (R, S): every drawn seed with people of its own."""
     differences_RS = np.empty(seed_RS.shape)
-    for seed, pair in enumerate(pairs):
+    for seed, arms in enumerate(seeds):
         drawn = seed_RS == seed
-        differences_RS[drawn] = pair.resample(int(drawn.sum()), generator)
+        differences_RS[drawn] = arms.resample(int(drawn.sum()), generator)
     return differences_RS
 
 
 def _crossed(
-    pairs: Sequence[Pair], seed_RS: NDArray[np.int64], generator: np.random.Generator
+    seeds: Sequence[Arms], seed_RS: NDArray[np.int64], generator: np.random.Generator
 ) -> Floats:
     """Differences (R, S): one draw of people a round, the same for every seed."""
-    if shared(pairs) != "crossed":
+    if shared(seeds) != "crossed":
         raise UserError("people=crossed needs the same people in every seed: use people=nested")
-    forget_RP = pairs[0].forget.draw(len(seed_RS), generator)
-    retain_RP = pairs[0].retain.draw(len(seed_RS), generator)
-    each_RS = np.stack([pair.difference(forget_RP, retain_RP) for pair in pairs], axis=1)
+    forget_RP = seeds[0].forget.draw(len(seed_RS), generator)
+    retain_RP = seeds[0].retain.draw(len(seed_RS), generator)
+    each_RS = np.stack([arms.difference(forget_RP, retain_RP) for arms in seeds], axis=1)
     return np.take_along_axis(each_RS, seed_RS, axis=1)

@@ -29,11 +29,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from lacuna.errors import UserError
-from lacuna.significance.pairs import Pair, Score, Split, aues_difference, same_people
+from lacuna.significance.arms import SPLITS, Arms, Score, aues_difference, same_people
 
 Floats = NDArray[np.float64]
 Alternative = Literal["two-sided", "greater", "less"]
-SPLITS: tuple[Split, ...] = ("forget", "retain")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def two_way_t(
     """Two-way t of paired differences (n,), one per seed; None below two seeds.
 
     `people` holds for each split whose people all seeds share their influences (n, P) on the seeds'
-    differences, as `Pair.influence` gives them; without any it is Student's t. The interval's width
+    differences, as `Arms.influence` gives them; without any it is Student's t. The interval's width
     is 0 where nothing varies. Raises `UserError` for values that are not finite or do not fit.
     """
     deltas = np.asarray(differences, float)
@@ -107,19 +106,19 @@ def two_way_t(
     return TwoWay(middle, middle - half, middle + half, level, df, variance, n, method)
 
 
-def two_way_of_pairs(
-    pairs: Sequence[Pair], score: Score = aues_difference, level: float = 0.95
+def two_way_of_arms(
+    seeds: Sequence[Arms], score: Score = aues_difference, level: float = 0.95
 ) -> TwoWay | None:
-    """Two-way t of a score's differences: `pairs` holds one pair of trials for each seed.
+    """Two-way t of a score's differences, true region minus rivals, over seeds.
 
     A split with the same people (at least two) in every seed counts as a source of variance.
     """
     people: dict[str, ArrayLike] = {
-        split: np.array([pair.influence(split, score) for pair in pairs])
+        split: np.array([arms.influence(split, score) for arms in seeds])
         for split in SPLITS
-        if pairs and same_people(pairs, split) and len(getattr(pairs[0], split).people) > 1
+        if seeds and same_people(seeds, split) and len(getattr(seeds[0], split).people) > 1
     }
-    return two_way_t([pair.whole(score) for pair in pairs], people, level)
+    return two_way_t([arms.whole(score) for arms in seeds], people, level)
 
 
 def _added(influence_nP: Floats) -> float:

@@ -177,7 +177,7 @@ def test_a_deeper_run_is_not_a_better_place() -> None:
     for end_a, end_b in ends:
         a, b = Curve([0, end_a / 2, end_a], [1, 1, 1]), Curve([0, end_b / 2, end_b], [1, 1, 1])
         aues.append(end_a - end_b)
-        matched.append(compare_curves(a, b).difference)
+        matched.append(compare_curves([a, b]).difference)
     low, high = t_interval(aues) or [0.0, 0.0]
     assert no_better(low, high, 0.02).verdict == "fails"
     record = paired(matched, [0.0] * 4)

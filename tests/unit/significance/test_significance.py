@@ -11,7 +11,7 @@ from lacuna.errors import UserError
 from lacuna.evaluate.curve_summaries import aues, mu95
 from lacuna.seeds import numpy_generator
 from lacuna.significance import published
-from lacuna.significance.pairs import Pair, Strength
+from lacuna.significance.arms import Arms, Strength
 from lacuna.significance.published import pool_split
 from lacuna.significance.seeds import aues_interval, sign_flip, t_interval
 
@@ -140,18 +140,18 @@ def test_t_interval_of_a_known_sample() -> None:
 
 def strengths(
     generator: np.random.Generator, num_people: int, per_person: int, shift: float
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+) -> tuple[list[np.ndarray], list[str]]:
     """ES of scenarios a and b, falling over 21 alphas; people differ; b ends higher by `shift`."""
     people = np.repeat([f"p{i}" for i in range(num_people)], per_person)
     mixing = np.linspace(0, 1, 21)[:, None]
     person = np.repeat(generator.normal(0, 0.1, num_people), per_person)
     slope = np.clip(0.8 + person + generator.normal(0, 0.02, len(people)), 0, 1)
-    return 1 - mixing * slope, 1 - mixing * (slope - shift), people.tolist()
+    return [1 - mixing * slope, 1 - mixing * (slope - shift)], people.tolist()
 
 
-def pair(seed: int, shift: float, num_people: int = 30) -> Pair:
+def pair(seed: int, shift: float, num_people: int = 30) -> Arms:
     generator = np.random.default_rng(seed)
-    return Pair(
+    return Arms(
         forget=Strength.of(*strengths(generator, num_people, 3, shift)),
         retain=Strength.of(*strengths(generator, num_people, 3, 0.0)),
     )
@@ -159,9 +159,9 @@ def pair(seed: int, shift: float, num_people: int = 30) -> Pair:
 
 def test_drawing_everybody_once_gives_the_measured_difference() -> None:
     generator = np.random.default_rng(0)
-    forget_a, forget_b, people = strengths(generator, 10, 2, 0.3)
-    retain_a, retain_b, kept = strengths(generator, 8, 3, 0.1)
-    both = Pair(Strength.of(forget_a, forget_b, people), Strength.of(retain_a, retain_b, kept))
+    (forget_a, forget_b), people = strengths(generator, 10, 2, 0.3)
+    (retain_a, retain_b), kept = strengths(generator, 8, 3, 0.1)
+    both = Arms(Strength.of([forget_a, forget_b], people), Strength.of([retain_a, retain_b], kept))
     measured = aues(1 - forget_a.mean(1), retain_a.mean(1)) - aues(
         1 - forget_b.mean(1), retain_b.mean(1)
     )
@@ -170,12 +170,12 @@ def test_drawing_everybody_once_gives_the_measured_difference() -> None:
 
 def test_a_resample_of_people_is_the_mean_over_their_questions() -> None:
     es_a = np.array([[1.0, 0.5, 0.0, 0.25]])
-    split = Strength.of(es_a, es_a / 2, ["x", "y", "y", "z"])
+    split = Strength.of([es_a, es_a / 2], ["x", "y", "y", "z"])
     mean_a, mean_b = split.means(np.array([[0.0, 2.0, 1.0]]))
     assert mean_a == pytest.approx(np.array([[(2 * 0.5 + 2 * 0.0 + 0.25) / 5]]))
     assert mean_b == pytest.approx(mean_a / 2)
     undefined = np.array([[1.0, 0.5, None, 0.25]])
-    mean_a, _ = Strength.of(undefined, es_a, ["x", "y", "y", "z"]).means(np.ones((1, 3)))
+    mean_a, _ = Strength.of([undefined, es_a], ["x", "y", "y", "z"]).means(np.ones((1, 3)))
     assert mean_a == pytest.approx(np.array([[1.75 / 3]]))
 
 
@@ -200,8 +200,8 @@ def test_the_interval_of_a_mean_covers_as_often_as_it_says() -> None:
         for end in ends:
             names = [f"p{i}" for i in range(20)]
             flat, fall = np.ones((2, 20)), np.stack([np.ones(20), 1 - end])
-            kept = Strength.of(flat, flat, names)
-            pairs.append(Pair(forget=Strength.of(fall, flat, names), retain=kept))
+            kept = Strength.of([flat, flat], names)
+            pairs.append(Arms(forget=Strength.of([fall, flat], names), retain=kept))
         low, high = aues_interval(pairs, rounds=300, generator=generator, people="nested") or []
         covered += low <= 0.5 <= high
     assert 0.86 <= covered / 200 <= 0.99
@@ -213,11 +213,11 @@ def test_crossed_people_keep_what_is_peculiar_to_a_person_from_averaging_out() -
     forget = pairs[0].forget
     worse = Strength(
         forget.people,
-        forget.sum_a_PA,
-        forget.sum_b_PA + np.linspace(0, 1, 21) * 3 * spread[:, None],
+        forget.sum_KPA
+        + np.stack([np.zeros((30, 21)), np.linspace(0, 1, 21) * 3 * spread[:, None]]),
         forget.count_P,
     )
-    shared = [Pair(worse, p.retain) for p in pairs]
+    shared = [Arms(worse, p.retain) for p in pairs]
     widths = {}
     for people in ("nested", "crossed"):
         low, high = (

@@ -6,11 +6,11 @@ from scipy import stats
 
 from lacuna.errors import UserError
 from lacuna.significance import (
-    Pair,
+    Arms,
     Strength,
     matched_difference,
     t_interval,
-    two_way_of_pairs,
+    two_way_of_arms,
     two_way_t,
 )
 from lacuna.significance.two_way import TwoWay
@@ -73,14 +73,14 @@ def test_what_does_not_vary_has_an_interval_of_no_width() -> None:
 
 def test_bad_input_is_named() -> None:
     assert two_way_t([0.1]) is None
-    assert two_way_of_pairs([]) is None
+    assert two_way_of_arms([]) is None
     with pytest.raises(UserError, match="differences hold a value that is not finite"):
         two_way_t([0.1, float("nan")])
     with pytest.raises(UserError, match=r"shape \(2, 1\): give 2 seeds by at least 2 people"):
         two_way_t([0.1, 0.2], {"forget": [[0.1], [0.2]]})
 
 
-def pairs(seed: int, names: list[list[str]] | None = None, retain_gap: float = 0.0) -> list[Pair]:
+def arms(seed: int, names: list[list[str]] | None = None, retain_gap: float = 0.0) -> list[Arms]:
     """Four seeds of six people with two questions each, ES falling along five alphas."""
     generator = np.random.default_rng(seed)
     alphas = np.linspace(0, 1, 5)[:, None]
@@ -92,40 +92,39 @@ def pairs(seed: int, names: list[list[str]] | None = None, retain_gap: float = 0
         es = [1 - alphas * (slope[0] + place), 1 - alphas * slope[1]]
         kept = [1 - alphas**2 * generator.uniform(0.2, 0.4, 12) for _ in range(2)]
         kept[1] = kept[1] - retain_gap * (alphas > 0)
-        forget, retain = Strength.of(es[0], es[1], people), Strength.of(kept[0], kept[1], people)
-        found.append(Pair(forget, retain))
+        found.append(Arms(Strength.of(es, people), Strength.of(kept, people)))
     return found
 
 
 def test_influences_on_a_mean_are_peoples_values_minus_the_mean() -> None:
-    one = pairs(0)[0]
+    one = arms(0)[0]
 
-    def end(fs_a: np.ndarray, _: np.ndarray, fs_b: np.ndarray, __: np.ndarray) -> np.ndarray:
-        return np.asarray(fs_a[:, -1] - fs_b[:, -1])
+    def end(fs: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return np.asarray(fs[0, :, -1] - fs[1, :, -1])
 
     forget = one.forget
-    gaps = (forget.sum_b_PA[:, -1] - forget.sum_a_PA[:, -1]) / forget.count_P
+    gaps = (forget.sum_KPA[1, :, -1] - forget.sum_KPA[0, :, -1]) / forget.count_P
     np.testing.assert_allclose(one.influence("forget", end), gaps - gaps.mean(), atol=1e-12)
     np.testing.assert_allclose(one.influence("retain", end), 0, atol=1e-12)
 
 
 def test_shared_people_widen_the_interval_and_unshared_ones_give_students_t() -> None:
-    shared = pairs(1)
-    wide = known(two_way_of_pairs(shared, matched_difference))
-    plain = t_interval([pair.whole(matched_difference) for pair in shared])
+    shared = arms(1)
+    wide = known(two_way_of_arms(shared, matched_difference))
+    plain = t_interval([one.whole(matched_difference) for one in shared])
     assert plain is not None
     assert wide.high - wide.low > plain[1] - plain[0]
     assert set(wide.variance) == {"seeds", "forget", "retain"}
-    apart = pairs(1, [[f"{s}-{i}" for i in range(6)] for s in range(4)])
-    own = known(two_way_of_pairs(apart, matched_difference))
+    apart = arms(1, [[f"{s}-{i}" for i in range(6)] for s in range(4)])
+    own = known(two_way_of_arms(apart, matched_difference))
     assert [own.low, own.high] == pytest.approx(plain)
     assert own.method == "Student's t over seeds"
 
 
 def test_a_split_whose_people_differ_adds_nothing_while_the_other_counts() -> None:
-    shared, apart = pairs(1), pairs(1, [[f"{s}-{i}" for i in range(6)] for s in range(4)])
-    mixed = [Pair(a.forget, b.retain) for a, b in zip(shared, apart, strict=True)]
-    assert set(known(two_way_of_pairs(mixed)).variance) == {"seeds", "forget"}
+    shared, apart = arms(1), arms(1, [[f"{s}-{i}" for i in range(6)] for s in range(4)])
+    mixed = [Arms(a.forget, b.retain) for a, b in zip(shared, apart, strict=True)]
+    assert set(known(two_way_of_arms(mixed)).variance) == {"seeds", "forget"}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,10 +1,11 @@
-"""One seed's two trials, person by person, and differences of the whole or without somebody.
+"""One seed's trials, person by person, and their difference with everybody or without somebody.
 
-Questions about one person are learnt and forgotten together, so people are dropped or drawn again,
-not questions. Other people give new FS and RS at every alpha and from these a new score; both
-scenarios of a seed see the same people, which keeps the comparison paired.
+A seed has several arms: the true region's trial first, then those of its k rivals (one or several
+random regions, or another place). Questions about one person are learnt and forgotten together, so
+people are dropped or drawn again, not questions. Other people give new FS and RS at every alpha and
+from these a new score; all arms of a seed see the same people, which keeps the comparison paired.
 
-Shapes: A mixing weights, I items, P people, R sets of people.
+Shapes: K arms (k + 1), A mixing weights, I items, P people, R sets of people.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,51 +20,57 @@ from lacuna.evaluate.curve_summaries import aues
 
 Floats = NDArray[np.float64]
 Split = Literal["forget", "retain"]
-Score = Callable[[Floats, Floats, Floats, Floats], Floats]
-"""From FS and RS of scenario a, then of b, each (R, A), to a difference a - b (R,)."""
+SPLITS: tuple[Split, ...] = ("forget", "retain")
+Score = Callable[[Floats, Floats], Floats]
+"""From FS and RS of all arms, each (K, R, A), to the true arm minus the mean of its rivals (R,)."""
 
 
-def aues_difference(fs_a: Floats, rs_a: Floats, fs_b: Floats, rs_b: Floats) -> Floats:
-    """AUES_a - AUES_b as published, whatever depth each arm reached."""
-    return aues(fs_a, rs_a) - aues(fs_b, rs_b)
+def first_minus_rest(values: Floats) -> Floats:
+    """(K, ...) -> (...): the true arm's value minus the mean of its rivals'."""
+    return np.asarray(values[0] - values[1:].mean(axis=0))
+
+
+def aues_difference(fs: Floats, rs: Floats) -> Floats:
+    """AUES as published, whatever depth each arm reached."""
+    return first_minus_rest(aues(fs, rs))
 
 
 @dataclass(frozen=True)
 class Strength:
-    """Extraction strengths of one split under scenarios a and b, summed by person."""
+    """Extraction strengths of one split under every arm, summed by person."""
 
     people: tuple[str, ...]
-    sum_a_PA: Floats
-    sum_b_PA: Floats
+    sum_KPA: Floats
     count_P: Floats
     """Questions about each person."""
 
     @staticmethod
-    def of(es_a: ArrayLike, es_b: ArrayLike, people: Sequence[str]) -> "Strength":
-        """From ES (A, I) of I items under each scenario, and the person each item is about.
+    def of(arms: Sequence[ArrayLike], people: Sequence[str]) -> "Strength":
+        """From each arm's ES (A, I) of I items, and the person each item is about.
 
-        Items undefined (NaN or None) under either scenario are left out.
+        Items undefined (NaN or None) under any arm are left out. Raises `UserError` where shapes
+        differ.
         """
-        a, b = np.asarray(es_a, float), np.asarray(es_b, float)
-        if a.shape != b.shape or a.shape[1:] != (len(people),):
+        found = [np.asarray(es, float) for es in arms]
+        if len({es.shape for es in found}) != 1 or found[0].shape[1:] != (len(people),):
+            shapes = " and ".join(str(es.shape) for es in found)
             raise UserError(
-                f"paired trials hold extraction strengths of shapes {a.shape} and {b.shape} for "
+                f"paired trials hold extraction strengths of shapes {shapes} for "
                 f"{len(people)} items: compare trials of the same data and alphas"
             )
-        defined = ~(np.isnan(a) | np.isnan(b)).any(axis=0)
+        es_KAI = np.stack(found)
+        defined = ~np.isnan(es_KAI).any(axis=(0, 1))
         names, person = np.unique(np.asarray(people)[defined], return_inverse=True)
         member = np.equal.outer(np.arange(len(names)), person).astype(float)
         return Strength(
             people=tuple(names.tolist()),
-            sum_a_PA=member @ a[:, defined].T,
-            sum_b_PA=member @ b[:, defined].T,
+            sum_KPA=member @ es_KAI[:, :, defined].transpose(0, 2, 1),
             count_P=member.sum(axis=1),
         )
 
-    def means(self, weight_RP: Floats) -> tuple[Floats, Floats]:
-        """Mean ES (R, A) under a and under b when person p is drawn weight_RP[r, p] times."""
-        total_R1 = (weight_RP @ self.count_P)[:, None]
-        return weight_RP @ self.sum_a_PA / total_R1, weight_RP @ self.sum_b_PA / total_R1
+    def means(self, weight_RP: Floats) -> Floats:
+        """Mean ES (K, R, A) when person p is drawn weight_RP[r, p] times."""
+        return np.asarray(weight_RP @ self.sum_KPA / (weight_RP @ self.count_P)[:, None])
 
     def everybody(self) -> Floats:
         """(1, P): each person once."""
@@ -81,8 +88,8 @@ class Strength:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One seed's two trials."""
+class Arms:
+    """One seed's trials: the true region's, then its rivals'."""
 
     forget: Strength
     retain: Strength
@@ -90,13 +97,11 @@ class Pair:
     def difference(
         self, forget_RP: Floats, retain_RP: Floats, score: Score = aues_difference
     ) -> Floats:
-        """Score of a minus that of b (R,) with other forget and retain people.
+        """True arm minus its rivals (R,) with other forget and retain people.
 
         Either argument may be a single row (1, P) that serves for all.
         """
-        forget_a, forget_b = self.forget.means(forget_RP)
-        retain_a, retain_b = self.retain.means(retain_RP)
-        return score(1 - forget_a, retain_a, 1 - forget_b, retain_b)
+        return score(1 - self.forget.means(forget_RP), self.retain.means(retain_RP))
 
     def whole(self, score: Score = aues_difference) -> float:
         """The difference as measured, every person once."""
@@ -111,7 +116,7 @@ class Pair:
         of the difference. Raises `UserError` below two people.
         """
         forget, retain = self.forget.everybody(), self.retain.everybody()
-        strength = self.forget if split == "forget" else self.retain
+        strength: Strength = getattr(self, split)
         if (num_people := len(strength.people)) < 2:
             raise UserError(f"{num_people} people to {split}: their variance needs at least 2")
         if split == "forget":
@@ -126,6 +131,6 @@ class Pair:
         return self.difference(forget_RP, self.retain.draw(rounds, generator))
 
 
-def same_people(pairs: Sequence[Pair], split: Split) -> bool:
+def same_people(seeds: Sequence[Arms], split: Split) -> bool:
     """Whether every seed has the same people in a split."""
-    return len({getattr(pair, split).people for pair in pairs}) == 1
+    return len({getattr(arms, split).people for arms in seeds}) == 1
