@@ -1,9 +1,9 @@
-"""Arbiters for the tests of the store."""
+"""Coordinators for the tests of the store."""
 
 from collections.abc import Iterator
 
 import pytest
-from support.stores import MemoryArbiter, new_database
+from support.stores import MemoryCoordinator, new_database
 
 from sweeps.store.lease import Coordinator
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
@@ -19,7 +19,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 def coordinator(request: pytest.FixtureRequest) -> Iterator[Coordinator]:
     """Either coordinator, with no name in it."""
     if request.param == "memory":
-        yield MemoryArbiter()
+        yield MemoryCoordinator()
         return
     client = connect(request.getfixturevalue("database"))
     yield MlflowCoordinator(client)

@@ -1,6 +1,7 @@
 """A study over two nodes survives the loss of one in the middle of a trial."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support import PATHS
 
-SCRIPT = Path(__file__).with_name("cluster.py")
 ALONE = ["unshare", "-Urnm", "--pid", "--fork", "--kill-child", "--mount-proc"]
 INJECTIONS, TRIALS = 2, 10
 
@@ -28,7 +29,8 @@ def test_a_study_over_two_nodes_ends_right_although_one_is_cut_off() -> None:
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="cl-", dir="/tmp") as folder:
         done = subprocess.run(
-            [*ALONE, sys.executable, str(SCRIPT), folder],
+            [*ALONE, sys.executable, "-m", "support.cluster", folder],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)},
             capture_output=True,
             text=True,
             timeout=600,

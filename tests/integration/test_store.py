@@ -15,7 +15,7 @@ from support.stores import (
     KEY,
     ROOT,
     STAGE,
-    MemoryArbiter,
+    MemoryCoordinator,
     ended_process,
     failing,
     files_below,
@@ -50,8 +50,10 @@ def test_a_result_is_computed_once_and_then_found(tmp_path: Path, coordinator: C
 
 
 def test_a_folder_without_a_commit_record_is_no_result(tmp_path: Path) -> None:
-    Store(tmp_path, MemoryArbiter()).produce(STAGE, writing("x"))
-    other = MemoryArbiter()  # the database was lost; the folder is whole, but nobody vouches for it
+    Store(tmp_path, MemoryCoordinator()).produce(STAGE, writing("x"))
+    other = (
+        MemoryCoordinator()
+    )  # the database was lost; the folder is whole, but nobody vouches for it
     assert Store(tmp_path, other).get(KEY) is None
     again = Store(tmp_path, other).produce(STAGE, writing("y"))
     assert again.name == f"{KEY}.2" and (tmp_path / KEY[:2] / f"{KEY}.1").is_dir()
@@ -84,16 +86,16 @@ def test_a_failure_leaves_no_file_passes_on_and_may_be_tried_again(
 
 
 def test_a_summary_that_is_not_json_is_a_failure_too(tmp_path: Path) -> None:
-    coordinator = MemoryArbiter()
+    coordinator = MemoryCoordinator()
     with pytest.raises(ValueError, match="not JSON compliant"):
         Store(tmp_path, coordinator).produce(STAGE, lambda inputs, out: {"loss": float("nan")})
     assert files_below(tmp_path) == [] and coordinator.leases(KEY)[0].state == "failed"
 
 
-def test_an_arbiter_that_goes_away_does_not_hide_the_works_own_error(
+def test_a_coordinator_that_goes_away_does_not_hide_the_works_own_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    coordinator = MemoryArbiter()
+    coordinator = MemoryCoordinator()
 
     def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         coordinator.away = True
@@ -106,7 +108,7 @@ def test_an_arbiter_that_goes_away_does_not_hide_the_works_own_error(
 
 
 def test_a_stage_gets_its_inputs_verified_folders(tmp_path: Path) -> None:
-    store = Store(tmp_path, MemoryArbiter())
+    store = Store(tmp_path, MemoryCoordinator())
     parent = store.produce(STAGE, writing("x"))
     child = Stage("toy", "child", {}, {"base": KEY}, {})
     seen: list[Mapping[str, Path]] = []
@@ -136,7 +138,7 @@ def test_a_waiter_takes_the_result_of_a_living_holder(
 
 
 def test_a_waiter_learns_that_the_holder_failed(tmp_path: Path) -> None:
-    coordinator = MemoryArbiter()
+    coordinator = MemoryCoordinator()
     coordinator.claim(KEY)
     store = Store(tmp_path, coordinator, ttl=5.0)
     timer = threading.Timer(0.2, coordinator.record_failure, (KEY, 1, "Diverged: loss is nan"))
@@ -165,7 +167,7 @@ def test_a_stage_that_failed_three_times_is_given_up_until_the_study_starts_agai
 
 
 def test_a_stage_whose_holders_died_is_given_up_with_what_is_known(tmp_path: Path) -> None:
-    coordinator = MemoryArbiter(who=ended_process())
+    coordinator = MemoryCoordinator(who=ended_process())
     for epoch in range(3):
         assert coordinator.claim(KEY, after=epoch)
         (tmp_path / KEY[:2] / f".{KEY}.{epoch + 1}.77.part").mkdir(parents=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.stores import KEY, STAGE, MemoryArbiter, new_database, writing
+from support.stores import KEY, STAGE, MemoryCoordinator, new_database, writing
 
 from sweeps.engine.worker import Runtime, attempt, pack
 from sweeps.stage import Stage
@@ -88,7 +88,7 @@ def test_a_damaged_result_is_named_set_aside_and_computed_again(
     damage: Callable[[Path], str],
     look: Callable[[Store[Coordinator]], object],
 ) -> None:
-    coordinator = MemoryArbiter()
+    coordinator = MemoryCoordinator()
     folder = Store(tmp_path, coordinator).produce(STAGE, training)
     whole = (folder / WEIGHTS).read_bytes()
     problem = damage(folder)
@@ -103,7 +103,7 @@ def test_a_damaged_result_is_named_set_aside_and_computed_again(
 
 
 def test_all_damaged_files_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    coordinator = MemoryArbiter()
+    coordinator = MemoryCoordinator()
     folder = Store(tmp_path, coordinator).produce(STAGE, training)
     problem = truncate(folder)
     (folder / "summary.json").unlink()

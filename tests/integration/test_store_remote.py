@@ -16,7 +16,7 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
-from support.stores import KEY, ROOT, STAGE, MemoryArbiter, files_below, new_database, writing
+from support.stores import KEY, ROOT, STAGE, MemoryCoordinator, files_below, new_database, writing
 
 from lacuna.errors import UserError
 from sweeps.engine.worker import Runtime, attempt, pack
@@ -38,13 +38,13 @@ class Site:
 
     url: str
     folder: Path
-    coordinator: MemoryArbiter = field(default_factory=MemoryArbiter)
+    coordinator: MemoryCoordinator = field(default_factory=MemoryCoordinator)
 
     def __post_init__(self) -> None:
         local = {"auto_mkdir": True} if self.url.startswith("file:") else {}  # as a bucket does
         self.fs, self.root = fsspec.core.url_to_fs(self.url, **local)
 
-    def host(self, name: str, **options: Any) -> Store[MemoryArbiter]:
+    def host(self, name: str, **options: Any) -> Store[MemoryCoordinator]:
         return Store(RemoteStorage(self.url, self.folder / name), self.coordinator, **options)
 
     def files(self) -> list[str]:
@@ -247,7 +247,7 @@ def test_a_failed_upload_leaves_nothing_and_passes_on(
 
 def test_what_another_tracking_store_uploaded_is_never_overwritten(site: Site) -> None:
     def late(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        other = Site(site.url, site.folder)  # an coordinator that knows nothing of our claim
+        other = Site(site.url, site.folder)  # a coordinator that knows nothing of our claim
         other.host("two").produce(STAGE, writing("theirs"))
         return writing("ours")(inputs, out)
 
@@ -325,7 +325,7 @@ def test_a_worker_uses_a_url_as_it_uses_a_folder(
 
     def on(host: str, stage: Stage) -> dict[str, str]:
         url, cache = f"file://{tmp_path}/bucket", str(tmp_path / host)
-        runtime = Runtime(place, url, "test_store_bucket.execute", session=host, cache=cache)
+        runtime = Runtime(place, url, "test_store_remote.execute", session=host, cache=cache)
         return attempt(runtime, pack(stage))
 
     assert on("one", STAGE)["how"] == "trained"

@@ -247,7 +247,7 @@ def test_bad_input_is_one_line_with_status_2_and_makes_nothing(
 
 
 def test_the_store_is_a_command(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sweeps.store.store"]
+    command = [sys.executable, "-m", "sweeps.store"]
     shown = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert shown.returncode == 0 and "ls|verify|gc" in shown.stdout and shown.stderr == ""
     wrong = subprocess.run([*command, "lst"], cwd=ROOT, capture_output=True, text=True)

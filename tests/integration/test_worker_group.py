@@ -24,7 +24,7 @@ from sweeps.store.storage import scratch_of
 from sweeps.tracking.runs import Tracker
 
 HERE = Path(__file__).resolve().parent
-MARKS = "TEST_GANG_MARKS"
+MARKS = "TEST_GROUP_MARKS"
 pytestmark = pytest.mark.slow
 
 
@@ -53,7 +53,7 @@ def work(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gang")
+    return tmp_path_factory.mktemp("group")
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def engine(folder: Path) -> Iterator[Engine]:
         patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
         patch.setenv(MARKS, str(folder))
         patch.delenv("MLFLOW_RUN_ID", raising=False)
-        tracker = Tracker(f"sqlite:///{folder}/mlflow.db", "gang", folder / "mlruns")
+        tracker = Tracker(f"sqlite:///{folder}/mlflow.db", "group", folder / "mlruns")
         tracker.begin({})
-        settings = {"cpus": 2, "work": "test_gang.work", "ttl": 15.0, "beat": 1.0}
+        settings = {"cpus": 2, "work": "test_worker_group.work", "ttl": 15.0, "beat": 1.0}
         places = folder / "checkpoints", folder / "tune"
         with Engine(tracker, *places, stream=io.StringIO(), **settings) as engine:
             yield engine

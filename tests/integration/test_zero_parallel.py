@@ -1,6 +1,7 @@
 """ZeRO over two processes (gloo, CPU) against one process without it; killed, and resumed."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import PATHS
 from support.tiny import distance, tiny_model
+from support.zero_group import Job, run, to_json
 from transformers import AutoModelForCausalLM
-from zero_group import Job, run, to_json
 
 from lacuna.train import ONE_DEVICE, Parallel
 
-HERE = Path(__file__).resolve().parent
 ZERO = [2, 3]
 UNLEARNED: dict[str, dict[str, Any]] = {
     "npo": {"objective": "npo", "train": {"lr": 0.003, "accumulation": 2}},
@@ -45,6 +46,7 @@ def start(jobs: list[Job], folder: Path) -> list["subprocess.Popen[str]"]:
         port = probe.getsockname()[1]
     shared = {
         "PATH": "/nonexistent",
+        "PYTHONPATH": os.pathsep.join(PATHS),
         "HOME": str(folder),
         "TORCH_EXTENSIONS_DIR": str(folder / "extensions"),
         "OMP_NUM_THREADS": "1",
@@ -54,7 +56,7 @@ def start(jobs: list[Job], folder: Path) -> list["subprocess.Popen[str]"]:
     }
     return [
         subprocess.Popen(
-            [sys.executable, str(HERE / "zero_group.py"), to_json(jobs)],
+            [sys.executable, "-m", "support.zero_group", to_json(jobs)],
             env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,6 +1,7 @@
 """Two Ray nodes with addresses of their own, a study over both, and a link that is cut.
 
-    unshare -Urnm --pid --fork --kill-child --mount-proc python tests/support/cluster.py FOLDER
+    PYTHONPATH=.:tests unshare -Urnm --pid --fork --kill-child --mount-proc \
+        python -m support.cluster FOLDER
 
 Network, mounts and processes are this command's own and end with it; the host is left as it was.
 FOLDER has a short path (it begins those of Unix sockets). The last line printed is JSON.
@@ -22,17 +23,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from support import ROOT
-
-sys.path.insert(0, str(ROOT))
-
-from benchmarks._contention import publications  # noqa: E402
-from benchmarks._server import Server  # noqa: E402
-from benchmarks._toys import WORK, executions, toy  # noqa: E402
-from sweeps.engine.engine import Engine  # noqa: E402
-from sweeps.stage import Stage  # noqa: E402
-from sweeps.store.mlflow_coordinator import MlflowCoordinator  # noqa: E402
-from sweeps.tracking.runs import Tracker  # noqa: E402
+from benchmarks._contention import publications
+from benchmarks._server import Server
+from benchmarks._toys import WORK, executions, toy
+from support import PATHS
+from sweeps.engine.engine import Engine
+from sweeps.stage import Stage
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.tracking.runs import Tracker
 
 HEAD, WORKER, PORT = "10.77.0.1", "10.77.0.2", 6379
 TRIALS, SECONDS = 10, 2.0  # of work each
@@ -159,7 +157,7 @@ def main(folder: Path) -> None:
     os.environ |= {
         **HEALTH,
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT) + os.pathsep + os.environ.get("PYTHONPATH", ""),
+        "PYTHONPATH": os.pathsep.join(PATHS),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         "RAY_USAGE_STATS_ENABLED": "0",

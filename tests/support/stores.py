@@ -1,4 +1,4 @@
-"""Stores for tests: an coordinator without a server, a database made once, work, and damage."""
+"""Stores for tests: a coordinator without a server, a database made once, work, and damage."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def new_database(file: Path) -> str:
     return f"sqlite:///{file}"
 
 
-class MemoryArbiter:
+class MemoryCoordinator:
     """The coordinator's promises in a dictionary: same rules as the MLflow one, no server."""
 
     def __init__(self, who: str = "") -> None:
@@ -128,7 +128,7 @@ def remove_file(folder: Path) -> str:
 
 
 def ended_process() -> str:
-    code = "from sweeps.store.lease import holder; print(holder())"
+    code = "from sweeps.store.process import holder; print(holder())"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     return ended.stdout.strip()
 

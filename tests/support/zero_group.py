@@ -1,6 +1,7 @@
 """One process of a group that trains by ZeRO; `test_zero_parallel.py` starts them.
 
-    RANK=0 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... python tests/support/zero_group.py JOBS
+    PYTHONPATH=.:tests RANK=0 WORLD_SIZE=2 MASTER_ADDR=... MASTER_PORT=... \
+        python -m support.zero_group JOBS
 
 JOBS is a JSON list. The first process writes `<out>.json` (losses, steps) and the model to `<out>`;
 of a run that diverges each writes the error to `<out>.<rank>.txt`.
@@ -14,15 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support import ROOT
+import torch
+from transformers.utils.logging import disable_progress_bar
 
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import torch  # noqa: E402
-from transformers.utils.logging import disable_progress_bar  # noqa: E402
-
-from lacuna.inject import learn  # noqa: E402
-from lacuna.train import (  # noqa: E402
+from lacuna.inject import learn
+from lacuna.train import (
     ONE_DEVICE,
     AllWeights,
     Diverged,
@@ -31,8 +28,8 @@ from lacuna.train import (  # noqa: E402
     TrainConfig,
     is_main_process,
 )
-from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn  # noqa: E402
-from support.tiny import tiny_model, tiny_texts  # noqa: E402
+from lacuna.unlearn import OBJECTIVES, UnlearnData, unlearn
+from support.tiny import tiny_model, tiny_texts
 
 
 @dataclass(frozen=True)
