@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple, cast
 
 from torch import Tensor
 
+from lacuna.costs import Workload
 from lacuna.errors import UserError
-from lacuna.localize.evidence import TARGET, Evidence
+from lacuna.localize.evidence import TARGET, Evidence, Statistic
 from lacuna.localize.select import NORMALISATIONS, SCOPES, normalised
 from lacuna.region import Region, Scope, top
 from lacuna.registry import Registry
@@ -72,6 +73,15 @@ class Localizer:
     def scores_weights(cls) -> bool:
         """Whether it knows a score of a single weight."""
         return cls.weight_scores is not Localizer.weight_scores
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What it asks of the evidence, for plans: localizers of one survey share it."""
+        return ()
+
+    def work(self, load: Workload) -> float:
+        """Passes that it takes besides, for plans (`lacuna.costs`)."""
+        return 0.0
 
 
 LOCALIZERS: Registry[type[Localizer]] = Registry("localizer")

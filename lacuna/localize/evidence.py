@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lacuna.costs import READ, REGION, Workload
 from lacuna.data.tokens import IGNORE, Batch, Encoded, reading_batches
 from lacuna.model.forward import answers
 from lacuna.model.hidden import inputs
@@ -23,6 +24,52 @@ PerVector = dict[str, Tensor]
 """Module name -> (d_ff,)."""
 PerWeight = dict[str, Tensor]
 """Module name -> (d_model, d_ff)."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Something that `Evidence` computes once for all localizers that ask for it: what it costs.
+
+    Made by the functions that bear the names of the methods of `Evidence`.
+    """
+
+    name: str
+    split: str
+    repeats: int
+    """Times that the split is read."""
+    examples: int | None
+    """Texts of the split that are read; None reads all."""
+    per_token: float
+    """Passes per token (`lacuna.costs`)."""
+    matrices: int
+    """float32 copies of all value vectors that it fills."""
+
+    @classmethod
+    def activations(cls) -> "Statistic":
+        """One reading of the forget texts."""
+        return cls("activations", "forget", 1, None, READ, 0)
+
+    @classmethod
+    def gradients(cls, split: str, random_labels: int = 0) -> "Statistic":
+        """A gradient of a split, kept."""
+        name = "random labels" if random_labels else "gradients"
+        return cls(name, split, max(1, random_labels), None, REGION, 1)
+
+    @classmethod
+    def fisher(cls, split: str, examples: int) -> "Statistic":
+        """A gradient of each of some texts, reduced to a number per vector."""
+        return cls("fisher", split, 1, examples, REGION, 0)
+
+    @classmethod
+    def weight_fisher(cls, split: str, examples: int) -> "Statistic":
+        """The same for single weights."""
+        return cls("weight fisher", split, 1, examples, REGION, 1)
+
+    def work(self, load: Workload) -> float:
+        """Passes it takes."""
+        texts = load.forget if self.split == "forget" else load.retain
+        read = texts.count if self.examples is None else self.examples
+        return self.per_token * self.repeats * texts.some(read)
 
 
 @dataclass(eq=False)

@@ -49,6 +49,11 @@ class TrainConfig:
     save_every: int = 0
     """Steps between resumable checkpoints; 0 keeps none."""
 
+    @property
+    def texts(self) -> int:
+        """Texts of each kind that the whole training reads."""
+        return self.steps * self.batch_size * self.accumulation
+
     def __post_init__(self) -> None:
         for name in ("steps", "warmup", "weight_decay", "clip", "save_every"):
             if getattr(self, name) < 0:

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lacuna.costs import READ, Workload
 from lacuna.data.tokens import Batch, Encoded
 from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
 from lacuna.model.value import layout
 from lacuna.registry import Registry
-from lacuna.train import Editable, Loss, mean_nll
+from lacuna.train import Editable, Loss, TrainConfig, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
 
 
@@ -176,6 +177,9 @@ class Method:
     """Works inside a region; false: on all weights only."""
     spreads: ClassVar[bool] = False
     """Several devices can do it together: it is a loss of the batch, and keeps nothing."""
+    copies: ClassVar[int] = 0
+    """float32 copies of the editable weights that it holds at its peak, for plans: beside those of
+    a training, and beside what `keeps_original` and `needs_retained` say."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -184,6 +188,13 @@ class Method:
     def keeps_original(self) -> bool:
         """Whether a copy of the editable weights is kept as they were before unlearning."""
         return self.needs_original
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """Passes of the whole unlearning, for plans (`lacuna.costs`).
+
+        `gradient` is what a token's gradient on the editable weights takes.
+        """
+        raise NotImplementedError
 
 
 class Objective(Method):
@@ -236,6 +247,20 @@ class Objective(Method):
     def uses_retain(self) -> bool:
         """Whether a retain batch is read at each step."""
         return self.config.retain_weight > 0
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """Gradients of every step's texts, and what is asked of earlier models."""
+        forget, retain = load.forget.drawn(train.texts), load.retain.drawn(train.texts)
+        refusal = load.refusals.drawn(train.texts) if self.needs_refusals else 0.0
+        work = gradient * (forget + refusal + (retain if self.uses_retain else 0.0))
+        if self.needs_reference:  # once, before the first step
+            known = load.forget.tokens + (load.refusals.tokens if self.needs_refusals else 0.0)
+            work += READ * known
+        if self.needs_retained or self.needs_original:
+            work += READ * forget
+        if self.uses_retain and self.config.retain != "nll":
+            work += READ * retain
+        return work
 
     @property
     def keeps_original(self) -> bool:

@@ -1,9 +1,8 @@
 """Work, memory and disk of a stage, from its configuration and the length of its texts.
 
-FLOPs per token are 6 N where all N parameters train, 4 N where a region trains (no weight gradients
-outside it), 2 N where a model only reads. Texts are counted in characters: the numbers are good to
-a factor of two, not more. Edits are counted as trainings; inspections, and the texts that wrappers
-score before the first step, are not counted.
+Methods say themselves what they take, in passes over texts and copies of weights (`lacuna.costs`):
+one pass of N weights is 2 N FLOP. Texts are counted in characters: the numbers are good to a factor
+of two, not more. The memory of an edit is that of a training; inspections are not counted.
 """
 
 import math
@@ -13,8 +12,12 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from lacuna.costs import ALL, REGION, Texts, Workload
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.evaluator import spread, utility_sets
+from lacuna.localize import LOCALIZERS, Localizer
+from lacuna.localize.evidence import Statistic
+from lacuna.train import TrainConfig
 from lacuna.train.zero import device_bytes
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
 from sweeps.config.schema import build
@@ -25,8 +28,6 @@ CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
 """Embedded tokenizer (900 tokens: measured), others (English; assumed)."""
 MATCHING = 14
 """Readings of the forget questions that find a matched start, at most."""
-SURVEY_PASSES = 4
-"""Gradient passes over forget and retain that all localizers share: plain, and 3 relabelled."""
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
 REGION_BYTES = 16
 """Of a region weight in training: float32 master, gradient and two moments."""
@@ -87,17 +88,17 @@ class Costs:
         if stage.kind == "injected":
             return float(model + region)
         if stage.kind == "localized":
-            return float(model + 4 * SURVEY_PASSES * self.size.values)
+            matrices = sum(asked.matrices for asked in _statistics(_localizers(stage)))
+            return float(model + 4 * matrices * self.size.values)
         attack = self._attack_memory(stage, alone)
         if stage.kind == "control":
             return attack
-        method = _objective(stage)
+        method = _method(stage)
         other = model if method.needs_retained else 0
         # A copy of what may change; of a region it is small.
         copy = model if stage.params["scenario"] == "full" else 0
-        keeps = method(build(method.Config, stage.params["options"])).keeps_original
-        peak = other + (full + copy if copy else model + region) + (copy if keeps else 0)
-        peak += self._held(stage)
+        peak = other + (full + copy if copy else model + region)
+        peak += (copy if method.keeps_original else 0) + self._held(stage)
         # Both ends of the mixing curve outlive the unlearning.
         return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
 
@@ -109,12 +110,13 @@ class Costs:
         return model + (full if asked["relearn_lrs"] or asked["benign_lrs"] else model)
 
     def _held(self, stage: Stage) -> int:
-        """Bytes of the float32 copies that wrappers keep beside the weights."""
-        held = 0
+        """Bytes of the float32 copies that method and wrappers keep beside the weights."""
+        everywhere = stage.params["scenario"] == "full"
+        held = 4 * _method(stage).copies * (self.size.model if everywhere else self.size.region)
         for wrapper in _wrappers(stage):
             reach = getattr(wrapper.config, "reach", "editable")
-            everywhere = stage.params["scenario"] == "full" or reach == "all"
-            held += 4 * wrapper.copies * (self.size.model if everywhere else self.size.region)
+            moved = self.size.model if everywhere or reach == "all" else self.size.region
+            held += 4 * wrapper.copies * moved
         return held
 
     def disk(self, stage: Stage) -> float:
@@ -182,16 +184,9 @@ class Costs:
         return 4 * pairs + 2 * (self._everything + 2 * self._strength)
 
     def _localized(self, stage: Stage) -> float:
-        asked = stage.params["localizers"]
-        work = 4 * SURVEY_PASSES * (self._forget + sum(self._lengths(self.corpus.retain)))
-        if exact := asked.get("zero_out"):
-            work += 2 * exact["exact"] * self._some_forget(exact["examples"])
-        if path := asked.get("integrated_gradients"):
-            work += 4 * self.size.layers * path["steps"] * self._some_forget(path["examples"])
-        return work
-
-    def _some_forget(self, examples: int) -> float:
-        return self._forget * min(1.0, examples / len(self.corpus.forget))
+        localizers = _localizers(stage)
+        work = sum(asked.work(self.load) for asked in _statistics(localizers))
+        return 2 * (work + sum(localizer.work(self.load) for localizer in localizers))
 
     def _trial(self, stage: Stage) -> float:
         alphas: int = self.plain["evaluate"]["alphas"]
@@ -200,18 +195,15 @@ class Costs:
         return self._unlearning(stage) + 2 * alphas * self._everything + self._attacks
 
     def _unlearning(self, stage: Stage) -> float:
-        objective = _objective(stage)
-        train = stage.params["train"]
-        tokens = self._pairs(train)
-        if objective.needs_refusals:
-            tokens += self._trained(train, self._lengths(self.corpus.forget))
-        passes = math.prod(wrapper.passes for wrapper in _wrappers(stage))
+        train = build(TrainConfig, stage.params["train"])
+        gradient = ALL if stage.params["scenario"] == "full" else REGION
+        wrappers = _wrappers(stage)
+        work = _method(stage).work(self.load, train, gradient)
+        work += sum(wrapper.scoring(self.load, gradient) for wrapper in wrappers)
+        passes = math.prod(wrapper.passes for wrapper in wrappers)
         if passes > 1:
-            tokens += passes * self._trained(train, self._lengths(self.corpus.forget))
-        work = (6 if stage.params["scenario"] == "full" else 4) * tokens
-        if objective.needs_reference or objective.needs_retained:
-            work += 2 * tokens
-        return work
+            work += gradient * passes * self.load.forget.drawn(train.texts)
+        return 2 * work
 
     def _control(self, stage: Stage) -> float:
         return 2 * self._everything + self._attacks
@@ -232,6 +224,19 @@ class Costs:
         said = attack["new_tokens"] * len(self.corpus.forget)
         prompts = attack["success_k"] * (self._forget + said)
         return float(work + 2 * (2 * (full + adapted + rounded) + 1) * prompts)
+
+    @cached_property
+    def load(self) -> Workload:
+        """The texts, as methods are told of them to say what they take."""
+        refusals = [len(text) for text in self.corpus.refusals]
+        answer = fmean(refusals) / self.characters if refusals else 0.0
+        return Workload(
+            forget=Texts.of(self._lengths(self.corpus.forget)),
+            retain=Texts.of(self._lengths(self.corpus.retain)),
+            refusals=Texts.of([self._tokens(q.question) + answer for q in self.corpus.forget]),
+            neutral=Texts.of(self._plain_lengths()),
+            layers=self.size.layers,
+        )
 
     @cached_property
     def _forget(self) -> float:
@@ -284,8 +289,19 @@ class Costs:
         return 1 + (self.template + sum(map(len, texts))) / self.characters
 
 
-def _objective(stage: Stage) -> type[Method]:
-    return OBJECTIVES[parse(stage.params["objective"]).objective]
+def _method(stage: Stage) -> Method:
+    method = OBJECTIVES[parse(stage.params["objective"]).objective]
+    return method(build(method.Config, stage.params["options"]))
+
+
+def _localizers(stage: Stage) -> list[Localizer]:
+    given = stage.params["localizers"]
+    return [LOCALIZERS[name](build(LOCALIZERS[name].Config, given[name])) for name in given]
+
+
+def _statistics(localizers: Iterable[Localizer]) -> list[Statistic]:
+    """What localizers ask of the evidence, which computes it once for all of them."""
+    return list(dict.fromkeys(asked for one in localizers for asked in one.statistics))
 
 
 def _wrappers(stage: Stage) -> list[Wrapper]:

@@ -5,10 +5,11 @@ divided by the layer's sum (`normalise=sum`), then ranked over the whole model. 
 within each layer instead (`scope=layer`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.evidence import Evidence, Statistic
 
 
 @LOCALIZERS.register("activations")
@@ -21,6 +22,11 @@ class Activations(Localizer):
 
         normalise: str = "sum"
         """As a share of the layer."""
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return (Statistic.activations(),)
 
     def scores(self, evidence: Evidence) -> Scores:
         """Mean contribution per vector."""

@@ -16,6 +16,7 @@ same, `vector` is 1/2 and `weight` (alpha of 1 or more) 1/2 / (d + 1).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from lacuna.errors import UserError
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.evidence import Evidence, Statistic
 
 
 @LOCALIZERS.register("fisher_ratio")
@@ -52,6 +53,13 @@ class FisherRatio(Localizer):
                 raise UserError(f"fisher_ratio: alpha={self.alpha}: must be finite, 0 or more")
 
     config: Config
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        by_weight = self.config.granularity == "weight"
+        made = Statistic.weight_fisher if by_weight else Statistic.fisher
+        return [made(split, self.config.examples) for split in ("forget", "retain")]
 
     def scores(self, evidence: Evidence) -> Scores:
         """Forget's share of the two Fishers, or the share of weights selected."""

@@ -7,13 +7,20 @@ Limits: facts that the model tells with certainty have almost no gradient left; 
 where they are told with least.
 """
 
+from collections.abc import Sequence
+
 from lacuna.localize.base import LOCALIZERS, Localizer, Scores
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.evidence import Evidence, Statistic
 
 
 @LOCALIZERS.register("gradient")
 class Gradient(Localizer):
     """How strongly the forget loss pulls at each vector."""
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return (Statistic.gradients("forget"),)
 
     def scores(self, evidence: Evidence) -> Scores:
         """L2 norm of the mean forget gradient per vector."""

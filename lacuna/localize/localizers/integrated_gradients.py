@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lacuna.costs import REGION, Workload
 from lacuna.data.tokens import Batch, reading_batches
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
 from lacuna.localize.evidence import Evidence, evenly, replaced, taken, weight_gradients
@@ -57,6 +58,11 @@ class IntegratedGradients(Localizer):
             name: self._layer(evidence, module, batches).cpu()
             for name, module in value_modules(evidence.model).items()
         }
+
+    def work(self, load: Workload) -> float:
+        """A gradient of the sample at every point of every layer's path."""
+        points = load.layers * self.config.steps
+        return REGION * points * load.forget.some(self.config.examples)
 
     def _layer(self, evidence: Evidence, module: nn.Linear, batches: Sequence[Batch]) -> Tensor:
         place, steps = module.weight.detach(), self.config.steps

@@ -8,12 +8,13 @@ about 10% do. Ours ranks by |g^f| among those that pass, so it meets any budget;
 the cosine alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch.nn import functional as F
 
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.evidence import Evidence, Statistic
 
 
 @LOCALIZERS.register("memflex")
@@ -36,6 +37,11 @@ class MemFlex(Localizer):
             at_least_one("memflex.repeats", self.repeats)
 
     config: Config
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return [Statistic.gradients(split, self.config.repeats) for split in ("forget", "retain")]
 
     def scores(self, evidence: Evidence) -> Scores:
         """Forget gradient norm, with vectors that fail a threshold moved below zero."""

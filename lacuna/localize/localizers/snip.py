@@ -7,13 +7,20 @@ dropped. SNIP divides by the sum over the model, which changes no rank. Limits: 
 theta the signed sum over a vector is what zeroing the whole vector does (`zero_out`).
 """
 
+from collections.abc import Sequence
+
 from lacuna.localize.base import LOCALIZERS, Localizer, Scores
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.evidence import Evidence, Statistic
 
 
 @LOCALIZERS.register("snip")
 class Snip(Localizer):
     """Connection sensitivity of the forget loss."""
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return (Statistic.gradients("forget"),)
 
     def scores(self, evidence: Evidence) -> Scores:
         """Mean over each vector of |theta g|."""

@@ -9,7 +9,7 @@ diagonal Hessian on retain, estimated by the Fisher. The public code takes absol
 mu and gradients summed over the data; there the second term dominates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lacuna.errors import UserError
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
-from lacuna.localize.evidence import Evidence
+from lacuna.localize.evidence import Evidence, Statistic
 
 
 @LOCALIZERS.register("wagle")
@@ -40,6 +40,15 @@ class Wagle(Localizer):
                 raise UserError(f"wagle: forget={self.forget!r}: choose objective or nll")
 
     config: Config
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return (
+            Statistic.gradients("forget"),
+            Statistic.gradients("retain"),
+            Statistic.fisher("retain", self.config.fisher_examples),
+        )
 
     def scores(self, evidence: Evidence) -> Scores:
         """Mean over each vector of theta g_f - g_r g_f / gamma."""
@@ -71,6 +80,11 @@ class WagleCode(Localizer):
         """Divides the retain gradient (above 0)."""
 
     config: Config
+
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return (Statistic.gradients("forget"), Statistic.gradients("retain"))
 
     def scores(self, evidence: Evidence) -> Scores:
         """Mean over each vector of |(theta - g_r / mu) g_f|."""

@@ -14,9 +14,10 @@ from typing import cast
 
 import torch
 
+from lacuna.costs import READ, Workload
 from lacuna.data.tokens import Batch, reading_batches
 from lacuna.localize.base import LOCALIZERS, Localizer, LocalizerConfig, Scores, at_least_one
-from lacuna.localize.evidence import Evidence, evenly, replaced
+from lacuna.localize.evidence import Evidence, Statistic, evenly, replaced
 from lacuna.model.forward import answers
 from lacuna.region import Scope, top
 
@@ -43,6 +44,11 @@ class ZeroOut(Localizer):
 
     config: Config
 
+    @property
+    def statistics(self) -> Sequence[Statistic]:
+        """What `scores` asks for."""
+        return (Statistic.gradients("forget"),)
+
     def scores(self, evidence: Evidence) -> Scores:
         """Rise of the forget loss in nats per token."""
         scores = {
@@ -61,6 +67,10 @@ class ZeroOut(Localizer):
                 with replaced(vector, torch.zeros_like(vector)):
                     scores[name][i] = _loss(evidence, batches) - whole
         return scores
+
+    def work(self, load: Workload) -> float:
+        """A reading of the sample for every vector that is zeroed."""
+        return READ * self.config.exact * load.forget.some(self.config.examples)
 
 
 @torch.no_grad()

@@ -27,13 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from lacuna.costs import READ, REGION, Workload
 from lacuna.data.tokens import IGNORE, Batch, Encoded, collate, reading_batches
 from lacuna.errors import UserError
 from lacuna.localize.evidence import weight_gradients
 from lacuna.model.forward import Answers, answers, logits_at, wide
 from lacuna.model.hidden import decoder_layers, inputs, outputs
 from lacuna.model.value import value_modules
-from lacuna.train import Values, mean_kl
+from lacuna.train import TrainConfig, Values, mean_kl
 from lacuna.unlearn.base import OBJECTIVES, require
 from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 from lacuna.unlearn.edits.nullspace import Covariance, Memory
@@ -104,6 +105,17 @@ class AlphaEdit(Edit):
             if given.on_step is not None:
                 given.on_step(number, {"loss": loss})
         return given.weights.read()
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """Adam's steps on every fact, with a retain question where KL counts; then, layer after
+        layer, two readings and a gradient; and one reading of what is to be kept."""
+        config = self.config
+        facts = load.refusals if config.towards == "refusal" else load.forget
+        layers = int(config.last * load.layers) - int(config.first * load.layers) + 1
+        kept = load.retain.drawn(facts.count) if config.kl else 0.0
+        written = config.steps * (facts.tokens + kept) * REGION
+        moved = layers * facts.tokens * (2 * READ + REGION)
+        return written + moved + READ * (load.retain.tokens + load.neutral.tokens)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import PreTrainedModel
 
+from lacuna.costs import Workload
 from lacuna.data.tokens import Encoded
 from lacuna.train import Diverged, Editable, OnStep, TrainConfig, Values, mix
 from lacuna.unlearn.base import Method
@@ -54,6 +55,10 @@ class Edit(Method):
     def apply(self, given: EditInputs) -> Values:
         """New values of all editable weights; may leave the model as it likes."""
         raise NotImplementedError
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """Nothing but writing weights; an edit that reads texts says how often."""
+        return 0.0
 
 
 def carry_out(edit: Edit, given: EditInputs) -> None:

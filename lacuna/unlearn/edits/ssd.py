@@ -13,12 +13,14 @@ without the facts; embeddings and norm gains are not, so expect harm in the scen
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from lacuna.costs import Workload
 from lacuna.localize.evidence import evenly
-from lacuna.train import Values, fisher
+from lacuna.train import TrainConfig, Values, fisher
 from lacuna.unlearn.base import OBJECTIVES, require
 from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 
@@ -26,6 +28,8 @@ from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 @OBJECTIVES.register("ssd")
 class SSD(Edit):
     """Shrink the weights that matter much more to forget than to retain."""
+
+    copies: ClassVar[int] = 1
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EditConfig):
@@ -58,6 +62,11 @@ class SSD(Edit):
             selected = forget[name] > self.config.alpha * retain[name]
             edited[name] = torch.where(selected, beta * weight, weight).detach()
         return edited
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """A gradient of every text that estimates a Fisher."""
+        examples = self.config.examples
+        return gradient * (load.forget.some(examples) + load.retain.some(examples))
 
 
 def _squares(given: EditInputs) -> Iterator[tuple[str, Tensor]]:

@@ -9,9 +9,11 @@ identity. Facts that the model already tells with certainty leave little gradien
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from lacuna.costs import Workload
 from lacuna.seeds import derive
-from lacuna.train import Values, language_loss, train
+from lacuna.train import TrainConfig, Values, language_loss, train
 from lacuna.unlearn.base import OBJECTIVES, require
 from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 
@@ -19,6 +21,8 @@ from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 @OBJECTIVES.register("task_vector")
 class TaskVector(Edit):
     """Learn the facts some more, and go the other way."""
+
+    copies: ClassVar[int] = 1
 
     @dataclass(frozen=True, kw_only=True)
     class Config(EditConfig):
@@ -40,3 +44,7 @@ class TaskVector(Edit):
         loss = language_loss(given.model, given.forget, config.batch_size, seed)
         train(given.model, weights, loss, config, on_step=given.on_step)
         return {name: 2 * before[name] - m.detach() for name, m in weights.masters.items()}
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """A training on forget texts."""
+        return gradient * load.forget.drawn(train.texts)

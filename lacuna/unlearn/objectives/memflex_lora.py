@@ -21,12 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from lacuna.costs import REGION, Workload
 from lacuna.data.tokens import IGNORE, Encoded, reading_batches
 from lacuna.errors import UserError
 from lacuna.localize.evidence import relabelled
 from lacuna.model.forward import answers
 from lacuna.seeds import derive, torch_generator
-from lacuna.train import AllWeights, Editable, LoraShape, LoraWeights, Values, lora
+from lacuna.train import AllWeights, Editable, LoraShape, LoraWeights, TrainConfig, Values, lora
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, UnlearnData, require
 
 MAX_TOKENS = 4096
@@ -68,6 +69,11 @@ class MemFlexLora(Objective):
                 require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
     config: Config
+
+    def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
+        """Adapters need the way back only; before them, gradients of random labels."""
+        known = load.forget.tokens + load.retain.tokens
+        return super().work(load, train, REGION) + REGION * self.config.repeats * known
 
     def forget_loss(self, step: Step) -> Tensor:
         """Ascent on answers, each averaged over its tokens."""

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lacuna.costs import Workload
 from lacuna.errors import UserError
 from lacuna.registry import Registry
 from lacuna.train import AllWeights, Editable, Values
@@ -126,15 +127,22 @@ class Wrapper:
 
     Config: ClassVar[type[Any]]
     copies: ClassVar[int] = 0
-    """float32 copies of the weights it works on, roughly, at its peak; for cost estimates."""
+    """float32 copies, at its peak, of the weights that it works on; for plans."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
     @property
     def passes(self) -> int:
-        """Gradients that one call of its `gradient` takes; for cost estimates."""
+        """Gradients of the forget term that one call of its `gradient` takes; for plans."""
         return 1
+
+    def scoring(self, load: Workload, gradient: float) -> float:
+        """Passes that `data` takes before the first step, for plans (`lacuna.costs`).
+
+        `gradient` is what a token's gradient on the editable weights takes.
+        """
+        return 0.0
 
     def data(self, start: Start) -> UnlearnData:
         """The texts to unlearn with."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lacuna.costs import READ, Workload
 from lacuna.data.tokens import collate
 from lacuna.model.hidden import decoder_layers
 from lacuna.seeds import torch_generator
@@ -58,6 +59,11 @@ class Coreset(Wrapper):
         count = max(1, round(self.config.ratio * len(start.data.forget)))
         order_I = SCORES[self.config.select](start).argsort(descending=True, stable=True)
         return subset(start.data, sorted(order_I[:count].tolist()))
+
+    def scoring(self, load: Workload, gradient: float) -> float:
+        """One look at every forget text, unless they are drawn."""
+        per_token = {"random": 0.0, "grand": gradient}.get(self.config.select, READ)
+        return per_token * load.forget.tokens
 
 
 def subset(data: UnlearnData, index: list[int]) -> UnlearnData:

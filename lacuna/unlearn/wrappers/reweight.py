@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lacuna.costs import Workload
 from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.errors import UserError
 from lacuna.localize.evidence import evenly
@@ -51,6 +52,10 @@ class Reweight(Wrapper):
         """The same texts, with how often each is read."""
         weights_I = draws(alignment(start, self.config.examples), self.config.temperature)
         return replace(start.data, draws=weights_I.tolist())
+
+    def scoring(self, load: Workload, gradient: float) -> float:
+        """A gradient of every forget text and of the retain texts that it is held against."""
+        return gradient * (load.forget.tokens + load.retain.some(self.config.examples))
 
 
 def alignment(start: Start, examples: int) -> Tensor:

@@ -24,7 +24,16 @@ STAGES = [
 ]
 CONTENTS = "pipeline"
 """The table of contents: it may import every stage but the report."""
-FLOOR = {"errors", "registry", "seeds", "artifacts", "tensors", "results", "__version__"}
+FLOOR = {
+    "errors",
+    "costs",
+    "registry",
+    "seeds",
+    "artifacts",
+    "tensors",
+    "results",
+    "__version__",
+}
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 PACKAGES = [
     "errors",
