@@ -9,9 +9,9 @@ from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.localize import LOCALIZERS, Evidence, Scores, localize
 from lacuna.model import value_modules
 from lacuna.region import Region
-from support.tiny import tiny_model, tiny_region, tiny_texts, whole_batch
+from support.tiny import tiny_model, tiny_region, whole_batch
+from support.unlearning import FORGET, RETAIN
 
-FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
 PLANTED = 17
 """The vector that a test plants something in."""
 

@@ -11,19 +11,18 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
 )
+from support.training import either_type
+from support.unlearning import FORGET, RETAIN
 
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
 from lacuna.model import value_modules
 from lacuna.train import RegionWeights, TrainConfig, swapped
 from lacuna.unlearn import answer_nll
 
-FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
 CONFIG = InjectConfig(
     train=TrainConfig(steps=12, lr=0.05, batch_size=4, weight_decay=0.2, schedule="constant")
 )
-either_type = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
 @either_type

@@ -1,7 +1,5 @@
 """Single weights in training: compact equals dense, and nothing else moves by a bit."""
 
-from typing import Any
-
 import pytest
 import torch
 from support.tiny import (
@@ -11,42 +9,29 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_texts,
-    whole_batch,
 )
+from support.training import TEXTS, config, either_type, nll
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lacuna.errors import UserError
-from lacuna.model import answers, layout
+from lacuna.model import layout
 from lacuna.region import WeightRegion, draw_masks, scored_shapes
 from lacuna.train import (
     AllWeights,
     IndexedWeights,
     Loss,
-    TrainConfig,
     editable,
-    mean_nll,
     mix,
     swapped,
     train,
 )
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, parse, unlearn
 
-TEXTS = tiny_texts(6)
-either_type = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-
 
 def tiny_weights(model: PreTrainedModel, group: int = 0) -> WeightRegion:
     shapes = scored_shapes(layout(model))
     return draw_masks(type(model).__name__, shapes, 3, 0.2, seed=5).union([group])
-
-
-def nll(model: PreTrainedModel) -> Tensor:
-    return mean_nll(answers(model, whole_batch(TEXTS)))
-
-
-def config(**options: Any) -> TrainConfig:
-    return TrainConfig(**{"steps": 4, "lr": 0.02, "schedule": "constant", **options})
 
 
 def moved_outside(before: dict[str, Tensor], model: PreTrainedModel, region: WeightRegion) -> bool:

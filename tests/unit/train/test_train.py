@@ -15,37 +15,20 @@ from support.tiny import (
     tiny_model,
     tiny_region,
     tiny_texts,
-    whole_batch,
 )
+from support.training import TEXTS, config, either_kind, either_type, nll
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
-from lacuna.model import answers
 from lacuna.train import (
     Diverged,
     Loss,
     RegionWeights,
     TrainConfig,
     language_loss,
-    mean_nll,
     train,
 )
-
-TEXTS = tiny_texts(6)
-
-
-def nll(model: PreTrainedModel, texts: list[Encoded] = TEXTS) -> Tensor:
-    return mean_nll(answers(model, whole_batch(texts)))
-
-
-either_kind = pytest.mark.parametrize("kind", ["region", "all"])
-either_type = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-
-
-def config(**options: Any) -> TrainConfig:
-    return TrainConfig(**{"steps": 4, "lr": 0.02, "schedule": "constant", **options})
 
 
 @either_kind

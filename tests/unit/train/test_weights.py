@@ -1,7 +1,5 @@
 """What may move: compact region weights equal dense ones, mixing and swapping are exact."""
 
-from typing import Any
-
 import pytest
 import torch
 from support.tiny import (
@@ -13,42 +11,24 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
-    whole_batch,
 )
+from support.training import TEXTS, config, either_kind, either_type, nll
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
-from lacuna.model import answers, value_modules
+from lacuna.model import value_modules
 from lacuna.region import Region
 from lacuna.train import (
     AllWeights,
     Loss,
     RegionWeights,
-    TrainConfig,
     editable,
     language_loss,
-    mean_nll,
     mix,
     swapped,
     train,
 )
-
-TEXTS = tiny_texts(6)
-
-
-def nll(model: PreTrainedModel, texts: list[Encoded] = TEXTS) -> Tensor:
-    return mean_nll(answers(model, whole_batch(texts)))
-
-
-either_kind = pytest.mark.parametrize("kind", ["region", "all"])
-either_type = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-
-
-def config(**options: Any) -> TrainConfig:
-    return TrainConfig(**{"steps": 4, "lr": 0.02, "schedule": "constant", **options})
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

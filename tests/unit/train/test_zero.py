@@ -32,7 +32,7 @@ MASKED = "protocol=lacuna", "scenarios=[oracle]"
 UNLEARN = "unlearn.parallel.zero=3", "unlearn.parallel.workers=2"
 
 
-def nll(model: PreTrainedModel, batch: int) -> Tensor:
+def spoken(model: PreTrainedModel, batch: int) -> Tensor:
     return language_loss(model, TEXTS, 4, 3)(batch).value
 
 
@@ -42,7 +42,7 @@ def hidden(model: PreTrainedModel, batch: int) -> Tensor:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
-@pytest.mark.parametrize("loss", [nll, hidden])
+@pytest.mark.parametrize("loss", [spoken, hidden])
 def test_a_model_asked_together_has_the_loss_and_gradient_of_the_batch(
     loss: Callable[[PreTrainedModel, int], Tensor], workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.tiny import changed, distance, state, tiny_model, tiny_region, tiny_texts, whole_batch
+from support.unlearning import FORGET, REFUSALS
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -32,8 +33,7 @@ from lacuna.unlearn import OBJECTIVES, UnlearnData, answer_nll, unlearn
 from lacuna.unlearn.edits.alphaedit import AlphaEdit, Place, pulled_back, shifted
 from lacuna.unlearn.edits.nullspace import Covariance, Memory, null_basis, ridge_update
 
-FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(8, seed=2)
-REFUSALS, NEUTRAL = tiny_texts(4, seed=3, answer=(3,)), tiny_texts(3, seed=4, prompt=0)
+RETAIN, NEUTRAL = tiny_texts(8, seed=2), tiny_texts(3, seed=4, prompt=0)
 WHOLE = {"first": 0.0, "last": 0.99}
 
 

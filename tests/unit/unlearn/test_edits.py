@@ -13,9 +13,9 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
     whole_batch,
 )
+from support.unlearning import FORGET, RETAIN
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -26,7 +26,6 @@ from lacuna.train import Diverged, Editable, RegionWeights, TrainConfig, Values,
 from lacuna.unlearn import OBJECTIVES, Edit, UnlearnData, answer_nll, unlearn
 from lacuna.unlearn.edits.base import EditInputs
 
-FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
 EDITS = [name for name, method in OBJECTIVES.items() if issubclass(method, Edit)]
 OPTIONS: dict[str, dict[str, Any]] = {
     "alphaedit": {"first": 0.0, "threshold": 0.9, "steps": 5},

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny import changed, distance, state, tiny_model, tiny_region, tiny_texts, whole_batch
+from support.tiny import changed, distance, state, tiny_model, tiny_region, whole_batch
+from support.unlearning import FORGET, RETAIN
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
@@ -17,7 +18,6 @@ from lacuna.unlearn.wrappers import WRAPPERS
 from sweeps.config.compose import configure
 from sweeps.plan.make import make_planner
 
-FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
 DATA = UnlearnData(FORGET, RETAIN)
 EASY = {"grad": 0.0, "sim": 1.0}
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny import (
-    tiny_model,
-)
+from support.tiny import tiny_model
+from support.unlearning import objective
 from torch import Tensor
 
 from lacuna.data.tokens import Batch
@@ -17,8 +16,8 @@ from lacuna.unlearn.base import Frozen, Reference
 from lacuna.unlearn.objectives.flat import DIVERGENCES
 
 
-def objective(name: str, **options: Any) -> Objective:
-    method = OBJECTIVES[name](OBJECTIVES[name].Config(**options))
+def prepared(name: str, **options: Any) -> Objective:
+    method = objective(name, **options)
     method.prepare(tiny_model(), torch.Generator())
     return method
 
@@ -38,6 +37,21 @@ KEPT = 0.7
 """Retain NLL of the handmade step."""
 
 
+class Told(Step):
+    """A step in which what the model says is given instead of computed."""
+
+    forget_said: Answers
+    refusal_said: Answers
+    retain_nll: Tensor
+
+    def __init__(
+        self, rows: Batch, reference: Reference, forget: Answers, refusal: Answers, kept: float
+    ) -> None:
+        super().__init__(tiny_model(), rows, rows, rows, reference, Frozen(lambda _: rows.ids_BT))
+        self.forget_said, self.refusal_said = forget, refusal
+        self.retain_nll = torch.tensor(kept, dtype=torch.float64)
+
+
 def by_hand(
     forget: list[list[float]] = FACTS,
     forget_reference: list[float] = [1.0, 0.1],  # noqa: B006
@@ -45,18 +59,11 @@ def by_hand(
     token_reference: list[list[float]] = [[0.6, 1.4], [0.1]],  # noqa: B006
     kept: float = KEPT,
 ) -> Step:
-    """A step in which what the model says is given instead of computed."""
     empty = torch.zeros(0)
     rows = Batch(empty, empty, torch.arange(2), empty)
     sums, tokens = torch.tensor(forget_reference), [torch.tensor(row) for row in token_reference]
     reference = Reference(sums, torch.tensor(refusal_reference), tokens)
-    step = Step(tiny_model(), rows, rows, rows, reference, Frozen(lambda _: empty))
-    vars(step).update(
-        forget_said=told(forget),
-        refusal_said=told(UNSURE),
-        retain_nll=torch.tensor(kept, dtype=torch.float64),
-    )
-    return step
+    return Told(rows, reference, told(forget), told(UNSURE), kept)
 
 
 def log_sigmoid(x: float) -> float:
@@ -157,7 +164,7 @@ HANDMADE: list[tuple[str, dict[str, Any], float]] = [
 def test_an_objective_has_its_hand_computed_value(
     name: str, options: dict[str, Any], forget: float
 ) -> None:
-    method = objective(name, **options)
+    method = prepared(name, **options)
     loss, weight = method.loss(by_hand()), method.config.retain_weight
     assert loss.metrics["loss/forget"].item() == pytest.approx(forget, rel=1e-6)
     assert loss.value.item() == pytest.approx(forget + weight * KEPT, rel=1e-6)
@@ -168,7 +175,7 @@ def test_a_retain_weight_of_zero_is_what_is_published_where_nothing_is_retained(
     without = {
         name
         for name, method in OBJECTIVES.items()
-        if issubclass(method, Objective) and not objective(name).uses_retain
+        if issubclass(method, Objective) and not prepared(name).uses_retain
     }
     assert without == {"ga", "undial", "ceu", "flat"}
 
@@ -185,7 +192,7 @@ def test_descent_makes_every_token_of_the_facts_less_likely(
     name: str, options: dict[str, Any]
 ) -> None:
     step = by_hand()
-    method = objective(name, **options)
+    method = prepared(name, **options)
     method.loss(step).value.backward()
     gradient_NV = step.forget_said.logits_NV.grad
     assert gradient_NV is not None
@@ -197,7 +204,7 @@ def test_descent_makes_every_token_of_the_facts_less_likely(
 
 def test_tuning_on_refusals_leaves_the_facts_out_of_it() -> None:
     step = by_hand()
-    objective("idk").loss(step).value.backward()
+    prepared("idk").loss(step).value.backward()
     refusal_NV = step.refusal_said.logits_NV.grad
     assert refusal_NV is not None and (refusal_NV[:, 0] < 0).all()
     assert step.forget_said.logits_NV.grad is None
@@ -205,7 +212,7 @@ def test_tuning_on_refusals_leaves_the_facts_out_of_it() -> None:
 
 def test_the_weight_of_weighted_ascent_carries_no_gradient() -> None:
     step = by_hand()
-    objective("wga", alpha=1.0).loss(step).value.backward()
+    prepared("wga", alpha=1.0).loss(step).value.backward()
     gradient_NV = step.forget_said.logits_NV.grad
     assert gradient_NV is not None
     # d/dlogit of p* log p with p* fixed is p* (1 - p); of p log p it would be p (1 + log p)(1 - p)
@@ -218,7 +225,7 @@ def gradient(name: str, reference: list[float] = [0.0, 0.0], **options: Any) -> 
     tokens = [[0.2, 0.7], [1.1, 0.4]]
     facts = [[0.5, 0.25], [0.8, 0.3]]
     step = by_hand(facts, forget_reference=reference, token_reference=tokens)
-    objective(name, retain_weight=0.0, **options).loss(step).value.backward()
+    prepared(name, retain_weight=0.0, **options).loss(step).value.backward()
     found = step.forget_said.logits_NV.grad
     assert found is not None
     return found
@@ -243,8 +250,8 @@ def test_npo_leaves_alone_what_is_already_forgotten() -> None:
 def test_weighted_ascent_with_alpha_zero_is_gradient_difference() -> None:
     steps = [by_hand(), by_hand()]
     losses = [
-        objective("wga", alpha=0.0).loss(steps[0]),
-        objective("graddiff").loss(steps[1]),
+        prepared("wga", alpha=0.0).loss(steps[0]),
+        prepared("graddiff").loss(steps[1]),
     ]
     assert losses[0].value.item() == losses[1].value.item()
     for loss in losses:
@@ -273,14 +280,14 @@ def test_an_objective_has_another_one_as_its_limit(
 
 def test_simnpo_leaves_alone_what_is_past_the_margin() -> None:
     step = by_hand([[1e-9], [0.5]])
-    objective("simnpo", delta=0.7, beta=2.0).loss(step).value.backward()
+    prepared("simnpo", delta=0.7, beta=2.0).loss(step).value.backward()
     past, short = step.forget_said.logits_NV.grad.abs().amax(dim=1).tolist()  # type: ignore[union-attr]
     assert past < 1e-15 < 0.1 < short
 
 
 def test_token_npo_at_the_reference_is_gradient_difference() -> None:
     before = [[-math.log(p) for p in row] for row in FACTS]
-    loss = objective("tnpo", beta=3.0).loss(by_hand(token_reference=before))
+    loss = prepared("tnpo", beta=3.0).loss(by_hand(token_reference=before))
     assert loss.value.item() == pytest.approx(ASCENT + KEPT, rel=1e-6)
 
 
@@ -289,14 +296,14 @@ def test_token_npo_has_the_slope_of_npo_on_answers_of_one_token() -> None:
     for name in ("npo", "tnpo"):
         facts, before = [[0.5], [0.8]], [0.3, 1.2]
         step = by_hand(facts, before, token_reference=[[value] for value in before])
-        objective(name, beta=1.5).loss(step).value.backward()
+        prepared(name, beta=1.5).loss(step).value.backward()
         slopes.append(step.forget_said.logits_NV.grad)
     torch.testing.assert_close(slopes[0], slopes[1])
 
 
 def test_cross_entropy_unlearning_pulls_by_probability_less_target() -> None:
     step = by_hand([[0.5, 0.25], [1 - 1e-9, 1e-9]])
-    objective("ceu", skip=0).loss(step).value.backward()
+    prepared("ceu", skip=0).loss(step).value.backward()
     gradient_NV = step.forget_said.logits_NV.grad
     assert gradient_NV is not None
     expected = [0.5, 0.25, 1 - 1e-9, 1e-9]  # the target gives the label nothing
@@ -304,7 +311,7 @@ def test_cross_entropy_unlearning_pulls_by_probability_less_target() -> None:
 
 
 def test_the_multiplier_of_the_bound_follows_the_retain_term() -> None:
-    method, seen = objective("pdu", dual_rate=2.0, epsilon=0.3, retain_weight=0.5), []
+    method, seen = prepared("pdu", dual_rate=2.0, epsilon=0.3, retain_weight=0.5), []
     for kept in (0.7, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.7):
         loss = method.loss(by_hand(kept=kept))
         seen.append(loss.metrics["loss/multiplier"].item())
@@ -317,7 +324,7 @@ def test_the_multiplier_of_the_bound_follows_the_retain_term() -> None:
 
 
 def test_a_dual_rate_of_zero_is_a_fixed_weight() -> None:
-    method = objective("pdu", dual_rate=0.0, retain_weight=3.0)
+    method = prepared("pdu", dual_rate=0.0, retain_weight=3.0)
     weights = [method.loss(by_hand()).metrics["loss/multiplier"].item() for _ in range(3)]
     assert weights == [3.0] * 3
 
@@ -359,4 +366,4 @@ def test_an_activation_rises_so_that_facts_fall_and_refusals_rise(name: str) -> 
 
 def test_total_variation_is_zero_where_facts_and_refusals_are_equally_likely() -> None:
     step = by_hand([[0.1], [0.2, 0.4, 0.5]])
-    assert objective("flat").loss(step).value.item() == 0.0
+    assert prepared("flat").loss(step).value.item() == 0.0

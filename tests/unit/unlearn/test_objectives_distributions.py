@@ -14,26 +14,24 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
     whole_batch,
 )
+from support.unlearning import DATA, FORGET, RETAIN, objective
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.model.hidden import decoder_layers, outputs
 from lacuna.train import AllWeights, Loss, RegionWeights, TrainConfig, mean_kl
-from lacuna.unlearn import OBJECTIVES, Objective, Step, UnlearnData, unlearn
+from lacuna.unlearn import Objective, Step, unlearn
 from lacuna.unlearn.base import Frozen, Reference
 
-FORGET, RETAIN = tiny_texts(4, seed=1), tiny_texts(6, seed=2)
-DATA = UnlearnData(FORGET, RETAIN, tiny_texts(4, seed=3, answer=(3,)))
 ANSWER = 3
 """Where an answer starts."""
 
 
-def objective(name: str, **options: Any) -> Objective:
-    method = OBJECTIVES[name](OBJECTIVES[name].Config(**options))
+def prepared(name: str, **options: Any) -> Objective:
+    method = objective(name, **options)
     method.prepare(tiny_model(), torch.Generator().manual_seed(0))
     return method
 
@@ -74,7 +72,7 @@ def test_undial_distils_the_injected_model_with_the_labels_logit_lowered() -> No
         wanted[text.ids[t + 1]] -= 3.0
         return -float((wanted.softmax(0) * logits(model, text)[t].log_softmax(0)).sum())
 
-    found = loss_of(objective("undial", beta=3.0), model, original)
+    found = loss_of(prepared("undial", beta=3.0), model, original)
     assert found.value.item() == pytest.approx(mean_over_answers(FORGET, cost), rel=1e-9)
     assert set(found.metrics) == {"loss/forget"}
 
@@ -90,10 +88,10 @@ def test_undials_peer_form_counts_every_place_and_lowers_a_logit_there() -> None
             wanted = before[b, t].clone()
             wanted[label if label != IGNORE else -100 % 40] -= 3.0
             costs.append(-float((wanted.softmax(0) * now[b, t].log_softmax(0)).sum()))
-    found = loss_of(objective("undial", beta=3.0, masking="peer"), model, original).value.item()
+    found = loss_of(prepared("undial", beta=3.0, masking="peer"), model, original).value.item()
     assert found == pytest.approx(sum(costs) / len(costs), rel=1e-9)
     assert found != pytest.approx(
-        loss_of(objective("undial", beta=3.0), model, original).value.item(), rel=1e-3
+        loss_of(prepared("undial", beta=3.0), model, original).value.item(), rel=1e-3
     )
 
 
@@ -103,7 +101,7 @@ def test_matching_distributions_is_the_mean_divergence_from_the_retained_model()
     def cost(text: Encoded, t: int) -> float:
         return divergence(*(logits(m, text)[t].softmax(0) for m in (retained, model)))
 
-    found = loss_of(objective("match_kl", retain_weight=0.0), model, retained).value.item()
+    found = loss_of(prepared("match_kl", retain_weight=0.0), model, retained).value.item()
     assert found == pytest.approx(mean_over_answers(FORGET, cost), rel=1e-9)
 
 
@@ -117,7 +115,7 @@ def test_the_margin_is_taken_where_answers_are_predicted_or_as_the_peer_does_at_
         row = logits(model, text)[t].tolist()
         return (max(row) - sum(row) / len(row)) ** 2
 
-    method = objective("pdu", masking=masking, retain_weight=0.0)
+    method = prepared("pdu", masking=masking, retain_weight=0.0)
     found = loss_of(method, model, original).value.item()
     assert found == pytest.approx(mean_over_answers(FORGET, cost, late), rel=1e-9)
 
@@ -137,8 +135,8 @@ def test_there_is_no_slope_where_nothing_is_left_to_imitate(
 ) -> None:
     model, other = two_models()
     same = tiny_model(dtype=torch.float64)
-    assert slope(objective(name, **options), model, same) < 1e-12
-    assert slope(objective(name, **options), model, other) > 1e-3
+    assert slope(prepared(name, **options), model, same) < 1e-12
+    assert slope(prepared(name, **options), model, other) > 1e-3
 
 
 def test_matching_distributions_reaches_the_retained_model_through_the_region() -> None:
@@ -147,7 +145,7 @@ def test_matching_distributions_reaches_the_retained_model_through_the_region() 
     weights.write({name: value + 0.2 for name, value in weights.read().items()})
     weights = RegionWeights(model, tiny_region(model))
     config = TrainConfig(steps=60, lr=0.02, batch_size=4)
-    method = objective("match_kl", retain_weight=0.0)
+    method = prepared("match_kl", retain_weight=0.0)
     history = unlearn(model, weights, method, DATA, config, seed=0, retained=retained)
     assert history.losses[-1] < 0.05 * history.losses[0]
 
@@ -156,7 +154,7 @@ def test_matching_distributions_reaches_the_retained_model_through_the_region() 
 
 
 def retain_term(kind: str, model: PreTrainedModel, original: PreTrainedModel) -> float:
-    loss = loss_of(objective("graddiff", retain=kind, retain_weight=2.0), model, original)
+    loss = loss_of(prepared("graddiff", retain=kind, retain_weight=2.0), model, original)
     forget, retain = (loss.metrics[f"loss/{which}"].item() for which in ("forget", "retain"))
     assert loss.value.item() == pytest.approx(forget + 2 * retain, rel=1e-6)
     return retain
@@ -227,7 +225,7 @@ def test_a_term_that_anchors_is_zero_at_the_start_and_grows_as_the_model_moves(
     unlearn(
         model,
         weights,
-        objective(name, **options),
+        prepared(name, **options),
         DATA,
         config,
         seed=0,
@@ -243,7 +241,7 @@ def test_at_the_start_a_term_that_anchors_pulls_nowhere(name: str, options: dict
     for weight in (0.0, 1.0):
         model = tiny_model(dtype=torch.float64)
         config = TrainConfig(steps=1, lr=0.05, batch_size=6, clip=0)
-        method = objective(name, **{**options, "retain_weight": weight})
+        method = prepared(name, **{**options, "retain_weight": weight})
         unlearn(model, RegionWeights(model, tiny_region(model)), method, DATA, config, seed=0)
         steps.append(model)
     for a, b in zip(steps[0].parameters(), steps[1].parameters(), strict=True):
@@ -254,7 +252,7 @@ def test_at_the_start_a_term_that_anchors_pulls_nowhere(name: str, options: dict
 def test_a_retain_term_keeps_the_retain_set_nearer(kind: str) -> None:
     def moved(weight: float) -> float:
         model, original = tiny_model(), tiny_model()
-        method = objective("ga", retain=kind, retain_weight=weight)
+        method = prepared("ga", retain=kind, retain_weight=weight)
         config = TrainConfig(steps=20, lr=0.005, batch_size=6)
         unlearn(model, AllWeights(model), method, DATA, config, seed=0)
         return retain_term(kind, model, original)
@@ -273,6 +271,6 @@ def test_kl_in_half_precision_is_computed_in_float32() -> None:
 def test_asking_the_original_leaves_the_model_as_it_was() -> None:
     model = tiny_model()
     before = state(model)
-    method, config = objective("undial", retain="kl", retain_weight=1.0), TrainConfig(steps=3, lr=0)
+    method, config = prepared("undial", retain="kl", retain_weight=1.0), TrainConfig(steps=3, lr=0)
     unlearn(model, RegionWeights(model, tiny_region(model)), method, DATA, config, seed=0)
     assert changed(before, model) == set()

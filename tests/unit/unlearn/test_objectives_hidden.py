@@ -1,7 +1,6 @@
 """Objectives on hidden states: RMU and output matching."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -10,28 +9,17 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
     whole_batch,
 )
+from support.unlearning import DATA, FORGET, REFUSALS, RETAIN, objective
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE
 from lacuna.model.hidden import outputs
 from lacuna.train import RegionWeights, TrainConfig
-from lacuna.unlearn import OBJECTIVES, Objective, Step, UnlearnData, unlearn
+from lacuna.unlearn import Step, unlearn
 from lacuna.unlearn.base import Frozen, Reference
-
-FORGET, RETAIN, REFUSALS = (
-    tiny_texts(4, seed=1),
-    tiny_texts(6, seed=2),
-    tiny_texts(4, seed=3, answer=(3,)),
-)
-DATA = UnlearnData(FORGET, RETAIN, REFUSALS)
-
-
-def objective(name: str, **options: Any) -> Objective:
-    return OBJECTIVES[name](OBJECTIVES[name].Config(**options))
 
 
 def step_of(model: PreTrainedModel, original: Callable[..., Tensor] | None = None) -> Step:

@@ -12,8 +12,8 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
 )
+from support.unlearning import DATA, FORGET, REFUSALS, RETAIN, objective
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -37,12 +37,6 @@ from lacuna.unlearn import (
     unlearn,
 )
 
-FORGET, RETAIN, REFUSALS = (
-    tiny_texts(4, seed=1),
-    tiny_texts(6, seed=2),
-    tiny_texts(4, seed=3, answer=(3,)),
-)
-DATA = UnlearnData(FORGET, RETAIN, REFUSALS)
 LOSSES = [
     name for name, method in OBJECTIVES.items() if issubclass(method, Objective) and method.confined
 ]
@@ -58,10 +52,6 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 every_variant = pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=[" ".join([n, *map(str, o.values())]) for n, o in VARIANTS]
 )
-
-
-def objective(name: str, **options: Any) -> Objective:
-    return OBJECTIVES[name](OBJECTIVES[name].Config(**options))
 
 
 def run(

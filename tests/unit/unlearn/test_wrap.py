@@ -12,8 +12,8 @@ from support.tiny import (
     state,
     tiny_model,
     tiny_region,
-    tiny_texts,
 )
+from support.unlearning import DATA, objective
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -25,7 +25,6 @@ from lacuna.unlearn.wrappers.base import Point, Start
 from lacuna.unlearn.wrappers.coreset import SCORES
 from lacuna.unlearn.wrappers.reweight import DrawnBatches, draws, systematic
 
-DATA = UnlearnData(tiny_texts(4, seed=1), tiny_texts(6, seed=2), tiny_texts(4, seed=3, answer=(3,)))
 NEUTRAL: dict[str, dict[str, Any]] = {
     "sam": {"rho": 0.0},
     "smoothing": {"sigma": 0.0},
@@ -66,8 +65,8 @@ def run(
     weights = AllWeights(model) if everywhere else RegionWeights(model, tiny_region(model))
     plain = {"steps": 3, "lr": 0.02, "schedule": "constant", "batch_size": 2}
     config = TrainConfig(**{**plain, **train})
-    objective = OBJECTIVES[base](OBJECTIVES[base].Config(retain_weight=1.0))
-    return unlearn(model, weights, objective, DATA, config, seed, wrappers=wrappers).losses
+    method = objective(base, retain_weight=1.0)
+    return unlearn(model, weights, method, DATA, config, seed, wrappers=wrappers).losses
 
 
 def unlearned(base: str, *wrappers: Wrapper, **options: Any) -> PreTrainedModel:
