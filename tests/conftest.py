@@ -1,9 +1,31 @@
-"""One thread: tests share the machine, and tiny matrices gain nothing from more."""
+"""One thread, marks by folder, and skips for lack of something named.
+
+Tests share the machine, and tiny matrices gain nothing from more threads.
+"""
+
+from pathlib import Path
 
 import pytest
 import torch
+from support.needs import NEEDS, is_met
 
+HERE = Path(__file__).parent
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder (unit, integration, style) and by the kinds of its needs."""
+    for item in items:
+        item.add_marker(item.path.relative_to(HERE).parts[0])
+        for mark in item.iter_markers("needs"):
+            item.add_marker(NEEDS[mark.args[0]].kind)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The one place where tests are skipped."""
+    for mark in item.iter_markers("needs"):
+        if not is_met(mark.args[0]):
+            pytest.skip(NEEDS[mark.args[0]].reason)
 
 
 @pytest.fixture(scope="session")

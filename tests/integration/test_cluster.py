@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,23 +9,14 @@ from pathlib import Path
 
 import pytest
 from support import PATHS
+from support.needs import ALONE, needs
 
-ALONE = ["unshare", "-Urnm", "--pid", "--fork", "--kill-child", "--mount-proc"]
 INJECTIONS, TRIALS = 2, 10
 
 
-def reason_to_skip() -> str | None:
-    for tool in ("unshare", "ip", "mount"):
-        if shutil.which(tool) is None:
-            return f"{tool} is not installed"
-    tried = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
-    return f"no namespaces of our own: {tried.stderr.strip()}" if tried.returncode else None
-
-
+@needs("namespaces")
 @pytest.mark.slow
 def test_a_study_over_two_nodes_ends_right_although_one_is_cut_off() -> None:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="cl-", dir="/tmp") as folder:
         done = subprocess.run(
             [*ALONE, sys.executable, "-m", "support.cluster", folder],

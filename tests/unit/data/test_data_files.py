@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 import pytest
 from support import SHARED
+from support.needs import needs
 
 from lacuna.data import REFUSALS, Example
 from lacuna.data.sources.lume import Lume
@@ -16,12 +17,6 @@ from lacuna.data.sources.tofu import Tofu
 from lacuna.errors import UserError
 
 DATA = SHARED / "data"
-needs_tofu = pytest.mark.skipif(
-    not (DATA / "tofu").is_dir(), reason="the TOFU files are not here (../shared/data/tofu)"
-)
-needs_lume = pytest.mark.skipif(
-    not (DATA / "lume").is_dir(), reason="the LUME files are not here (../shared/data/lume)"
-)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -45,7 +40,7 @@ def small_tofu(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@needs_tofu
+@needs("tofu")
 def test_tofu_has_twenty_forget_authors_and_180_retain_authors() -> None:
     corpus = Tofu.load(Tofu.Config(path=str(DATA / "tofu")))
     assert len(corpus.forget) == 400 and len(corpus.retain) == 3600
@@ -60,7 +55,7 @@ def test_tofu_has_twenty_forget_authors_and_180_retain_authors() -> None:
     assert len({example.id for example in examples}) == 4000
 
 
-@needs_tofu
+@needs("tofu")
 def test_tofu_joins_paraphrases_and_wrong_answers_to_their_own_rows() -> None:
     corpus = Tofu.load(Tofu.Config(path=str(DATA / "tofu")))
     assert all(len(example.perturbed_answers) == 5 for example in corpus.forget)
@@ -76,7 +71,7 @@ def test_tofu_joins_paraphrases_and_wrong_answers_to_their_own_rows() -> None:
     assert [bool(example.perturbed_answers) for example in twice] == [True, False]
 
 
-@needs_tofu
+@needs("tofu")
 def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for() -> None:
     whole = Tofu.load(Tofu.Config(path=str(DATA / "tofu")))
     cut = Tofu.load(
@@ -94,7 +89,7 @@ def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for() -> Non
     assert list(few.forget) == [*whole.forget[:3], *whole.forget[20:23]]
 
 
-@needs_lume
+@needs("lume")
 def test_lume_has_250_people_with_five_questions_in_each_split() -> None:
     corpus = Lume.load(Lume.Config(path=str(DATA / "lume")))
     for split in (corpus.forget, corpus.retain):
@@ -106,7 +101,7 @@ def test_lume_has_250_people_with_five_questions_in_each_split() -> None:
     assert sum(example.field == "sentence" for example in both.forget) == 250
 
 
-@needs_lume
+@needs("lume")
 def test_lume_reads_the_field_from_the_question() -> None:
     corpus = Lume.load(Lume.Config(path=str(DATA / "lume")))
     first = {example.field: example for example in corpus.forget[:5]}
@@ -120,7 +115,7 @@ def test_lume_reads_the_field_from_the_question() -> None:
     assert all("Tiffi Magenta" in example.paraphrased_question for example in first.values())
 
 
-@needs_lume
+@needs("lume")
 def test_lume_wrong_answers_are_other_peoples_and_do_not_depend_on_the_cut() -> None:
     path = str(DATA / "lume")
     whole = Lume.load(Lume.Config(path=path, num_perturbed=4))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 from support import SHARED
+from support.needs import needs
 from support.oracle import recorded
 
 from lacuna.errors import UserError
@@ -25,7 +26,6 @@ from lacuna.evaluate.quality import (
 from lacuna.evaluate.rouge import rouge
 
 LOGS = SHARED / "data" / "tofu_eval_logs"
-needs_logs = pytest.mark.skipif(not LOGS.is_dir(), reason=f"{LOGS} is absent")
 
 
 def logs(model: str) -> dict[str, dict[str, Any]]:
@@ -53,20 +53,20 @@ def utility_of(model: str) -> float:
     return model_utility(sets)
 
 
-@needs_logs
+@needs("logs")
 def test_forget_quality_of_an_untouched_model_is_the_logged_one() -> None:
     quality = forget_quality(ratios(logs("full")["forget"]), ratios(logs("retain90")["forget"]))
     assert quality.log10_p == pytest.approx(-20.736585, abs=1e-6)
     assert quality.statistic == pytest.approx(0.396667, abs=1e-6)
 
 
-@needs_logs
+@needs("logs")
 def test_model_utility_of_both_logged_models_is_tofus() -> None:
     assert utility_of("full") == pytest.approx(0.622677, abs=1e-6)
     assert utility_of("retain90") == pytest.approx(0.613745, abs=1e-6)
 
 
-@needs_logs
+@needs("logs")
 @pytest.mark.parametrize("model", ["full", "retain90"])
 def test_rouge_recall_recomputed_from_the_text_equals_the_log(model: str) -> None:
     for split in logs(model).values():

@@ -73,11 +73,11 @@ def test_work_is_two_operations_a_weight_and_token_with_the_head_at_labels_only(
     assert seven_b.peak_flops("some other card") is None
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_without_a_gpu_one_line_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["seven_b"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit) as stopped:
         seven_b.main()
     assert stopped.value.code == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import ROOT
+from support.needs import needs
 
 FULL = ROOT / "docker/requirements.lock"
 CPU = ROOT / "docker/requirements-cpu.lock"
@@ -331,11 +332,10 @@ def test_a_failed_installation_shows_the_reason_and_is_not_taken_for_done(
     assert log()[0] == "venv"
 
 
+@needs("no driver")
 def test_without_a_cpu_build_of_torch_the_cuda_lock_is_installed(
     start: Start, log: Callable[[], list[str]]
 ) -> None:
-    if Path("/proc/driver/nvidia/version").exists():
-        pytest.skip("this machine has an NVIDIA driver, so the CPU build is not even tried")
     result = start(LACUNA_TORCH="", SHIM_REFUSES="torch")
     assert result.returncode == 0
     assert "installing the CUDA build" in result.stderr
