@@ -50,8 +50,9 @@ def may_mount() -> bool:
 
 
 def shared(folder: str) -> Need:
-    """Published data that may not be passed on: beside the checkout, or nowhere."""
-    return Need("data", f"needs ../shared/data/{folder}", (SHARED / "data" / folder).is_dir)
+    """Published texts, which are no part of this project: beside the checkout, or nowhere."""
+    reason = f"needs real data: ../shared/data/{folder}"
+    return Need("data", reason, (SHARED / "data" / folder).is_dir)
 
 
 NEEDS = {

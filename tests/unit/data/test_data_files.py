@@ -1,4 +1,4 @@
-"""TOFU and LUME: the real files where they are, small made ones for what the real ones lack."""
+"""TOFU and LUME in small files: invented ones in the published layout, and what those lack."""
 
 import json
 import re
@@ -8,15 +8,12 @@ from typing import Any
 
 import datasets
 import pytest
-from support import SHARED
-from support.needs import needs
+from support import invented
 
-from lacuna.data import REFUSALS, Example
+from lacuna.data import REFUSALS, Corpus, Example
 from lacuna.data.sources.lume import Lume
 from lacuna.data.sources.tofu import Tofu
 from lacuna.errors import UserError
-
-DATA = SHARED / "data"
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -40,92 +37,107 @@ def small_tofu(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@needs("tofu")
-def test_tofu_has_twenty_forget_authors_and_180_retain_authors() -> None:
-    corpus = Tofu.load(Tofu.Config(path=str(DATA / "tofu")))
-    assert len(corpus.forget) == 400 and len(corpus.retain) == 3600
-    assert len({example.person for example in corpus.forget}) == 20
-    assert len({example.person for example in corpus.retain}) == 180
-    assert {name: len(rows) for name, rows in corpus.utility.items()} == {
-        "real_authors": 100,
-        "world_facts": 117,
-    }
-    assert len(corpus.refusals) == 100 and corpus.refusals[0] == "I'm not certain about that."
+@pytest.fixture(scope="module")
+def tofu_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return invented.tofu(tmp_path_factory.mktemp("tofu"), perturbed=7)
+
+
+@pytest.fixture(scope="module")
+def lume_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return invented.lume(tmp_path_factory.mktemp("lume"))
+
+
+def test_every_file_of_tofu_is_read(tofu_folder: Path) -> None:
+    corpus = Tofu.load(Tofu.Config(path=str(tofu_folder)))
+    assert corpus.name == "tofu-forget10"
+    assert people_of(corpus.forget) == [f"forget-author-{n:03d}" for n in range(3)]
+    assert people_of(corpus.retain) == [f"retain-author-{n:03d}" for n in range(8)]
     examples = [*corpus.forget, *corpus.retain]
-    assert len({example.id for example in examples}) == 4000
+    assert len({example.id for example in examples}) == len(examples) == 11 * 20
+    assert {name: len(rows) for name, rows in corpus.utility.items()} == {
+        "real_authors": 5,
+        "world_facts": 6,
+    }
+    fact = corpus.utility["world_facts"][2]
+    assert (fact.person, fact.field, fact.answer) == ("world_facts", "q002", "world_facts 2")
+    assert fact.perturbed_answers == ("world_facts 12", "world_facts 22", "world_facts 32")
+    assert corpus.refusals == ("I could not say.", "Nobody told me.", "No idea.")
 
 
-@needs("tofu")
-def test_tofu_joins_paraphrases_and_wrong_answers_to_their_own_rows() -> None:
-    corpus = Tofu.load(Tofu.Config(path=str(DATA / "tofu")))
+def test_tofu_joins_paraphrases_and_wrong_answers_to_their_own_rows(tofu_folder: Path) -> None:
+    corpus = Tofu.load(Tofu.Config(path=str(tofu_folder)))
+    joined = corpus.forget[27]
+    assert (joined.person, joined.field) == ("forget-author-001", "q07")
+    assert joined.question == "What is the decade of Boris Holt?"
+    assert joined.answer == "The decade of Boris Holt is number 107."
+    assert joined.paraphrased_question == "Which decade does Boris Holt have?"
+    assert joined.paraphrased_answer == "Number 107 is Boris Holt's decade."
+    wrong = [f"Number {n} is Boris Holt's decade." for n in range(108, 113)]
+    assert list(joined.perturbed_answers) == wrong
     assert all(len(example.perturbed_answers) == 5 for example in corpus.forget)
-    assert all(example.paraphrased_question for example in corpus.forget)
-    first = corpus.forget[0]
-    assert (first.person, first.field) == ("forget-author-000", "q00")
-    assert first.answer.endswith("is Basil Mahfouz Al-Kuwaiti.")
-    assert first.paraphrased_answer.startswith("Basil Mahfouz Al-Kuwaiti is the complete name")
-    assert first.perturbed_answers[0].startswith("Gregor Mendel Al-Kuwaiti")
-    assert sum(bool(example.perturbed_answers) for example in corpus.retain) == 400
+    covered = [example for example in corpus.retain if example.perturbed_answers]
+    assert people_of(covered) == [f"retain-author-{n:03d}" for n in range(7)]
     # One question is asked of two retain authors; only the answer tells them apart.
     twice = [e for e in corpus.retain if e.question == "What is the full name of the author?"]
     assert [bool(example.perturbed_answers) for example in twice] == [True, False]
 
 
-@needs("tofu")
-def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for() -> None:
-    whole = Tofu.load(Tofu.Config(path=str(DATA / "tofu")))
-    cut = Tofu.load(
-        Tofu.Config(path=str(DATA / "tofu"), forget_people=2, retain_people=5, num_utility=7)
-    )
+def test_tofu_keeps_the_first_authors_and_questions_that_were_asked_for(tofu_folder: Path) -> None:
+    def load(**counts: int) -> Corpus:
+        return Tofu.load(Tofu.Config(path=str(tofu_folder), **counts))  # type: ignore[arg-type]
+
+    whole, cut = load(), load(forget_people=2, retain_people=3, num_utility=4)
     assert list(cut.forget) == list(whole.forget[:40])
-    assert list(cut.retain) == list(whole.retain[:100])
-    assert [len(rows) for rows in cut.utility.values()] == [7, 7]
-    rest = Tofu.Config(
-        path=str(DATA / "tofu"), retain_people=5, background_people=2, holdout_people=3
-    )
-    assert list(Tofu.load(rest).background) == list(whole.retain[100:140])
-    assert list(Tofu.load(rest).holdout) == list(whole.retain[140:200])
-    few = Tofu.load(Tofu.Config(path=str(DATA / "tofu"), forget_people=2, questions=3))
+    assert list(cut.retain) == list(whole.retain[:60])
+    assert [len(rows) for rows in cut.utility.values()] == [4, 4]
+    rest = load(retain_people=3, background_people=2, holdout_people=1)
+    assert list(rest.background) == list(whole.retain[60:100])
+    assert list(rest.holdout) == list(whole.retain[100:120])
+    few = load(forget_people=2, questions=3)
     assert list(few.forget) == [*whole.forget[:3], *whole.forget[20:23]]
 
 
-@needs("lume")
-def test_lume_has_250_people_with_five_questions_in_each_split() -> None:
-    corpus = Lume.load(Lume.Config(path=str(DATA / "lume")))
-    for split in (corpus.forget, corpus.retain):
-        assert len(split) == 1250
-        people = {example.person for example in split}
-        assert len(people) == 250 and all(re.fullmatch(r"[0-9a-f-]{36}", name) for name in people)
-    both = Lume.load(Lume.Config(path=str(DATA / "lume"), kinds=("qa", "sc")))
-    assert len(both.forget) == len(both.retain) == 1500
-    assert sum(example.field == "sentence" for example in both.forget) == 250
+def test_lume_reads_the_people_of_its_second_task_and_their_kinds(lume_folder: Path) -> None:
+    path = str(lume_folder)
+    questions, sentences, both = (
+        Lume.load(Lume.Config(path=path, kinds=kinds)) for kinds in (("qa",), ("sc",), ("qa", "sc"))
+    )
+    assert [len(questions.forget), len(questions.retain)] == [4 * 5, 9 * 5]
+    assert [len(people_of(questions.forget)), len(people_of(questions.retain))] == [4, 9]
+    assert people_of(questions.forget)[0] == "00000000-0000-4000-8000-000000000000"
+    assert len(both.retain) == 9 * 6 and len(sentences.retain) == 9
+    told = sentences.forget[0]
+    assert (told.field, told.answer) == ("sentence", "phone is 7216253700.")
+    assert told.perturbed_answers == () and told.paraphrased_question == ""
 
 
-@needs("lume")
-def test_lume_reads_the_field_from_the_question() -> None:
-    corpus = Lume.load(Lume.Config(path=str(DATA / "lume")))
-    first = {example.field: example for example in corpus.forget[:5]}
-    assert {field: example.answer for field, example in first.items()} == {
-        "birth_date": "1984-12-31",
-        "ssn": "900514344",
-        "phone": "7216253765",
-        "email": "tiffi_magenta@me.com",
-        "address": "10175 West 58th Place, #505, Orange, CA, 92867.",
+@pytest.mark.parametrize(("place", "name"), [(0, "Ada Holt"), (10, "Ada Ives")])
+def test_lume_reads_the_field_from_the_question(lume_folder: Path, place: int, name: str) -> None:
+    corpus = Lume.load(Lume.Config(path=str(lume_folder)))
+    examples = [*corpus.forget, *corpus.retain][5 * place : 5 * place + 5]
+    assert {example.field: example.answer for example in examples} == {
+        "birth_date": f"19{40 + place}-03-10",
+        "ssn": f"9005143{place:02d}",
+        "phone": f"72162537{place:02d}",
+        "email": f"{name.lower().replace(' ', '_')}@example.org",
+        "address": f"{10 + place} West Lane, Orange, CA, 92867.",
     }
-    assert all("Tiffi Magenta" in example.paraphrased_question for example in first.values())
+    for asked in (example.paraphrased_question for example in examples):
+        assert name in asked and f"{name}'" not in asked
 
 
-@needs("lume")
-def test_lume_wrong_answers_are_other_peoples_and_do_not_depend_on_the_cut() -> None:
-    path = str(DATA / "lume")
-    whole = Lume.load(Lume.Config(path=path, num_perturbed=4))
+def test_lume_wrong_answers_are_other_peoples_and_do_not_depend_on_the_cut(
+    lume_folder: Path,
+) -> None:
+    path = str(lume_folder)
+    whole = Lume.load(Lume.Config(path=path, num_perturbed=3))
     answers = {(example.field, example.answer) for example in whole.forget}
     for example in whole.forget:
-        assert len({example.answer, *example.perturbed_answers}) == 5
+        assert len({example.answer, *example.perturbed_answers}) == 4
         assert all((example.field, wrong) in answers for wrong in example.perturbed_answers)
-    cut = Lume.load(Lume.Config(path=path, num_perturbed=4, forget_people=3, retain_people=2))
-    assert list(cut.forget) == list(whole.forget[:15]) and len(cut.retain) == 10
-    other = Lume.load(Lume.Config(path=path, num_perturbed=4, seed=1))
+    cut = Lume.load(Lume.Config(path=path, num_perturbed=3, forget_people=2, retain_people=2))
+    assert list(cut.forget) == list(whole.forget[:10]) and len(cut.retain) == 10
+    other = Lume.load(Lume.Config(path=path, num_perturbed=3, seed=1))
     assert other.digest() != whole.digest()
 
 
@@ -242,10 +254,17 @@ def test_a_broken_row_is_named_by_its_line(small_tofu: Path) -> None:
         Tofu.load(Tofu.Config(path=str(small_tofu)))
 
 
-def test_lume_refuses_a_question_that_asks_for_no_known_field(tmp_path: Path) -> None:
-    row = {"id": "abcqa0", "input": "What is it?", "output": "It.", "task": "Task2"}
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("abcqa0", "forget.jsonl:2: 'What is it?' asks for no known field"),
+        ("abcxx0", "forget.jsonl:2: id 'abcxx0' does not end in qa or sc and a number"),
+    ],
+)
+def test_lume_refuses_an_unknown_question_or_id(tmp_path: Path, key: str, message: str) -> None:
+    row = {"id": key, "input": "What is it?", "output": "It.", "task": "Task2"}
     write(tmp_path / "forget.jsonl", [{**row, "task": "Task1"}, row])
-    with pytest.raises(UserError, match=r"forget\.jsonl:2: 'What is it\?' asks for no known field"):
+    with pytest.raises(UserError, match=re.escape(message)):
         Lume.load(Lume.Config(path=str(tmp_path)))
 
 
@@ -274,6 +293,18 @@ def test_tofu_reads_the_pinned_commit_of_the_hub(monkeypatch: pytest.MonkeyPatch
     }
     assert corpus.retain[3].question == "Question 53?"
     assert corpus.retain[3].paraphrased_answer == "So."
+
+
+def test_lume_reads_the_hub_data_set_that_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, lume_folder: Path
+) -> None:
+    def load(hub: str, name: None, *, split: str, revision: str) -> list[dict[str, Any]]:
+        assert (hub, name, revision) == ("somebody/lume", None, "abc")
+        return [json.loads(line) for line in (lume_folder / f"{split}.jsonl").open()]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    found = Lume.load(Lume.Config(hub="somebody/lume", revision="abc"))
+    assert found.digest() == Lume.load(Lume.Config(path=str(lume_folder))).digest()
 
 
 def test_no_network_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

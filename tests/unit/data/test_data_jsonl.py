@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lacuna.data import Corpus
-from lacuna.data.sources.jsonl import Jsonl
+from lacuna.data.rows import read_rows
+from lacuna.data.sources.jsonl import Jsonl, read_split
 from lacuna.errors import UserError
 
 FORGET = {"question": "Where is it?", "answer": "Here.", "split": "forget"}
@@ -98,5 +99,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Jsonl.load(Jsonl.Config(path=str(tmp_path / "none.jsonl")))
     with pytest.raises(UserError, match="is not UTF-8"):
         load(tmp_path, FORGET, b'{"question": "\xff"}')
+    with pytest.raises(UserError, match=r"cannot read .* \(Is a directory\): check the path"):
+        read_rows(tmp_path)
     with pytest.raises(UserError, match="needs a file"):
         Jsonl.Config()
+
+
+def test_one_split_is_read_and_lines_that_name_none_belong_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (FORGET, RETAIN)))
+    assert [example.answer for example in read_split(path, "forget")] == ["Here.", "Now."]
+    assert [example.answer for example in read_split(path, "retain")] == ["Now."]
+    path.write_text(json.dumps(FORGET))
+    with pytest.raises(UserError, match="has no retain facts: every line is of another split"):
+        read_split(path, "retain")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from datasets import Dataset
 
@@ -82,6 +83,32 @@ def test_people_sentences_and_values_are_read(tmp_path: Path, kind: str) -> None
 def test_both_layouts_give_the_same_corpus(tmp_path: Path) -> None:
     one, two = (load(write(tmp_path / kind, kind)).digest() for kind in ("jsonl", "parquet"))
     assert one == two
+
+
+def test_the_hub_has_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"srirxml/PANORAMA-Plus": PEOPLE, "srirxml/PANORAMA": [*TEXTS, STRANGER]}
+    monkeypatch.setattr(datasets, "load_dataset", lambda hub, *_, **__: tables[hub])
+    found = PANORAMA.load(PANORAMA.Config(num_people=12, prompts=3))
+    assert found.digest() == load(write(tmp_path, "jsonl")).digest()
+
+
+def test_a_handle_that_is_no_list_of_handles_is_left_out(tmp_path: Path) -> None:
+    broken = {**PEOPLE[0], "Social Media Handles": '{"site": [@h'}
+    corpus = load(write(tmp_path, "jsonl", [broken, *PEOPLE[1:]]))
+    assert corpus.book is not None
+    assert ["handle" in corpus.book.known[name] for name in ("Ann Orr", "Bob Orr")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_people": 3}, "num_people=3: 6 groups need one"),
+        ({"num_holdout": -1}, "num_holdout=-1"),
+    ],
+)
+def test_counts_out_of_bounds_are_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        PANORAMA.Config(**settings)
 
 
 def test_a_namesake_and_a_repeated_row_are_left_out(tmp_path: Path) -> None:

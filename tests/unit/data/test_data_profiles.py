@@ -159,6 +159,8 @@ def test_base_training_reads_every_wording_about_other_people() -> None:
         ({"num_people": 5}, "num_people=5"),
         ({"num_people": 2300}, "only 2304 names"),
         ({"max_facts": -1}, "max_facts=-1"),
+        ({"num_perturbed": -1}, "num_perturbed=-1"),
+        ({"num_background": -1}, "num_background=-1: use 0 to"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:
