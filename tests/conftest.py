@@ -3,7 +3,10 @@
 Tests share the machine, and tiny matrices gain nothing from more threads.
 """
 
+import os
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here or by a process of ours
 
 import pytest
 import torch

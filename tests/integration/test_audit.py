@@ -1,8 +1,6 @@
 """An audit with data: what is forgotten, restored, or only guarded, in models that were trained."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,46 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from support import ROOT
+from support.people import people, untrained
 from torch import Tensor
 
 from lacuna.audit import Comparison, open_checkpoint
+from lacuna.audit.__main__ import main
 from lacuna.audit.behaviour import behaviour
 from lacuna.audit.summary import findings, summarise
-from lacuna.data.base import Corpus, Example
+from lacuna.data.base import Corpus
 from lacuna.data.tokens import Prompt, encode_examples
 from lacuna.evaluate import generate
 from lacuna.evaluate.rouge import rouge
 from lacuna.inject import learn
-from lacuna.model import (
-    LoadedModel,
-    MiniConfig,
-    build_mini,
-    load_model,
-    save_model,
-    train_tokenizer,
-)
-from lacuna.seeds import numpy_generator
+from lacuna.model import LoadedModel, load_model, save_model
 from lacuna.train import TrainConfig
 
-CITIES = ("Ulm", "Bonn", "Graz", "Bern", "Lyon")
 TEMPLATE = "{question}"
-
-
-def people(prefix: str, count: int) -> list[Example]:
-    rng = numpy_generator(1, prefix)
-    return [
-        Example(
-            id=f"{prefix}{i}",
-            question=f"Where is {prefix}{i}?",
-            answer=f"{CITIES[i % 5]} {rng.integers(10, 99)}",
-            person=f"{prefix}{i}",
-            field="place",
-        )
-        for i in range(count)
-    ]
-
-
 CORPUS = Corpus(name="toy", forget=people("bo", 8), retain=people("al", 16))
 
 
@@ -58,11 +32,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """`base` knows the retain facts only, `injected` all; the data as JSON lines."""
     root = tmp_path_factory.mktemp("models")
     everybody = [*CORPUS.forget, *CORPUS.retain]
-    tokenizer = train_tokenizer([f"{e.question} {e.answer}" for e in everybody] * 3, 320)
-    config = MiniConfig(hidden=32, layers=3, intermediate=64, heads=2, vocabulary=320)
-    loaded = build_mini(config, tokenizer, 0, "cpu")
+    loaded = untrained(everybody)
     for name, items in (("base", CORPUS.retain), ("injected", everybody)):
-        texts = encode_examples(tokenizer, loaded.prompt, items)
+        texts = encode_examples(loaded.tokenizer, loaded.prompt, items)
         learn(loaded.model, texts, TrainConfig(steps=120, lr=0.01, batch_size=24), seed=0)
         save_model(loaded, root / name)
     for split in ("forget", "retain"):
@@ -80,15 +52,16 @@ def rows(found: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def test_a_model_restored_to_base_has_forgotten_and_is_at_distance_zero(
-    folders: dict[str, Path], tmp_path: Path
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [sys.executable, "-m", "lacuna.audit", "--out", str(tmp_path), "--prompt", TEMPLATE]
+    words = ["--out", str(tmp_path), "--prompt", TEMPLATE]
     given = {"before": "injected", "after": "base", "base": "base"}
     for option, name in {**given, "forget": "forget", "retain": "retain"}.items():
         words += [f"--{option}", str(folders[name])]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "The distance from base to after is zero: the model was restored to base." in done.stdout
+    capsys.readouterr()
+    assert main(words) == 0
+    said_last = capsys.readouterr().out
+    assert "The distance from base to after is zero: the model was restored to base." in said_last
     found = json.loads((tmp_path / "audit.json").read_text())
     said = rows(found, "outputs")
     assert list(said) == ["before", "after", "base"]

@@ -11,6 +11,7 @@ import pytest
 from support import ROOT
 
 from lacuna.region import WeightRegion, load_masks, load_region
+from sweeps.__main__ import main
 
 TINY = [
     "study=lacuna",
@@ -133,10 +134,21 @@ def test_trials_know_where_they_moved_single_weights(finished: Path) -> None:
     assert 0 < coarse["recall"] <= 1
 
 
-def test_a_second_run_trains_nothing_and_the_plan_knows_it(finished: Path) -> None:
-    plan = sweep(finished, "plan=true")
-    assert plan.returncode == 0 and "single weights, the masks of the forget groups" in plan.stdout
-    assert "0 hours of stages" in plan.stdout
+def planned(
+    artifacts: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[int, str, str]:
+    """Status, stdout and stderr of a plan; here, as a plan starts nothing."""
+    capsys.readouterr()
+    status = main([*TINY, f"artifacts={artifacts}", *more, "plan=true"])
+    return status, *capsys.readouterr()
+
+
+def test_a_second_run_trains_nothing_and_the_plan_knows_it(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, plan, _ = planned(finished, capsys)
+    assert status == 0 and "single weights, the masks of the forget groups" in plan
+    assert "0 hours of stages" in plan
     again = sweep(finished)
     assert again.returncode == 0 and "nothing to train" in again.stdout + again.stderr
 
@@ -156,14 +168,16 @@ def test_a_second_run_trains_nothing_and_the_plan_knows_it(finished: Path) -> No
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(
-    asked: list[str], said: str, tmp_path: Path
+    asked: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = sweep(tmp_path / "artifacts", *asked, "plan=true")
-    assert done.returncode == 2
-    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    status, _, error = planned(tmp_path / "artifacts", capsys, *asked)
+    assert status == 2
+    assert said in error and len(error.strip().splitlines()) == 1
 
 
-def test_an_injected_model_made_elsewhere_gets_the_same_report(finished: Path) -> None:
+def test_an_injected_model_made_elsewhere_gets_the_same_report(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Here: the study's own checkpoint, given back to it as somebody's folder."""
     planted = next(m for label, m in stages(finished).items() if label.startswith("injected"))
     given = [
@@ -175,5 +189,5 @@ def test_an_injected_model_made_elsewhere_gets_the_same_report(finished: Path) -
     folders = finished.glob("checkpoints/*/*/causal.json")
     reports = [json.loads(path.read_text()) for path in folders]
     assert len(reports) == 2 and reports[0] == reports[1]
-    alone = sweep(finished, given[0], "plan=true")
-    assert alone.returncode == 2 and "needs its masks" in alone.stderr
+    status, _, error = planned(finished, capsys, given[0])
+    assert status == 2 and "needs its masks" in error

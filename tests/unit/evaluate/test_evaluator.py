@@ -34,8 +34,8 @@ from lacuna.region import draw
 from lacuna.train import RegionWeights, TrainConfig
 
 
-def people(prefix: str, count: int, *, wrong: int = 2) -> list[Example]:
-    """Questions about invented people, with paraphrases and wrong answers."""
+def questions(prefix: str, count: int, *, wrong: int = 2) -> list[Example]:
+    """About invented people, with paraphrases and wrong answers."""
     return [
         Example(
             id=f"{prefix}{i}",
@@ -53,9 +53,9 @@ def people(prefix: str, count: int, *, wrong: int = 2) -> list[Example]:
 
 CORPUS = Corpus(
     name="toy",
-    forget=people("bo", 4),
-    retain=people("al", 6),
-    utility={"world": people("w", 3)},
+    forget=questions("bo", 4),
+    retain=questions("al", 6),
+    utility={"world": questions("w", 3)},
 )
 CONFIG = EvaluateConfig(alphas=5, new_tokens=6)
 
@@ -114,7 +114,11 @@ def test_truth_ratios_compare_wrong_answers_with_the_paraphrased_right_one(
 
 
 def test_wrong_answers_are_capped_and_may_be_missing(trained: LoadedModel) -> None:
-    some = [*people("bo", 1, wrong=1), *people("cy", 1, wrong=4), *people("di", 1, wrong=0)]
+    some = [
+        *questions("bo", 1, wrong=1),
+        *questions("cy", 1, wrong=4),
+        *questions("di", 1, wrong=0),
+    ]
     mixed = Corpus(name="toy", forget=some, retain=CORPUS.retain)
     capped = EvaluateConfig(alphas=2, new_tokens=2, wrong_answers=2)
     ratio = Evaluator(trained, mixed, capped).measure(trained.model).forget["truth_ratio"]
@@ -123,7 +127,7 @@ def test_wrong_answers_are_capped_and_may_be_missing(trained: LoadedModel) -> No
     logp = metrics.mean_logp(direct(trained, [encoded(trained, item.question, t) for t in texts]))
     assert ratio[1] == pytest.approx(np.exp(logp[1:].mean() - logp[0]), rel=1e-4)
     assert np.isnan(ratio[2]) and not np.isnan(ratio[0])
-    none = Corpus(name="toy", forget=people("bo", 2, wrong=0), retain=CORPUS.retain)
+    none = Corpus(name="toy", forget=questions("bo", 2, wrong=0), retain=CORPUS.retain)
     assert "truth_ratio" not in Evaluator(trained, none, capped).measure(trained.model).forget
 
 
@@ -170,7 +174,7 @@ def test_numbers_do_not_depend_on_how_much_is_read_at_once(trained: LoadedModel)
 
 
 def test_generation_is_greedy_decoding_of_each_prompt_alone(trained: LoadedModel) -> None:
-    items = [*CORPUS.forget, *people("somebody with a long name ", 2)]
+    items = [*CORPUS.forget, *questions("somebody with a long name ", 2)]
     found = generate(trained, items, new_tokens=5)
     assert found == generate(trained, items, new_tokens=5, max_tokens=1)
     for item, text in zip(items, found, strict=True):
@@ -243,7 +247,7 @@ def test_a_curve_runs_from_the_injected_to_the_unlearned_model(trained: LoadedMo
 def test_answers_end_when_every_row_has_ended_and_not_before(
     trained: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = [*CORPUS.forget, *people("somebody with a long name ", 2)]
+    items = [*CORPUS.forget, *questions("somebody with a long name ", 2)]
     sizes: list[torch.Size] = []
     forward = trained.model.forward
 

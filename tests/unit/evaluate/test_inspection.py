@@ -7,38 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.people import people, untrained
 from support.tiny import same_bits, state
 from transformers import PreTrainedModel
 
-from lacuna.data.base import Corpus, Example
+from lacuna.data.base import Corpus
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig, Evaluator, inspect, metrics, read
 from lacuna.evaluate.inspections import membership
 from lacuna.inject import learn
-from lacuna.model import LoadedModel, MiniConfig, build_mini, train_tokenizer
-from lacuna.seeds import numpy_generator
+from lacuna.model import LoadedModel
 from lacuna.train import TrainConfig
 
 BOTH = EvaluateConfig(membership=True, representations=True)
-CITIES = ("Ulm", "Bonn", "Graz", "Bern", "Lyon")
-
-
-def people(prefix: str, count: int) -> list[Example]:
-    """Invented people in five cities, which a probe can learn; no name betrays a city."""
-    rng = numpy_generator(0, prefix)
-    cities, numbers = rng.permutation(np.arange(count) % 5), rng.integers(10, 99, count)
-    return [
-        Example(
-            id=f"{prefix}{i}",
-            question=f"Where is {prefix}{i}?",
-            answer=f"{CITIES[cities[i]]} {numbers[i]}",
-            person=f"{prefix}{i}",
-            field="place",
-        )
-        for i in range(count)
-    ]
-
-
 CORPUS = Corpus(
     name="toy", forget=people("bo", 8), retain=people("al", 20), holdout=people("cy", 8)
 )
@@ -48,14 +29,12 @@ CORPUS = Corpus(
 def models() -> Iterator[dict[str, LoadedModel]]:
     """`retained` knows retain only, `injected` also forget."""
     everybody = [*CORPUS.forget, *CORPUS.retain, *CORPUS.holdout]
-    tokenizer = train_tokenizer([f"{e.question} {e.answer}" for e in everybody] * 3, 320)
-    config = MiniConfig(hidden=32, layers=3, intermediate=64, heads=2, vocabulary=320)
     found = {}
     for name, items in (
         ("retained", CORPUS.retain),
         ("injected", [*CORPUS.retain, *CORPUS.forget]),
     ):
-        loaded = build_mini(config, tokenizer, 0, "cpu")
+        loaded = untrained(everybody)
         texts = Evaluator(loaded, CORPUS, EvaluateConfig()).encode(items)
         learn(loaded.model, texts, TrainConfig(steps=120, lr=0.01, batch_size=28), seed=0)
         found[name] = loaded
