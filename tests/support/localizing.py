@@ -18,8 +18,11 @@ PLANTED = 17
 
 def evidence(**options: Any) -> Evidence:
     model = options.pop("model", None) or tiny_model(dtype=torch.float64)
-    given = {"seed": 3, "target": tiny_region(model), "retained": tiny_model(seed=1), **options}
-    return Evidence(model=model, forget=FORGET, retain=RETAIN, **given)
+    if "target" not in options:
+        options["target"] = tiny_region(model)
+    if "retained" not in options:
+        options["retained"] = tiny_model(seed=1)
+    return Evidence(model=model, forget=FORGET, retain=RETAIN, **{"seed": 3, **options})
 
 
 def scores(name: str, seen: Evidence, **options: Any) -> Scores:

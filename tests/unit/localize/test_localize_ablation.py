@@ -25,7 +25,7 @@ def test_integrated_gradients_add_up_to_what_the_layer_is_worth(architecture: st
     """Completeness; the path is smooth where no norm follows the MLP."""
     model = tiny_model(architecture, dtype=torch.float64)
     seen = evidence(model=model)
-    found = scores("integrated_gradients", seen, steps=200)
+    found = scores("integrated_gradients", seen, steps=60)
     whole = probability(seen)
     for name, module in value_modules(model).items():
         kept = module.weight.detach().clone()
