@@ -10,10 +10,19 @@ that people bring and takes off what the seeds' variance holds of it already:
 
     V_seeds          sample variance of the seeds' differences / n
     V_people         sample variance over people of a person's influence, mean over seeds, / P
-    V_people,seeds   mean over seeds of the sample variance of influences within a seed, / (n P)
+    V_people,seeds   variance of the interaction (influences less their means over seeds and over
+                     people, with (n - 1)(P - 1) degrees of freedom) / (n P)
+
+The interaction is free of what is peculiar to people in all seeds, so each part is unbiased; taking
+the whole variance within a seed instead, as is usual with many clusters, would leave out 1/n of the
+people's variance: a quarter with four seeds.
 
 Forget and retain people are other people, so each split is a dimension of its own. Degrees of
-freedom by Satterthwaite: V^2 / sum of each part's V_i^2 / (its number - 1). Where a split's people
+freedom by Satterthwaite over the mean squares that enter:
+
+    df = V^2 / (V_seeds^2 / (n - 1) + V_people^2 / (P - 1) + V_people,seeds^2 / (n - 1) / (P - 1))
+
+with the last two for each split that adds something. Where a split's people
 are not the same in every seed, what is peculiar to them varies from seed to seed, the seeds'
 variance holds it, and the split adds nothing; where that is so for all, the result is Student's t.
 
@@ -89,17 +98,18 @@ def two_way_t(
             raise UserError(f"two-way t: {name} hold a value that is not finite: leave it out")
     if n < 2:
         return None
-    variance, numbers = {"seeds": float(deltas.var(ddof=1)) / n}, {"seeds": n}
+    variance = {"seeds": float(deltas.var(ddof=1)) / n}
+    uncertain = variance["seeds"] ** 2 / (n - 1)
     for name, influence in influences.items():
         if influence.ndim != 2 or len(influence) != n or influence.shape[1] < 2:
             raise UserError(
                 f"two-way t: influences of {name} people have shape {influence.shape}: "
                 f"give {n} seeds by at least 2 people"
             )
-        variance[name], numbers[name] = _added(influence), influence.shape[1]
+        variance[name], more = _added(influence)
+        uncertain += more
     total = sum(variance.values())
-    parts = sum(part**2 / (numbers[name] - 1) for name, part in variance.items())
-    df = total**2 / parts if parts else float(n - 1)
+    df = total**2 / uncertain if uncertain else float(n - 1)
     half = float(stats.t.ppf((1 + level) / 2, df)) * total**0.5
     middle = float(deltas.mean())
     method = "two-way t over seeds and people" if influences else "Student's t over seeds"
@@ -121,9 +131,18 @@ def two_way_of_arms(
     return two_way_t([arms.whole(score) for arms in seeds], people, level)
 
 
-def _added(influence_nP: Floats) -> float:
-    """What a split's people add to the variance that the seeds' differences hold already."""
+def _added(influence_nP: Floats) -> tuple[float, float]:
+    """What a split's people add to the variance that the seeds' differences hold already.
+
+    Second: the sum of squared parts over their degrees of freedom, for Satterthwaite's formula.
+    """
     n, num_people = influence_nP.shape
-    shared = influence_nP.mean(axis=0).var(ddof=1) / num_people
-    within = influence_nP.var(axis=1, ddof=1).mean() / (n * num_people)
-    return max(0.0, float(shared - within))
+    mean_P = influence_nP.mean(axis=0)
+    left = influence_nP - mean_P
+    left -= left.mean(axis=1, keepdims=True)
+    df = (n - 1) * (num_people - 1)
+    people = float(mean_P.var(ddof=1)) / num_people
+    interaction = float((left**2).sum()) / df / (n * num_people)
+    if people <= interaction:
+        return 0.0, 0.0
+    return people - interaction, people**2 / (num_people - 1) + interaction**2 / df

@@ -35,26 +35,39 @@ def test_without_people_it_is_students_t() -> None:
 
 
 def test_a_table_small_enough_to_compute_by_hand() -> None:
-    # Two seeds with differences 1 and 3: variance 2, V_seeds = 1. Three people with influences
-    # (3, 0, -3) in both seeds: mean variance 9, V_people = 9 / 3 = 3; within a seed the same 9,
-    # V_people,seeds = 9 / (2 * 3) = 1.5. So 1.5 is added: V = 2.5, and
-    # df = 2.5^2 / (1^2 / 1 + 1.5^2 / 2) = 6.25 / 2.125.
-    found = known(two_way_t([1.0, 3.0], {"forget": [[3.0, 0.0, -3.0]] * 2}))
-    assert found.variance == {"seeds": pytest.approx(1.0), "forget": pytest.approx(1.5)}
-    assert found.df == pytest.approx(6.25 / 2.125)
-    half = float(stats.t.ppf(0.975, 6.25 / 2.125)) * 2.5**0.5
+    # Two seeds with differences 1 and 3: variance 2, V_seeds = 1. Influences of three people
+    #     4  0 -4        mean over seeds  3  0 -3: variance 9, V_people = 9 / 3 = 3
+    #     2  0 -2        interaction +-1, 0, +-1: sum of squares 4 over 1 x 2, so 2 / (2 x 3) = 1/3
+    # V = 1 + 3 - 1/3 = 11/3, and df = V^2 / (1 / 1 + 9 / 2 + (1/9) / 2) = (121/9) / (50/9).
+    table = [[4.0, 0.0, -4.0], [2.0, 0.0, -2.0]]
+    found = known(two_way_t([1.0, 3.0], {"forget": table}))
+    assert found.variance == {"seeds": pytest.approx(1.0), "forget": pytest.approx(8 / 3)}
+    assert found.df == pytest.approx(121 / 50)
+    half = float(stats.t.ppf(0.975, 121 / 50)) * (11 / 3) ** 0.5
     assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
     assert found.method == "two-way t over seeds and people"
     # A second split of four people with influences of opposite sign in both seeds: the seeds hold
     # it all, and it adds nothing.
     more = known(
-        two_way_t(
-            [1.0, 3.0],
-            {"forget": [[3, 0, -3]] * 2, "retain": [[1, -1, 1, -1], [-1, 1, -1, 1]]},
-        )
+        two_way_t([1.0, 3.0], {"forget": table, "retain": [[1, -1, 1, -1], [-1, 1, -1, 1]]})
     )
     assert more.variance["retain"] == 0.0
-    assert (more.low, more.high) == pytest.approx((found.low, found.high))
+    assert (more.low, more.high, more.df) == pytest.approx((found.low, found.high, found.df))
+
+
+def test_its_variance_is_unbiased_with_few_seeds() -> None:
+    """Three seeds, six people: V is that of the mean over all that seeds and people could be."""
+    generator = np.random.default_rng(4)
+    means, variances = [], []
+    for _ in range(3000):
+        table = generator.normal(0, 1, 6) + generator.normal(0, 0.5, (3, 1))
+        table = table + generator.normal(0, 1, (3, 6))
+        found = known(two_way_t(table.mean(axis=1), {"all": table - table.mean(1, keepdims=True)}))
+        means.append(found.estimate)
+        variances.append(found.standard_error**2)
+    true = 1 / 6 + 0.25 / 3 + 1 / 18
+    assert np.var(means) == pytest.approx(true, rel=0.08)
+    assert np.mean(variances) == pytest.approx(true, rel=0.05)
 
 
 def test_p_values_agree_with_the_interval() -> None:
