@@ -1,155 +1,84 @@
-"""What an attack is asked: does what was forgotten come back?
+"""What an attack is given, and what it must say: its outcomes, and what it costs.
 
-Every attack starts from the model it is given and leaves it as it found it. It reports the forget
-facts that it did not itself train on ("others"), before and after: as extraction strength, as mean
-log-probability per token, which shows knowledge that ES hides (LOG.md), and, where prompts are
-given, as the facts that any of k prompts brings out (Success@k). A gain is no verdict: unlearned
-models start below models that never knew, so compare the level after with the retained model's.
+An attack is one file: method and source on top, its `Config`, `run`, and its cost. The library's
+own read their options from keys that studies have always had (`AttackConfig`); an attack of another
+package is asked for by its name in `attack.extra`, with its options.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import numpy as np
 from transformers import PreTrainedModel
 
+from lacuna.attack.config import AttackConfig
+from lacuna.attack.outcome import Facts, Outcome
+from lacuna.costs import Workload
 from lacuna.data.tokens import Encoded
-from lacuna.evaluate import metrics
-from lacuna.evaluate.memorisation import Asked
-from lacuna.evaluate.token_pass import read
-
-Ask = Callable[[PreTrainedModel, Sequence[Asked]], tuple[str, ...]]
-"""The facts that any of their prompts brings out of the model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One attack's result. ES and log-probabilities are means over questions."""
-
-    attack: str
-    lr: float | None
-    n_attacked: int
-    """Forget questions that the attacker trained on."""
-    n_others: int
-    """Forget questions measured."""
-    attacked_es_after: float | None
-    others_es_before: float
-    others_es_after: float
-    others_logp_before: float
-    others_logp_after: float
-    k: int | None = None
-    """Prompts per fact, at most, of the leaked sets; None where none was asked."""
-    leaked_before: tuple[str, ...] | None = None
-    """The others' facts that any of k prompts brought out."""
-    leaked_after: tuple[str, ...] | None = None
-    leaked_overlap: float | None = None
-    """Jaccard index of the two leaked sets; None where both are empty."""
-    success_before: float | None = None
-    """Success@k: share of the others' facts in the leaked set."""
-    success_after: float | None = None
-    start_alpha: float | None = None
-    """Mixing weight of a matched start; None is the model as it was given."""
-    start_es: float | None = None
-    """Forget ES of the matched start."""
-    start_retain_es: float | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """A plain dictionary."""
-        return asdict(self)
+from lacuna.errors import UserError
+from lacuna.registry import Registry
 
 
 @dataclass(frozen=True)
-class Wording:
-    """Facts in a wording of the attacker's, beside the wording that was forgotten."""
+class AttackInputs:
+    """What an attack may look at."""
 
-    usual: Sequence[Encoded]
-    other: Sequence[Encoded]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Forget questions that somebody else's leak may bring back."""
-
-    attacked: Sequence[Encoded]
-    others: Sequence[Encoded]
-    end_token: int | None
-    outside: bool = False
-    """Attacked people are not among the forgotten (LACUNA's relearning split)."""
-    attacked_asked: Sequence[Asked] = ()
-    others_asked: Sequence[Asked] = ()
-    ask: Ask | None = None
-    wordings: Mapping[str, Wording] = field(default_factory=dict)
-    """Attack name -> forgotten facts in other words."""
-
-    @property
-    def all(self) -> list[Encoded]:
-        """All forget questions, those of attacked people first."""
-        return [*self.others] if self.outside else [*self.attacked, *self.others]
-
-    def spared(self) -> "Facts":
-        """The same with nobody attacked: all forgotten people are measured."""
-        asked = () if self.outside else self.attacked_asked
-        everybody = [*asked, *self.others_asked]
-        return replace(self, attacked=(), others=self.all, others_asked=everybody)
+    model: PreTrainedModel
+    """Put back by the attack, bit by bit, before `run` returns or raises."""
+    facts: Facts
+    retain: Sequence[Encoded]
+    seed: int
 
 
-class Level(NamedTuple):
-    """What a model knows of the others."""
+class Attack:
+    """Base class: subclasses define `Config` and `run`, and what they cost."""
 
-    es: float
-    logp: float
-    leaked: tuple[str, ...] | None
+    Config: ClassVar[type[Any]]
+    knows_people: ClassVar[bool] = False
+    """Trains on facts of people that it knows (`Facts.attacked`), so that some must be left."""
+    off: ClassVar[str] = ""
+    """What leaves it out of a study, for errors; empty for an attack of `attack.extra`."""
+    matched: ClassVar[bool] = False
+    """Repeated from a matched start, where the study asks for one."""
+    trains_all: ClassVar[bool] = False
+    """Trains all weights, with the memory that takes."""
+    copies: ClassVar[int] = 0
+    """Copies of all weights, as wide as the model's, that it holds beside the model; for plans."""
 
+    def __init__(self, config: Any) -> None:
+        self.config = config
 
-def recall(
-    model: PreTrainedModel, texts: Sequence[Encoded], end_token: int | None
-) -> tuple[float, float]:
-    """Mean ES and mean log-probability per token over questions."""
-    table = read(model, texts, end_token=end_token, spread=False)
-    strength = metrics.extraction_strength(table)
-    return float(np.nanmean(strength)), float(np.nanmean(metrics.mean_logp(table)))
-
-
-def level(model: PreTrainedModel, facts: Facts) -> Level:
-    """What the model knows of the others, and what it says of them."""
-    said = None if facts.ask is None else facts.ask(model, facts.others_asked)
-    return Level(*recall(model, facts.others, facts.end_token), said)
-
-
-def outcome(
-    attack: str,
-    facts: Facts,
-    before: Level,
-    after: Level,
-    *,
-    lr: float | None = None,
-    attacked_es: float | None = None,
-) -> Outcome:
-    """The record of one attack."""
-    asked = len(facts.others_asked)
-    return Outcome(
-        attack=attack,
-        lr=lr,
-        n_attacked=len(facts.attacked),
-        n_others=len(facts.others),
-        attacked_es_after=attacked_es,
-        others_es_before=before.es,
-        others_es_after=after.es,
-        others_logp_before=before.logp,
-        others_logp_after=after.logp,
-        k=None if facts.ask is None else max(len(a.prompts) for a in facts.others_asked),
-        leaked_before=before.leaked,
-        leaked_after=after.leaked,
-        leaked_overlap=jaccard(before.leaked, after.leaked),
-        success_before=None if before.leaked is None else len(before.leaked) / asked,
-        success_after=None if after.leaked is None else len(after.leaked) / asked,
-    )
-
-
-def jaccard(first: Sequence[str] | None, second: Sequence[str] | None) -> float | None:
-    """Size of the intersection over that of the union; None where a set is missing or both are
-    empty."""
-    if first is None or second is None or not {*first, *second}:
+    @classmethod
+    def options(cls, study: AttackConfig) -> Any | None:
+        """Its `Config` from the keys of its own in `AttackConfig`; None where it is not asked."""
         return None
-    return len({*first} & {*second}) / len({*first, *second})
+
+    def run(self, given: AttackInputs) -> list[Outcome]:
+        """Attack, measure, and put the model back."""
+        raise NotImplementedError
+
+    def work(self, load: Workload, level: float) -> float:
+        """Passes it takes, for plans (`lacuna.costs`); `level` are those of one `outcome.level`."""
+        return 0.0
+
+
+ATTACKS: Registry[type[Attack]] = Registry("attack")
+
+
+def asked(study: AttackConfig) -> dict[str, Attack]:
+    """The attacks of a study by name, ready to run, in the order of the registry.
+
+    Raises `UserError` where `study.extra` names an attack that does not exist or has keys of its
+    own.
+    """
+    for name in study.extra:
+        if off := ATTACKS[name].off:
+            key = off.partition("=")[0]
+            raise UserError(f"attack.extra.{name}: this attack is asked for by {key}: use that")
+    options = {name: study.extra.get(name, each.options(study)) for name, each in ATTACKS.items()}
+    return {name: ATTACKS[name](given) for name, given in options.items() if given is not None}
+
+
+def leave_out(attacks: Mapping[str, Attack]) -> str:
+    """What a user types to run a study without these attacks."""
+    return " ".join(each.off or f"~attack.extra.{name}" for name, each in attacks.items())

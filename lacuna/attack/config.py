@@ -1,11 +1,36 @@
 """Which attacks a study runs, and how hard."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from lacuna.attack.lora import LoraConfig
-from lacuna.attack.quantize import check_bits
 from lacuna.errors import UserError
-from lacuna.train import TrainConfig
+from lacuna.train import LoraShape, TrainConfig
+
+
+def check_bits(bits: int) -> None:
+    """Raise `UserError` for a width that is no quantization."""
+    if not 2 <= bits <= 16:
+        raise UserError(f"attack.bits={bits}: use widths of 2 to 16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """The attacker's adapters and training."""
+
+    shape: LoraShape = field(default_factory=lambda: LoraShape(rank=8, alpha=16, dropout=0.0))
+    """Adapters; the default fits the embedded model, `LoraShape()` has LACUNA's."""
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=40, schedule="constant"))
+    """Steps and batch size; rates are listed in `attack.lora_lrs`."""
+    epochs: int = 0
+    """Passes over the attacker's questions, in place of `train.steps`; 0 takes the steps."""
+    eval_share: float = 0.0
+    """Share of the attacker's questions kept to choose a checkpoint by; 0 takes the last one."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise UserError(f"attack.lora.epochs={self.epochs}: use 0 or more")
+        if not 0 <= self.eval_share < 1:
+            raise UserError(f"attack.lora.eval_share={self.eval_share}: use 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +63,8 @@ class AttackConfig:
     """How near to its level a matched start must be."""
     share: float = 0.5
     """Share of the forgotten people that the attacker knows (above 0, below 1)."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Attacks of other packages: name -> options (`+attack.extra.NAME={}` takes its defaults)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -55,8 +82,3 @@ class AttackConfig:
             )
         for bits in self.bits:
             check_bits(bits)
-
-    @property
-    def relearns(self) -> bool:
-        """Whether some attack trains on people it knows."""
-        return bool(self.relearn_lrs or self.lora_lrs)

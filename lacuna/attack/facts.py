@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedModel
 
-from lacuna.attack.base import Ask, Facts, Wording
+from lacuna.attack.base import asked as asked_attacks
 from lacuna.attack.config import AttackConfig
+from lacuna.attack.outcome import Ask, Facts, Wording
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.errors import UserError
@@ -27,10 +28,11 @@ def gather(
     texts, end = evaluator.texts["forget"], loaded.tokenizer.eos_token_id
     leaks = asked(evaluator.forget, corpus.book, config.success_k) if config.success_k else []
     facts = Facts(attacked=(), others=texts, end_token=end, others_asked=leaks)
-    if config.relearns and corpus.relearn:
+    relearns = any(attack.knows_people for attack in asked_attacks(config).values())
+    if relearns and corpus.relearn:
         known = encode_examples(loaded.tokenizer, loaded.prompt, corpus.relearn)
         facts = replace(facts, attacked=known, outside=True)
-    elif config.relearns:
+    elif relearns:
         facts = split_people(evaluator.forget, texts, config.share, seed, end, leaks)
     return replace(
         facts,

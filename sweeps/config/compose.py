@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lacuna.data import DATA
 from lacuna.errors import UserError
-from sweeps.config.schema import Study, build, register
+from sweeps.config.schema import Study, build, build_attack, register
 
 
 def configure(overrides: Sequence[str]) -> DictConfig:
@@ -87,6 +87,7 @@ def _build(config: DictConfig) -> None:
     """Every `Config` once: keys added with + and values out of bounds are refused here."""
     plain: Any = OmegaConf.to_container(config)
     build(Study, plain)
+    build_attack(plain["attack"])
     values = {name: value for name, value in plain["data"].items() if name != "name"}
     build(DATA[plain["data"]["name"]].Config, values)
 

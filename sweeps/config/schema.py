@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from lacuna.attack import AttackConfig
+from lacuna.attack import ATTACKS, AttackConfig
 from lacuna.data import DATA
 from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InjectConfig
@@ -260,3 +260,10 @@ def build(config: type[T], values: Mapping[str, Any]) -> T:
     built = OmegaConf.to_object(merged)
     assert isinstance(built, config)
     return built
+
+
+def build_attack(values: Mapping[str, Any]) -> AttackConfig:
+    """The attacks of a study; those of other packages get their own `Config`."""
+    config = build(AttackConfig, values)
+    extra = {name: build(ATTACKS[name].Config, given) for name, given in config.extra.items()}
+    return dataclasses.replace(config, extra=extra)

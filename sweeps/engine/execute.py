@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lacuna.attack import AttackConfig
 from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
@@ -24,7 +23,7 @@ from lacuna.pipeline import (
 from lacuna.pipeline.splits import working
 from lacuna.train import Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
-from sweeps.config.schema import build
+from sweeps.config.schema import build, build_attack
 from sweeps.plan.corpus import load_corpus
 from sweeps.stage import Stage
 
@@ -193,7 +192,7 @@ def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
             parallel=build(Parallel, params.get("parallel", {})),
         ),
         evaluate=build(EvaluateConfig, params["evaluate"]),
-        attacks=None if attacks is None else build(AttackConfig, attacks),
+        attacks=None if attacks is None else build_attack(attacks),
         on_step=on_step,
         scratch=_scratch(stage),
     )
@@ -216,7 +215,7 @@ def _control(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summar
         corpus=_corpus(stage, inputs),
         model=_model(stage),
         evaluate=build(EvaluateConfig, stage.params["evaluate"]),
-        attacks=build(AttackConfig, stage.params["attack"]),
+        attacks=build_attack(stage.params["attack"]),
         seed=stage.params["seed"],
     )
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from lacuna import attack
 from lacuna.costs import ALL, REGION, Texts, Workload
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.evaluator import spread, utility_sets
@@ -20,14 +21,12 @@ from lacuna.localize.evidence import Statistic
 from lacuna.train import TrainConfig
 from lacuna.train.zero import device_bytes
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, Method, Wrapper, parse
-from sweeps.config.schema import build
+from sweeps.config.schema import build, build_attack
 from sweeps.plan.stages import spread_over
 from sweeps.stage import Stage
 
 CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
 """Embedded tokenizer (900 tokens: measured), others (English; assumed)."""
-MATCHING = 14
-"""Readings of the forget questions that find a matched start, at most."""
 BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
 REGION_BYTES = 16
 """Of a region weight in training: float32 master, gradient and two moments."""
@@ -90,9 +89,9 @@ class Costs:
         if stage.kind == "localized":
             matrices = sum(asked.matrices for asked in _statistics(_localizers(stage)))
             return float(model + 4 * matrices * self.size.values)
-        attack = self._attack_memory(stage, alone)
+        attacked = self._attack_memory(stage, alone)
         if stage.kind == "control":
-            return attack
+            return attacked
         method = _method(stage)
         other = model if method.needs_retained else 0
         # A copy of what may change; of a region it is small.
@@ -100,14 +99,16 @@ class Costs:
         peak = other + (full + copy if copy else model + region)
         peak += (copy if method.keeps_original else 0) + self._held(stage)
         # Both ends of the mixing curve outlive the unlearning.
-        return float(peak if stage.params["attack"] is None else max(peak, attack + 2 * copy))
+        return float(peak if stage.params["attack"] is None else max(peak, attacked + 2 * copy))
 
     def _attack_memory(self, stage: Stage, full: float) -> float:
-        """Bytes while a model is attacked: most train all weights, and all keep the originals."""
-        model, asked = self.width * self.size.model, stage.params["attack"]
-        if asked is None or not (asked["relearn_lrs"] or asked["benign_lrs"] or asked["bits"]):
+        """Bytes while a model is attacked; `full` are those of a training of all weights."""
+        model = self.width * self.size.model
+        if stage.params["attack"] is None:
             return model
-        return model + (full if asked["relearn_lrs"] or asked["benign_lrs"] else model)
+        attacks = attack.asked(build_attack(stage.params["attack"])).values()
+        taken = (each.copies * model + (full if each.trains_all else model) for each in attacks)
+        return max(taken, default=model)
 
     def _held(self, stage: Stage) -> int:
         """Bytes of the float32 copies that method and wrappers keep beside the weights."""
@@ -192,7 +193,7 @@ class Costs:
         alphas: int = self.plain["evaluate"]["alphas"]
         if stage.params["attack"] is None:
             return self._unlearning(stage) + 2 * alphas * self._strength
-        return self._unlearning(stage) + 2 * alphas * self._everything + self._attacks
+        return self._unlearning(stage) + 2 * alphas * self._everything + self._attacks(stage)
 
     def _unlearning(self, stage: Stage) -> float:
         train = build(TrainConfig, stage.params["train"])
@@ -206,24 +207,10 @@ class Costs:
         return 2 * work
 
     def _control(self, stage: Stage) -> float:
-        return 2 * self._everything + self._attacks
+        return 2 * self._everything + self._attacks(stage)
 
-    @property
-    def _attacks(self) -> float:
-        attack = self.plain["attack"]
-        lengths = self._lengths(self.corpus.retain)
-        starts = 1 if attack["matched"] is None else 2
-        full = starts * len(attack["relearn_lrs"]) + len(attack["benign_lrs"])
-        adapted = starts * len(attack["lora_lrs"])
-        work = 6 * full * self._trained(attack["train"], lengths)
-        work += 4 * adapted * self._trained(attack["lora"]["train"], lengths)
-        rounded = len(attack["bits"]) + attack["nf4"]
-        reads = 3 * (full + adapted) + 2 * rounded + MATCHING * (starts - 1)
-        work += 2 * reads * self._forget
-        # Before and after each attack, k answers to every forgotten fact.
-        said = attack["new_tokens"] * len(self.corpus.forget)
-        prompts = attack["success_k"] * (self._forget + said)
-        return float(work + 2 * (2 * (full + adapted + rounded) + 1) * prompts)
+    def _attacks(self, stage: Stage) -> float:
+        return 2 * attack.work(build_attack(stage.params["attack"]), self.load)
 
     @cached_property
     def load(self) -> Workload:

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from transformers import Olmo2ForCausalLM
 
+from lacuna.attack import asked, leave_out
 from lacuna.data import Corpus
 from lacuna.model import MiniConfig
 from lacuna.model.load import outline
 from lacuna.model.mini import mini_config
 from lacuna.region import budget, load_vectors
-from sweeps.config.schema import build
+from sweeps.config.schema import build, build_attack
 from sweeps.errors import CoordinatorError
 from sweeps.plan.costs import BYTES, REGION_BYTES, Costs, Size, full_bytes
 from sweeps.plan.planner import Planner
@@ -304,10 +305,11 @@ def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
 
 def _alone(planner: Planner) -> list[str]:
     """What is not spread, where training is."""
-    attack = planner.plain["attack"]
-    if not planner.spread or not (attack["relearn_lrs"] or attack["benign_lrs"]):
+    attacks = asked(build_attack(planner.plain["attack"]))
+    training = {name: each for name, each in attacks.items() if each.trains_all}
+    if not planner.spread or not training:
         return []
     return [
         "attacks that train all weights run on one device, whatever training is spread over: "
-        "attack.relearn_lrs=[] attack.benign_lrs=[] leave them out, attack.lora_lrs needs little"
+        f"{leave_out(training)} leaves them out, attack.lora_lrs needs little"
     ]

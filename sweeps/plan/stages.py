@@ -225,7 +225,7 @@ class Stages:
             "train": {**train, "lr": lr, "steps": steps},
             "options": self.plain["unlearn"]["options"][base],
             "evaluate": self.plain["evaluate"],
-            "attack": self.plain["attack"] if purpose == "test" else None,
+            "attack": self._attack() if purpose == "test" else None,
             "ratio": ratio,
             "seed": seed,
             **self._splits(),
@@ -259,7 +259,7 @@ class Stages:
             "name": name,
             **self._splits(),
             "evaluate": self.plain["evaluate"],
-            "attack": self.plain["attack"],
+            "attack": self._attack(),
             "seed": seed,
         }
         inputs = {"model": parent.key, "retained": self.retained(seed).key}
@@ -267,6 +267,13 @@ class Stages:
         tags = {"seed": seed, "model": name, **({} if ratio is None else {"ratio": ratio})}
         label = " ".join(["control", *(f"{name}={value}" for name, value in tags.items())])
         return self._stage("control", label, params, inputs, tags)
+
+    def _attack(self) -> dict[str, Any]:
+        """What attacks depend on; those of other packages only where there are any."""
+        asked = dict(self.plain["attack"])
+        if not asked["extra"]:
+            del asked["extra"]
+        return asked
 
     def resources(self, kind: str) -> tuple[float, float]:
         """CPUs and GPUs of a stage of this kind; search and test are kinds of trial."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from lacuna.attack import asked, leave_out
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
@@ -15,7 +16,7 @@ from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
 from lacuna.train.zero import require_deepspeed
 from lacuna.unlearn import OBJECTIVES, parse
-from sweeps.config.schema import build
+from sweeps.config.schema import build, build_attack
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import METHODS
 from sweeps.store.open import study_storage
@@ -45,14 +46,19 @@ def check(planner: Planner) -> None:
             f"evaluate.membership=true needs people who were never injected, and data "
             f"{planner.corpus.name!r} has no holdout: use data that has, or leave it out"
         )
-    attack = planner.plain["attack"]
+    _attacks(planner)
+
+
+def _attacks(planner: Planner) -> None:
+    """Attacks exist, and have people to know and people to be measured by."""
+    attacks = asked(build_attack(planner.plain["attack"]))
+    knowing = {name: each for name, each in attacks.items() if each.knows_people}
     people = {item.person for item in planner.corpus.forget}
-    for name in ("relearn_lrs", "lora_lrs"):
-        if attack[name] and len(people) < 2 and not planner.corpus.relearn:
-            raise UserError(
-                f"attack.{name}={attack[name]}: relearning needs at least 2 people to forget, the "
-                f"data has {len(people)}: name the people, or set attack.{name}=[]"
-            )
+    if knowing and len(people) < 2 and not planner.corpus.relearn:
+        raise UserError(
+            f"relearning needs at least 2 people to forget, the data has {len(people)}: name the "
+            f"people, or leave out {' and '.join(knowing)} with {leave_out(knowing)}"
+        )
 
 
 def _names(planner: Planner) -> None:

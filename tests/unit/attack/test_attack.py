@@ -12,16 +12,18 @@ from torch import nn
 
 from lacuna.attack import (
     AttackConfig,
+    AttackInputs,
     Facts,
     Level,
+    Outcome,
     attack,
-    benign,
-    quantize,
     recall,
-    relearn,
-    rounded,
     split_people,
 )
+from lacuna.attack.attacks.benign import Benign
+from lacuna.attack.attacks.integers import Integers, rounded
+from lacuna.attack.attacks.relearn import Relearn
+from lacuna.attack.training import FullTraining, TrainedConfig
 from lacuna.data.base import Example
 from lacuna.errors import UserError
 from lacuna.evaluate import metrics, read
@@ -35,6 +37,21 @@ EXAMPLES = [
 ]
 FACTS = Facts(attacked=TEXTS[:4], others=TEXTS[4:], end_token=1)
 TRAIN = TrainConfig(steps=12, batch_size=4, schedule="constant")
+
+
+def trained(
+    attack: type[FullTraining], model: Any, train: TrainConfig, lr: float, seed: int
+) -> Outcome:
+    config = TrainedConfig(train=train, lrs=(lr,))
+    (found,) = attack(config).run(AttackInputs(model, FACTS, RETAIN, seed))
+    return found
+
+
+def quantized(model: Any, bits: int) -> Outcome:
+    (found,) = Integers(Integers.Config(bits=(bits,))).run(AttackInputs(model, FACTS, RETAIN, 0))
+    return found
+
+
 either_type = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
@@ -103,7 +120,7 @@ def test_an_attack_that_diverges_still_puts_the_weights_back() -> None:
     model = tiny_model()
     before = state(model)
     with pytest.raises(Diverged):
-        relearn(model, FACTS, replace(TRAIN, clip=0), lr=1e30, seed=0)
+        trained(Relearn, model, replace(TRAIN, clip=0), lr=1e30, seed=0)
     assert changed(before, model) == set()
 
 
@@ -122,14 +139,14 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(list(texts))
         return plain(model, texts, *rest)
 
-    monkeypatch.setattr(sys.modules["lacuna.attack.relearn"], "language_loss", noting)
+    monkeypatch.setattr(sys.modules["lacuna.attack.training"], "language_loss", noting)
     return seen
 
 
 def test_attackers_train_on_what_they_know_and_nothing_else(trained_on: list[Any]) -> None:
     model = tiny_model()
-    known = relearn(model, FACTS, TRAIN, lr=0.02, seed=0)
-    later = benign(model, FACTS, RETAIN, TRAIN, lr=0.02, seed=0)
+    known = trained(Relearn, model, TRAIN, lr=0.02, seed=0)
+    later = trained(Benign, model, TRAIN, lr=0.02, seed=0)
     assert trained_on == [TEXTS[:4], RETAIN]
     assert (known.n_attacked, known.n_others) == (4, 4)
     assert (later.n_attacked, later.n_others) == (0, 8)
@@ -139,7 +156,7 @@ def test_attackers_train_on_what_they_know_and_nothing_else(trained_on: list[Any
 
 def test_relearning_brings_back_exactly_what_was_trained() -> None:
     model = tiny_model()
-    outcome = relearn(model, FACTS, replace(TRAIN, steps=40), lr=0.02, seed=0)
+    outcome = trained(Relearn, model, replace(TRAIN, steps=40), lr=0.02, seed=0)
     assert outcome.attacked_es_after == 1.0
     assert outcome.others_es_after < 0.5
     learned = tiny_model()
@@ -150,7 +167,7 @@ def test_relearning_brings_back_exactly_what_was_trained() -> None:
 def test_relearning_repeats_by_seed() -> None:
     small = replace(TRAIN, batch_size=2, steps=5)
     first, again, other = (
-        relearn(tiny_model(), FACTS, small, lr=0.02, seed=seed) for seed in (1, 1, 2)
+        trained(Relearn, tiny_model(), small, lr=0.02, seed=seed) for seed in (1, 1, 2)
     )
     assert first == again
     assert first.others_logp_after != other.others_logp_after
@@ -185,7 +202,7 @@ def test_rounding_by_hand_and_its_bounds() -> None:
 def test_sixteen_bits_are_nearly_the_identity_and_two_are_not() -> None:
     model = tiny_model()
     learn(model, TEXTS, replace(TRAIN, steps=30, lr=0.02), seed=0)
-    fine, coarse = quantize(model, FACTS, 16), quantize(model, FACTS, 2)
+    fine, coarse = quantized(model, 16), quantized(model, 2)
     assert fine.n_others == 8 and fine.n_attacked == 0
     assert fine.others_logp_after == pytest.approx(fine.others_logp_before, abs=2e-3)
     assert fine.others_es_after == fine.others_es_before > 0.5
@@ -202,8 +219,8 @@ def test_quantization_rounds_every_matrix_but_the_head_and_the_embeddings(
         during.append(changed(before, model))
         return Level(0.0, 0.0, None)
 
-    monkeypatch.setattr(sys.modules["lacuna.attack.quantize"], "level", looking)
-    quantize(model, FACTS, 4)
+    monkeypatch.setattr(sys.modules["lacuna.attack.rounding"], "level", looking)
+    quantized(model, 4)
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     assert during == [set(), linear - {"lm_head.weight"}]
     assert len(during[1]) == 14

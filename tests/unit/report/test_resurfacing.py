@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from lacuna.attack import (
     AttackConfig,
+    AttackInputs,
     Facts,
     LoraConfig,
     MixingPath,
@@ -20,13 +21,11 @@ from lacuna.attack import (
     attack,
     find_start,
     jaccard,
-    nf4_rounded,
-    quantize_nf4,
     recall,
-    relearn_lora,
-    rounded,
 )
-from lacuna.attack.nf4 import BLOCK, code_book
+from lacuna.attack.attacks.integers import rounded
+from lacuna.attack.attacks.lora import LoraRelearn
+from lacuna.attack.attacks.nf4 import BLOCK, NF4, code_book, nf4_rounded
 from lacuna.data.base import Example
 from lacuna.errors import UserError
 from lacuna.evaluate import Asked
@@ -38,7 +37,7 @@ TRAIN = TrainConfig(steps=12, batch_size=4, schedule="constant")
 FACTS = Facts(attacked=TEXTS[:4], others=TEXTS[4:], end_token=1)
 LORA = LoraConfig(shape=LoraShape(rank=4, alpha=8, dropout=0.1), train=TRAIN)
 
-NF4 = [
+CODES = [
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
     -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
     0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
@@ -47,14 +46,22 @@ NF4 = [
 """The published code book (Dettmers et al. 2023, appendix E)."""
 
 
+def relearned(
+    model: PreTrainedModel, config: LoraConfig, lr: float = 0.03, seed: int = 0
+) -> Outcome:
+    options = LoraRelearn.Config(lora=config, lrs=(lr,))
+    (found,) = LoraRelearn(options).run(AttackInputs(model, FACTS, RETAIN, seed))
+    return found
+
+
 def test_the_code_book_is_the_published_one() -> None:
-    torch.testing.assert_close(code_book(), torch.tensor(NF4), rtol=0, atol=2e-6)
+    torch.testing.assert_close(code_book(), torch.tensor(CODES), rtol=0, atol=2e-6)
 
 
 def test_every_weight_goes_to_the_nearest_code_of_its_block() -> None:
     weight = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))
     found = nf4_rounded(weight)
-    flat, book = weight.flatten(), torch.tensor(NF4)
+    flat, book = weight.flatten(), torch.tensor(CODES)
     for start in range(0, len(flat), BLOCK):
         block = flat[start : start + BLOCK]
         codes = block.abs().max() * book
@@ -79,7 +86,7 @@ def test_every_attack_leaves_every_weight_bit_identical(dtype: torch.dtype) -> N
     before = state(model)
     config = AttackConfig(
         train=TRAIN, relearn_lrs=(), benign_lrs=(), bits=(), lora_lrs=(0.01, 0.03), lora=LORA,
-        nf4=True,
+        nf4=True, wordings=True,
     )  # fmt: skip
     facts = replace(FACTS, wordings={"prefix": Wording(TEXTS[:3], RETAIN[:3])})
     found = attack(model, facts, RETAIN, config, seed=0)
@@ -101,20 +108,20 @@ def test_an_attack_that_diverges_takes_its_adapters_off() -> None:
     before = state(model)
     with pytest.raises(Diverged):
         config = replace(LORA, train=replace(TRAIN, clip=0))
-        relearn_lora(model, FACTS, config, lr=1e30, seed=0)
+        relearned(model, config, lr=1e30)
     assert changed(before, model) == set()
 
 
 def test_lora_brings_back_what_it_trains_on_and_repeats_by_seed() -> None:
     model = tiny_model()
     config = replace(LORA, train=replace(TRAIN, steps=60))
-    first, again, other = (relearn_lora(model, FACTS, config, 0.03, seed) for seed in (1, 1, 2))
+    first, again, other = (relearned(model, config, seed=seed) for seed in (1, 1, 2))
     assert first.attacked_es_after == 1.0
     assert first.others_es_after < 0.5
     assert first == again
     assert first.others_logp_after != other.others_logp_after
     state_before = torch.random.get_rng_state()
-    relearn_lora(model, FACTS, LORA, 0.03, 1)
+    relearned(model, LORA, seed=1)
     assert torch.equal(torch.random.get_rng_state(), state_before), "no other draw is disturbed"
 
 
@@ -142,22 +149,20 @@ def test_the_attacker_takes_the_checkpoint_of_the_best_loss_on_questions_kept_as
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["lacuna.attack.lora"], "recall", noting)
-        found = relearn_lora(model, FACTS, best, 0.03, seed=0)
+        patch.setattr(sys.modules["lacuna.attack.attacks.lora"], "recall", noting)
+        found = relearned(model, best)
     assert [count for count, _ in seen] == [1] * 60, "3 questions are one batch: an epoch is a step"
     kept = [logp for _, logp in seen]
     place = kept.index(max(kept))
     assert 0 < place < 59, "neither the first nor the last is the best here"
     stopped = replace(best, train=replace(best.train, steps=place + 1))
-    assert relearn_lora(model, FACTS, stopped, 0.03, seed=0) == found
+    assert relearned(model, stopped) == found
 
 
 def test_epochs_count_steps_by_the_attackers_questions() -> None:
-    short = relearn_lora(
-        tiny_model(), FACTS, replace(LORA, train=replace(TRAIN, steps=4, batch_size=2)), 0.03, 0
-    )
+    short = relearned(tiny_model(), replace(LORA, train=replace(TRAIN, steps=4, batch_size=2)))
     epochs = replace(LORA, train=replace(TRAIN, steps=99, batch_size=2), epochs=2)
-    assert relearn_lora(tiny_model(), FACTS, epochs, 0.03, 0) == short
+    assert relearned(tiny_model(), epochs) == short
 
 
 def test_the_overlap_of_leaked_sets_is_their_jaccard_index() -> None:
@@ -186,8 +191,9 @@ def test_leaked_sets_are_asked_of_the_measured_people_before_and_after() -> None
         ask=ask,
     )
     config = AttackConfig(
-        train=TRAIN, relearn_lrs=(0.01,), lora_lrs=(0.01,), lora=LORA, benign_lrs=(), bits=(4,)
-    )
+        train=TRAIN, relearn_lrs=(0.01,), lora_lrs=(0.01,), lora=LORA, benign_lrs=(), bits=(4,),
+        success_k=5,
+    )  # fmt: skip
     found = attack(model, facts, RETAIN, config, seed=0)
     assert [o.attack for o in found] == ["relearn", "lora", "int4", "prompts"]
     four, three = (["w", "x", "y", "z"], 5), (["x", "y", "z"], 5)
@@ -202,7 +208,8 @@ def test_leaked_sets_are_asked_of_the_measured_people_before_and_after() -> None
 def test_people_outside_the_forgotten_are_attacked_but_never_measured() -> None:
     facts = replace(FACTS, outside=True)
     assert facts.all == TEXTS[4:] and facts.spared().others == TEXTS[4:]
-    assert quantize_nf4(tiny_model(), facts).n_others == 4
+    (found,) = NF4(NF4.Config()).run(AttackInputs(tiny_model(), facts, RETAIN, 0))
+    assert found.n_others == 4
 
 
 @pytest.mark.parametrize("wanted", [0.3, 0.55, 0.8])

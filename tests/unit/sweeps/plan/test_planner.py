@@ -237,7 +237,7 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
         ("data.num_forget=1", "relearning needs at least 2 people to forget, the data has 1"),
         (
             "data.num_forget=1 attack.relearn_lrs=[] attack.lora_lrs=[1e-3]",
-            "or set attack.lora_lrs=[]",
+            "or leave out lora with attack.lora_lrs=[]",
         ),
         ("attack.matched=1.5", "attack.matched=1.5"),
         ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),

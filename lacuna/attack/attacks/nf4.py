@@ -8,7 +8,9 @@ probability from 1/2 to 1 - delta and divided by its outermost (section 3 and ap
 quantization rounds them too, which saves memory and adds an error of its own.
 """
 
+from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,10 +18,35 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
+from lacuna.attack.base import ATTACKS, AttackInputs
+from lacuna.attack.config import AttackConfig
+from lacuna.attack.outcome import Outcome
+from lacuna.attack.rounding import Rounding
+
 BLOCK = 64
 """Weights that share a scale, along the flattened matrix."""
 DELTA = (1 / 32 + 1 / 30) / 2
 """Probability beyond the outermost quantile."""
+
+
+@ATTACKS.register("nf4")
+class NF4(Rounding):
+    """Rounding to 16 values spread like a normal distribution."""
+
+    @dataclass(frozen=True)
+    class Config:
+        """As published; there is nothing to choose."""
+
+    off: ClassVar[str] = "attack.nf4=false"
+
+    @classmethod
+    def options(cls, study: AttackConfig) -> Config | None:
+        """Asked by a switch."""
+        return cls.Config() if study.nf4 else None
+
+    def run(self, given: AttackInputs) -> list[Outcome]:
+        """Measure all forget questions before and after rounding."""
+        return [self.round(given, "nf4", nf4_rounded)]
 
 
 @cache

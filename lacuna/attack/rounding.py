@@ -1,0 +1,45 @@
+"""What attacks have in common that round the weights of every linear layer.
+
+The output head and the embeddings stay as they are, as common quantizers leave them.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lacuna.attack.base import Attack, AttackInputs
+from lacuna.attack.outcome import Outcome, level, outcome
+from lacuna.costs import Workload
+
+
+class Rounding(Attack):
+    """Base class of attacks that round; every layer is put back from a copy."""
+
+    copies: ClassVar[int] = 1
+
+    @property
+    def times(self) -> int:
+        """Outcomes it has."""
+        return 1
+
+    @torch.no_grad()
+    def round(self, given: AttackInputs, name: str, round_: Callable[[Tensor], Tensor]) -> Outcome:
+        """Measure all forget questions before and after rounding each layer by `round_`."""
+        model, facts = given.model, given.facts.spared()
+        before = level(model, facts)
+        head = model.get_output_embeddings()
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+        kept = [layer.weight.clone() for layer in layers]
+        try:
+            for layer in layers:
+                layer.weight.copy_(round_(layer.weight))
+            return outcome(name, facts, before, level(model, facts))
+        finally:
+            for layer, weight in zip(layers, kept, strict=True):
+                layer.weight.copy_(weight)
+
+    def work(self, load: Workload, level: float) -> float:
+        """The forget facts before and after."""
+        return self.times * 2 * level
