@@ -9,7 +9,7 @@ models start below models that never knew, so compare the level after with the r
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -18,6 +18,7 @@ from lacuna.data.tokens import Encoded
 from lacuna.evaluate import metrics
 from lacuna.evaluate.memorisation import Asked
 from lacuna.evaluate.token_pass import read
+from lacuna.results import AttackRecord
 
 Ask = Callable[[PreTrainedModel, Sequence[Asked]], tuple[str, ...]]
 """The facts that any of their prompts brings out of the model."""
@@ -54,9 +55,9 @@ class Outcome:
     """Forget ES of the matched start."""
     start_retain_es: float | None = None
 
-    def to_json(self) -> dict[str, object]:
-        """A plain dictionary."""
-        return asdict(self)
+    def to_json(self) -> AttackRecord:
+        """Plain JSON values, under the same names."""
+        return cast(AttackRecord, asdict(self))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lacuna.errors import UserError
+from lacuna.results import AuditRecord, BehaviourRecord
+
+if TYPE_CHECKING:
+    from lacuna.data.base import Corpus
+    from lacuna.data.tokens import Prompt
 
 DEFAULT_OUT = Path("audit")
 
@@ -76,20 +81,20 @@ def run(given: argparse.Namespace) -> str:
     layout = comparison.before.layout
     truths = read_truths(given.region, layout) if given.region else {}
     asked = _questions(given)
-    summary = summarise(comparison, truths)
-    summary["behaviour"] = None if asked is None else _behaviour(given, *asked)
-    summary["findings"] = findings(summary)
+    weights = summarise(comparison, truths)
+    said = None if asked is None else _behaviour(given, *asked)
+    record: AuditRecord = {**weights, "behaviour": said, "findings": findings(weights, said)}
     # Only now: what the report imports takes 100 MB, and the weights are done.
     from lacuna.audit.page import page
     from lacuna.report.base import rounded
 
-    write_json(given.out / "audit.json", rounded(summary))
-    write_text(given.out / "index.html", page(summary))
-    return "\n".join([*summary["findings"], f"{given.out / 'index.html'}, audit.json"])
+    write_json(given.out / "audit.json", rounded(record))
+    write_text(given.out / "index.html", page(record))
+    return "\n".join([*record["findings"], f"{given.out / 'index.html'}, audit.json"])
 
 
-def _questions(given: argparse.Namespace) -> Any:
-    """(corpus, prompt) where data is given, else None."""
+def _questions(given: argparse.Namespace) -> "tuple[Corpus, Prompt] | None":
+    """What to ask and how, where data is given, else None."""
     if given.forget is None and given.retain is None:
         return None
     if given.forget is None or given.retain is None:
@@ -106,7 +111,7 @@ def _questions(given: argparse.Namespace) -> Any:
     return Corpus(name=given.forget.stem, forget=forget, retain=retain), prompt
 
 
-def _behaviour(given: argparse.Namespace, corpus: Any, prompt: Any) -> dict[str, Any]:
+def _behaviour(given: argparse.Namespace, corpus: "Corpus", prompt: "Prompt") -> BehaviourRecord:
     from lacuna.attack import AttackConfig
     from lacuna.audit.behaviour import behaviour
 

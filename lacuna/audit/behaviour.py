@@ -1,9 +1,8 @@
 """What the models say and hide: extraction, hidden layers, resurfacing. This part loads them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,14 +10,14 @@ from lacuna.attack import AttackConfig, attack, gather
 from lacuna.data.base import Corpus
 from lacuna.data.tokens import Prompt
 from lacuna.evaluate import EvaluateConfig, Evaluator, generate
-from lacuna.evaluate.inspections.base import Representations
+from lacuna.evaluate.inspections.base import Representations, States
 from lacuna.evaluate.rouge import rouge
 from lacuna.model import LoadedModel, load_model
+from lacuna.results import AttackRecord, BehaviourRecord, GapRow, OutputRow, RepresentationsRecord
 from lacuna.seeds import derive
 
 UTILITY_ITEMS = 64
 """Retain questions that are answered in words, at most."""
-SCORES = ("es", "em", "probability")
 
 
 def behaviour(
@@ -29,7 +28,7 @@ def behaviour(
     dtype: str,
     attacks: AttackConfig | None,
     seed: int,
-) -> dict[str, Any]:
+) -> BehaviourRecord:
     """Each model (name -> folder) in turn, `before` first: others are compared with its states.
 
     outputs: ES, EM, probability and ROUGE-L recall of greedy answers (which alone pass through the
@@ -37,18 +36,18 @@ def behaviour(
     gaps: what the best earlier layer has more than the last. attacks: what comes back; None skips
     them. Raises `UserError` where a model cannot be loaded or the data does not suit it.
     """
-    found: dict[str, Any] = {"outputs": [], "gaps": [], "layers": [], "attacks": []}
-    states: dict[str, Any] = {}
+    found: BehaviourRecord = {"outputs": [], "gaps": [], "layers": [], "attacks": []}
+    states: dict[str, States] = {}
     for name, folder in folders.items():
         loaded = load_model(folder, prompt=prompt, dtype=dtype)
         config = EvaluateConfig(utility_items=UTILITY_ITEMS, representations=True)
         evaluator = Evaluator(loaded, corpus, config)
-        found["outputs"].append({"model": name, **_outputs(loaded, evaluator)})
+        found["outputs"].append(_outputs(name, loaded, evaluator))
         inspection = Representations(evaluator)
         if not states:
             states = {name: inspection.look(loaded.model)}
         inspected = inspection.inspect(loaded.model, states).summary
-        found["gaps"].append({"model": name, **_gaps(inspected)})
+        found["gaps"].append(_gaps(name, inspected))
         found["layers"] += [{"model": name, **row} for row in inspected["layers"]]
         if attacks is not None:
             found["attacks"] += [
@@ -58,36 +57,48 @@ def behaviour(
     return found
 
 
-def _outputs(loaded: LoadedModel, evaluator: Evaluator) -> dict[str, float | None]:
+def _outputs(name: str, loaded: LoadedModel, evaluator: Evaluator) -> OutputRow:
     measured = evaluator.measure(loaded.model)
     config = evaluator.config
     said = generate(
         loaded, evaluator.forget, new_tokens=config.new_tokens, max_tokens=config.max_tokens
     )
     words = rouge(said, [item.answer for item in evaluator.forget]).rouge_l_recall
-    sides = {"forget": measured.forget, "retain": measured.retain}
+    forget, retain = measured.forget, measured.retain
     return {
-        **{f"{side}_{s}": float(np.nanmean(sides[side][s])) for side in sides for s in SCORES},
+        "model": name,
+        "forget_es": float(np.nanmean(forget["es"])),
+        "forget_em": float(np.nanmean(forget["em"])),
+        "forget_probability": float(np.nanmean(forget["probability"])),
+        "retain_es": float(np.nanmean(retain["es"])),
+        "retain_em": float(np.nanmean(retain["em"])),
+        "retain_probability": float(np.nanmean(retain["probability"])),
         "forget_rouge": float(words.mean()),
         "retain_rouge": measured.sets["retain"].rouge,
         "utility": measured.utility,
     }
 
 
-def _gaps(inspected: Mapping[str, Any]) -> dict[str, float | None]:
+def _gaps(name: str, inspected: RepresentationsRecord) -> GapRow:
     """Lens: mean over facts of the best earlier layer's probability minus the last one's. Probes:
     accuracy of the best earlier layer minus that of the last."""
-    gaps: dict[str, float | None] = {"lens_gap": inspected["lens_gap"]}
-    for probe in ("knn", "linear"):
-        by_layer = [row[probe] for row in inspected["layers"]]
-        known = len(by_layer) > 1 and None not in by_layer
-        gaps[f"{probe}_gap"] = max(by_layer[:-1]) - by_layer[-1] if known else None
-    return gaps
+    return {
+        "model": name,
+        "lens_gap": inspected["lens_gap"],
+        "knn_gap": _gap([row["knn"] for row in inspected["layers"]]),
+        "linear_gap": _gap([row["linear"] for row in inspected["layers"]]),
+    }
+
+
+def _gap(by_layer: Sequence[float | None]) -> float | None:
+    """The best earlier layer minus the last; None where one of them is undefined."""
+    known = [value for value in by_layer if value is not None]
+    return max(known[:-1]) - known[-1] if len(known) == len(by_layer) > 1 else None
 
 
 def _attacked(
     loaded: LoadedModel, corpus: Corpus, evaluator: Evaluator, config: AttackConfig, seed: int
-) -> list[dict[str, Any]]:
+) -> list[AttackRecord]:
     if len({item.person for item in evaluator.forget}) < 2:
         config = replace(config, relearn_lrs=(), lora_lrs=())  # nobody would be left to measure
     seed = derive(seed, "audit", "attack")

@@ -13,13 +13,16 @@ import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lacuna.audit.auc import Tally, from_sketch, sketch
 from lacuna.audit.stream import Checkpoint, refuse_non_finite, together
+from lacuna.results import ChangeRecord
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,17 @@ class Difference:
 
     weights: int
     changed: int
-    """By 2^-135 or more."""
+    """Weights with |d| of 2^-135 or more."""
     total: float
-    """Of |d|."""
+    """Sum of |d|."""
     squares: float
-    """Of d^2."""
+    """Sum of d^2."""
     reference: float
-    """Of the earlier weights' squares."""
+    """Sum of the earlier weights' squares."""
     largest: float
-    """|d|."""
+    """The largest |d|."""
     sizes: Tally
-    """Of |d|."""
+    """How many weights have which |d|."""
 
     def __add__(self, other: "Difference") -> "Difference":
         return Difference(
@@ -51,8 +54,8 @@ class Difference:
             self.sizes + other.sizes,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; None where nothing changed."""
+    def to_json(self) -> ChangeRecord:
+        """Plain JSON values; None where nothing changed."""
         moved = self.squares > 0
         spread = self.total**2 / (self.weights * self.squares) if moved else None
         return {
@@ -78,12 +81,12 @@ class Changes:
 
     @property
     def whole(self) -> Difference:
-        """Of the model."""
+        """The difference of all weights."""
         return _sum(self.tensors.values())
 
-    def by(self, what: Callable[[str], Any]) -> dict[Any, Difference]:
+    def by(self, what: Callable[[str], K]) -> dict[K, Difference]:
         """Differences of the tensors for which `what` says the same, in order of the model."""
-        groups: dict[Any, list[Difference]] = {}
+        groups: dict[K, list[Difference]] = {}
         for name, found in self.tensors.items():
             groups.setdefault(what(name), []).append(found)
         return {group: _sum(found) for group, found in groups.items()}
@@ -122,7 +125,7 @@ class _Sums:
         """(columns,) squared lengths, and the sketch of sizes."""
 
     def add(self, before: Tensor, after: Tensor) -> None:
-        """One block."""
+        """Count one block of rows."""
         size = (after - before).abs_()
         self.weights += size.numel()
         self.total += float(size.sum())
@@ -134,7 +137,7 @@ class _Sums:
             self.columns = self.columns + size.square().sum(dim=0)
 
     def difference(self) -> Difference:
-        """Of all blocks."""
+        """The difference over all blocks."""
         return Difference(
             weights=self.weights,
             changed=self.weights - int(self.sizes[0]),

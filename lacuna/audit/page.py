@@ -1,26 +1,25 @@
 """The audit's page: one file, no script, in the style of a study's report."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lacuna.report.base import Row, Table
 from lacuna.report.figures import panel
 from lacuna.report.markup import Markup, element, join
 from lacuna.report.page import document, section
 from lacuna.report.svg import Bars, Series, bar_chart, line_chart
+from lacuna.results import AuditRecord, WeightsRecord
 
 Named = tuple[str, str, Markup]
 COLOURS = 8
 """Distinct colours of the style sheet."""
 
 
-def page(summary: Mapping[str, Any]) -> str:
+def page(summary: AuditRecord) -> str:
     """The whole page as text."""
-    found = [
-        ("checkpoints", "Checkpoints", summary["checkpoints"], ""),
-        ("changes", "Change", summary["changes"], CHANGE),
+    sections = [
+        _table("checkpoints", "Checkpoints", summary["checkpoints"], ""),
+        _table("changes", "Change", summary["changes"], CHANGE),
     ]
-    sections = [_table(*one) for one in found]
     sections += [*_places(summary), *_precision(summary), *_behaviour(summary)]
     said = element("ul", *(element("li", line) for line in summary["findings"]), class_="headline")
     return document("Lacuna: audit", said, sections)
@@ -47,14 +46,16 @@ def _table(anchor: str, title: str, rows: Sequence[Row], note: str) -> Named:
     return anchor, title, section(Table(anchor, title, note, columns, rows))
 
 
-def _places(summary: Mapping[str, Any]) -> list[Named]:
+def _places(summary: WeightsRecord) -> list[Named]:
     """Where the weights changed: layers, components, tensors, value vectors."""
     layers = summary["layers"]
     charts = []
-    for name, title in (("relative", "Relative change"), ("changed_share", "Share changed")):
-        heights = [row[name] for row in layers]
+    for title, heights in (
+        ("Relative change", [row["relative"] for row in layers]),
+        ("Share changed", [row["changed_share"] for row in layers]),
+    ):
         if any(heights):
-            bars = [Bars(name, "c0", heights, [None] * len(layers))]
+            bars = [Bars(title, "c0", heights, [None] * len(layers))]
             drawn = bar_chart(title, "layer", title, [str(r["layer"]) for r in layers], bars, None)
             charts.append(panel(f"{title} by layer", drawn, []))
     by_layer = _table("layers", "By layer", layers, "")
@@ -71,7 +72,7 @@ def _places(summary: Mapping[str, Any]) -> list[Named]:
     return [*found, (*folded[:2], tensors)]
 
 
-def _precision(summary: Mapping[str, Any]) -> list[Named]:
+def _precision(summary: WeightsRecord) -> list[Named]:
     found = summary["precision"]
     if found is None:
         return []
@@ -105,7 +106,7 @@ def _area_chart(truth: str, rows: Sequence[Row]) -> Markup:
     return panel(f"AUC of the headline score against {truth}", chart, _legend(lines))
 
 
-def _behaviour(summary: Mapping[str, Any]) -> list[Named]:
+def _behaviour(summary: AuditRecord) -> list[Named]:
     found = summary["behaviour"]
     if found is None:
         return []

@@ -9,10 +9,10 @@ counts too, as all outside.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from lacuna.audit.stream import (
 )
 from lacuna.errors import UserError
 from lacuna.region import Region, WeightRegion, element_mask
+from lacuna.results import BestScore, ChangedInside, PrecisionRecord, PrecisionScore, TensorArea
 
 SHARES = {"0.1%": 0.001, "1%": 0.01, "5%": 0.05, "10%": 0.1}
 """Where precision is read: of the weights with the highest scores."""
@@ -107,7 +108,7 @@ def _wide(checkpoint: Checkpoint, name: str) -> Tensor:
     return wide
 
 
-def precision(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, Any]:
+def precision(comparison: Comparison, truths: Mapping[str, Truth]) -> PrecisionRecord:
     """Every score against every truth, with its nulls, as plain JSON values.
 
     scores: a row per truth and score: auc with its error bound, precision of the top 0.1, 1, 5 and
@@ -183,7 +184,7 @@ class _Found:
     """(update, score)."""
     energy: list[float] = field(default_factory=list)
     """(1 + K,) squared change in all, and inside each truth."""
-    tensors: list[dict[str, Any]] = field(default_factory=list)
+    tensors: list[TensorArea] = field(default_factory=list)
 
     def add(self, comparison: Comparison, name: str, spreads: Spreads) -> None:
         """Count one tensor."""
@@ -210,7 +211,7 @@ class _Found:
         held = self.tallies.get(place)
         self.tallies[place] = counted if held is None else held + counted
 
-    def summary(self, scores: Sequence[str], total: int, tensors: int) -> dict[str, Any]:
+    def summary(self, scores: Sequence[str], total: int, tensors: int) -> PrecisionRecord:
         """Everything found, as plain values."""
         rows = [self._row(name, k, score) for k, name in enumerate(self.truths) for score in scores]
         return {
@@ -224,18 +225,19 @@ class _Found:
             "tensors": self.tensors,
         }
 
-    def _row(self, truth: str, k: int, score: str) -> dict[str, Any]:
-        row: dict[str, Any] = {"truth": truth, "score": score, "headline": score == HEADLINE}
+    def _row(self, truth: str, k: int, score: str) -> PrecisionScore:
+        row: dict[str, object] = {"truth": truth, "score": score, "headline": score == HEADLINE}
         row["chance"] = self._share(k)
         for kind in UPDATES:
             row |= _measured("" if kind == OBSERVED else f"{kind}_", self.tallies[kind, score], k)
-        return row | _measured(f"{MAGNITUDE}_", self.tallies[MAGNITUDE, HEADLINE], k)
+        row |= _measured(f"{MAGNITUDE}_", self.tallies[MAGNITUDE, HEADLINE], k)
+        return cast(PrecisionScore, row)
 
     def _share(self, k: int) -> float:
         every, inside = self.tallies[OBSERVED, HEADLINE].counts[[0, 1 + k]].sum(axis=1)
         return float(inside / every)
 
-    def _inside(self, truth: str, k: int) -> dict[str, Any]:
+    def _inside(self, truth: str, k: int) -> ChangedInside:
         """Changed weights as a set: how many are true, and how many of the true ones changed."""
         found = self.tallies[OBSERVED, HEADLINE]
         moved, size = changed(found), int(found.counts[1 + k].sum())
@@ -271,26 +273,37 @@ def _measured(prefix: str, found: Tally, k: int) -> dict[str, float | None]:
     }
 
 
-def _best(truth: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _best(truth: str, rows: Sequence[PrecisionScore]) -> BestScore:
     """The highest AUC over the scores, and the highest that each null reaches with any of them."""
     here = [row for row in rows if row["truth"] == truth and row["auc"] is not None]
     if not here:
         return {"truth": truth, "score": None, "auc": None}
-    best = max(here, key=lambda row: row["auc"])
+    best = max(here, key=lambda row: row["auc"] or 0.0)
     return {
         "truth": truth,
         "score": best["score"],
         "auc": best["auc"],
         "of_scores": len(here),
-        **{f"{kind}_auc": max(row[f"{kind}_auc"] for row in here) for kind in (NOISE, RANDOM)},
-        f"{MAGNITUDE}_auc": best[f"{MAGNITUDE}_auc"],
+        "noise_auc": _highest(row["noise_auc"] for row in here),
+        "random_auc": _highest(row["random_auc"] for row in here),
+        "magnitude_auc": best["magnitude_auc"],
     }
 
 
-def _tensor_row(name: str, truth: str, here: Mapping[str, Tally], k: int) -> dict[str, Any]:
+def _highest(areas: Iterable[float | None]) -> float:
+    return max(area for area in areas if area is not None)
+
+
+def _tensor_row(name: str, truth: str, here: Mapping[str, Tally], k: int) -> TensorArea:
     layer, component = place(name)
     areas = {kind: found.auc(k) for kind, found in here.items()}
-    row: dict[str, Any] = {"truth": truth, "tensor": name, "layer": layer, "component": component}
-    for kind, area in areas.items():
-        row["auc" if kind == OBSERVED else f"{kind}_auc"] = None if area is None else area.value
-    return row
+    values = {kind: None if area is None else area.value for kind, area in areas.items()}
+    return {
+        "truth": truth,
+        "tensor": name,
+        "layer": layer,
+        "component": component,
+        "auc": values[OBSERVED],
+        "noise_auc": values[NOISE],
+        "random_auc": values[RANDOM],
+    }

@@ -7,18 +7,18 @@ of rate, steps and precision, not of place.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from lacuna.audit.auc import Tally, tally
 from lacuna.audit.precision import Comparison, Truth, changed, scored
 from lacuna.region import element_mask
+from lacuna.results import RoundedArea
 
 
 def rounded(
     comparison: Comparison, truths: Mapping[str, Truth], dtype: torch.dtype = torch.bfloat16
-) -> list[dict[str, Any]]:
+) -> list[RoundedArea]:
     """A row per truth: raw AUC of before and after in `dtype`, and the shares that still differ.
 
     `recall` is the share of the truth's weights that differ (p above), `changed` how many do in
@@ -31,13 +31,14 @@ def rounded(
         counted = tally((after - before).abs(), [mask for mask in masks if mask is not None])
         total = counted if total is None else total + counted
     assert total is not None
-    return [{"truth": name, **_row(total, k)} for k, name in enumerate(truths)]
+    return [_row(name, total, k) for k, name in enumerate(truths)]
 
 
-def _row(found: Tally, k: int) -> dict[str, Any]:
+def _row(truth: str, found: Tally, k: int) -> RoundedArea:
     area, moved = found.auc(k), changed(found)
     size = int(found.counts[1 + k].sum())
     return {
+        "truth": truth,
         "auc": None if area is None else area.value,
         "auc_error": None if area is None else area.error,
         "changed": moved[0],

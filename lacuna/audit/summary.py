@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -14,6 +13,14 @@ from lacuna.audit.precision import Comparison, Truth, precision
 from lacuna.audit.stream import Checkpoint, place
 from lacuna.model.value import Layout
 from lacuna.region import Region, load_masks, load_region, overlap, ranking, top
+from lacuna.results import (
+    BehaviourRecord,
+    CheckpointRow,
+    PairChange,
+    VectorChange,
+    VectorOverlap,
+    WeightsRecord,
+)
 
 LONGEST = 20
 """Value vectors listed by name."""
@@ -35,12 +42,8 @@ def read_truths(path: Path, layout: Layout) -> dict[str, Truth]:
     return {"forget": region, "union": masks.union(range(masks.groups))}
 
 
-def summarise(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, Any]:
-    """Everything that needs no model: changes, and localization precision where there are truths.
-
-    Keys: checkpoints, differing_files, changes (a row per pair), layers, components, tensors,
-    vectors, precision, overlap (of value-vector regions).
-    """
+def summarise(comparison: Comparison, truths: Mapping[str, Truth]) -> WeightsRecord:
+    """Everything that needs no model: changes, and localization precision of the truths, if any."""
     before, after, base = comparison.before, comparison.after, comparison.base
     changes = compare(before, after)
     pairs = {"before to after": changes}
@@ -71,7 +74,7 @@ def summarise(comparison: Comparison, truths: Mapping[str, Truth]) -> dict[str, 
     }
 
 
-def _described(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+def _described(name: str, checkpoint: Checkpoint) -> CheckpointRow:
     return {
         "checkpoint": name,
         "folder": str(checkpoint.folder),
@@ -94,7 +97,7 @@ def differing_files(first: Path, second: Path) -> list[str]:
     return [n for n in names if found[0].get(n) != found[1].get(n) and not n.endswith(shards)]
 
 
-def _vectors(changes: Changes) -> dict[str, Any] | None:
+def _vectors(changes: Changes) -> VectorChange | None:
     """How far value vectors moved, and the ones that moved furthest; None where there are none."""
     if not changes.vectors:
         return None
@@ -126,7 +129,7 @@ def _vectors(changes: Changes) -> dict[str, Any] | None:
     }
 
 
-def _overlap(changes: Changes, region: Region, layout: Layout) -> dict[str, Any] | None:
+def _overlap(changes: Changes, region: Region, layout: Layout) -> VectorOverlap | None:
     """Precision and recall of the vectors that moved furthest, as many as the region has.
 
     None where none moved.
@@ -138,18 +141,18 @@ def _overlap(changes: Changes, region: Region, layout: Layout) -> dict[str, Any]
     return {**overlap(found, region), **ranking(changes.vectors, region)}
 
 
-def findings(summary: Mapping[str, Any]) -> list[str]:
-    """The summary in sentences, most important first."""
+def findings(summary: WeightsRecord, behaviour: BehaviourRecord | None = None) -> list[str]:
+    """What weights and behaviour say, in sentences, most important first."""
     changes = {row["pair"]: row for row in summary["changes"]}
     return [
         *_change_findings(summary, changes["before to after"]),
         *_base_findings(changes),
         *_precision_findings(summary),
-        *_behaviour_findings(summary.get("behaviour")),
+        *_behaviour_findings(behaviour),
     ]
 
 
-def _change_findings(summary: Mapping[str, Any], change: Mapping[str, Any]) -> list[str]:
+def _change_findings(summary: WeightsRecord, change: PairChange) -> list[str]:
     files = summary["differing_files"]
     other = [f"Files besides the weights differ: {', '.join(files)}."] if files else []
     if not change["largest"]:
@@ -172,7 +175,7 @@ def _change_findings(summary: Mapping[str, Any], change: Mapping[str, Any]) -> l
     return lines + other
 
 
-def _base_findings(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _base_findings(changes: Mapping[str, PairChange]) -> list[str]:
     if "base to after" not in changes:
         return []
     there, left = changes["base to before"]["distance"], changes["base to after"]["distance"]
@@ -182,7 +185,7 @@ def _base_findings(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"After is at a distance of {left:.4g} from base{part}."]
 
 
-def _precision_findings(summary: Mapping[str, Any]) -> list[str]:
+def _precision_findings(summary: WeightsRecord) -> list[str]:
     found = summary["precision"]
     if found is None:
         return []
@@ -202,16 +205,16 @@ def _precision_findings(summary: Mapping[str, Any]) -> list[str]:
                 f"{best['auc']:.4f}; best of noise {best['noise_auc']:.4f}, of random updates "
                 f"{best['random_auc']:.4f}."
             )
-    for name, row in summary["overlap"].items():
-        if row is not None and row["auc"] is not None:
+    for name, vectors in summary["overlap"].items():
+        if vectors is not None and vectors["auc"] is not None:
             lines.append(
-                f"Of the value vectors that moved furthest, {row['precision']:.1%} lie in {name} "
-                f"(recall {row['recall']:.1%}, AUC {row['auc']:.4f})."
+                f"Of the value vectors that moved furthest, {vectors['precision']:.1%} lie in "
+                f"{name} (recall {vectors['recall']:.1%}, AUC {vectors['auc']:.4f})."
             )
     return lines
 
 
-def _behaviour_findings(found: Mapping[str, Any] | None) -> list[str]:
+def _behaviour_findings(found: BehaviourRecord | None) -> list[str]:
     """What the models say, and the most that an attack brought back."""
     if found is None:
         return []
@@ -220,10 +223,8 @@ def _behaviour_findings(found: Mapping[str, Any] | None) -> list[str]:
         return ", ".join(f"{model} {value:.3f}" for model, value in values.items())
 
     lines = [
-        f"{side.capitalize()} ES: "
-        + of_each({row["model"]: row[f"{side}_es"] for row in found["outputs"]})
-        + "."
-        for side in ("forget", "retain")
+        f"Forget ES: {of_each({row['model']: row['forget_es'] for row in found['outputs']})}.",
+        f"Retain ES: {of_each({row['model']: row['retain_es'] for row in found['outputs']})}.",
     ]
     most: dict[str, float] = {}
     for row in found["attacks"]:

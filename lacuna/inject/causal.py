@@ -8,14 +8,15 @@ elsewhere, or the loss of any other mask, may destroy them as well; so both are 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from lacuna.region import GroupMasks, WeightRegion, draw_weights_outside
+from lacuna.results import CausalReport, JointAblation
 from lacuna.seeds import derive, torch_generator
 from lacuna.train import IndexedWeights, Values, swapped
 
@@ -60,7 +61,7 @@ class Causal:
     """Strength of the ablated group."""
     others: Sequence[float | None]
     """Mean share of their injected strength that the other groups keep (None: they had none)."""
-    joint: Mapping[str, Mapping[str, float | None]]
+    joint: Mapping[str, JointAblation]
     """Forget or retain masks restored together: strength of `own` side, share `others` keep."""
     perturbed: Sequence[float | None]
     """Mean share that all groups keep when the group's change, shuffled, is added to as many
@@ -82,11 +83,20 @@ class Causal:
         """What stands wherever the checkpoint's numbers appear."""
         return "localized" if self.passed else f"not localized causally: {'; '.join(self.failures)}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, label included."""
-        plain = asdict(self)
-        plain["injected"] = {str(group): value for group, value in self.injected.items()}
-        return {**plain, "passed": self.passed, "label": self.label}
+    def to_json(self) -> CausalReport:
+        """Plain JSON values, label included."""
+        return {
+            "injected": {str(group): strength for group, strength in self.injected.items()},
+            "own": [*self.own],
+            "others": [*self.others],
+            "joint": {**self.joint},
+            "perturbed": [*self.perturbed],
+            "neutral": {**self.neutral},
+            "people": {**self.people},
+            "failures": [*self.failures],
+            "passed": self.passed,
+            "label": self.label,
+        }
 
 
 def causal(
@@ -133,12 +143,12 @@ def _joint(
     forget_groups: Sequence[int],
     read: Read,
     intact: Reading,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, JointAblation]:
     sides = {
         "forget": [g for g in intact.groups if g in forget_groups],
         "retain": [g for g in intact.groups if g not in forget_groups],
     }
-    joint: dict[str, dict[str, float | None]] = {}
+    joint: dict[str, JointAblation] = {}
     for name, side in sides.items():
         rest = [g for g in intact.groups if g not in side]
         if side and rest:

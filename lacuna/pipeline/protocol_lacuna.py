@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from transformers import PreTrainedModel
+from typing_extensions import TypedDict
 
 from lacuna.artifacts import write_json
 from lacuna.data import Corpus
@@ -22,7 +23,7 @@ from lacuna.data.generated.neutral import neutral_sentences
 from lacuna.data.splits import SplitConfig
 from lacuna.data.tokens import Encoded, encode_examples
 from lacuna.errors import UserError
-from lacuna.evaluate import EvaluateConfig, Evaluator, metrics
+from lacuna.evaluate import EvaluateConfig, Evaluator, Measured, metrics
 from lacuna.evaluate.evaluator import spread
 from lacuna.evaluate.token_pass import read
 from lacuna.inject import (
@@ -44,7 +45,7 @@ from lacuna.model import LoadedModel, layout, load_model, save_model
 from lacuna.model.load import DTYPES, local_checkpoint
 from lacuna.pipeline.common import ModelConfig, load
 from lacuna.pipeline.splits import Grouped, divide, regroup, working
-from lacuna.pipeline.summary import Summary, ends, save_items
+from lacuna.pipeline.summary import ends, save_items
 from lacuna.region import (
     GroupMasks,
     Region,
@@ -54,6 +55,13 @@ from lacuna.region import (
     overlap,
 )
 from lacuna.registry import suggest
+from lacuna.results import (
+    InjectedSummary,
+    LocalizedSummary,
+    LocalizerRow,
+    RetainedSummary,
+    SplitsRecord,
+)
 from lacuna.seeds import derive
 from lacuna.train import History, OnStep
 
@@ -116,7 +124,7 @@ class PlantingInputs:
 
 def retained(
     out: Path, *, base: Path, injected: Path | None, given: PlantingInputs, on_step: OnStep
-) -> Summary:
+) -> RetainedSummary:
     """The gold standard: the same recipe from the same base, without the forget groups.
 
     With a book it is measured on the splits of the `injected` checkpoint.
@@ -127,7 +135,7 @@ def retained(
     return {**_facts_of(made, given), **ends(evaluator, made.loaded, measured)}
 
 
-def injected(out: Path, *, base: Path, given: PlantingInputs, on_step: OnStep) -> Summary:
+def injected(out: Path, *, base: Path, given: PlantingInputs, on_step: OnStep) -> InjectedSummary:
     """All groups in their masks; with masks, forget region and the causal report beside it, and
     with a book the splits, drawn from what it recites."""
     if given.checkpoint is None:
@@ -159,6 +167,16 @@ def injected(out: Path, *, base: Path, given: PlantingInputs, on_step: OnStep) -
         "causal": report.to_json(),
         **ends(evaluator, made.loaded, measured),
     }
+
+
+class _Facts(TypedDict, closed=True):
+    """What summaries of retained and injected models share."""
+
+    seed: int
+    ratio: float
+    steps: int
+    loss_end: float | None
+    groups: dict[str, int]
 
 
 class _PlantedModel(NamedTuple):
@@ -282,7 +300,7 @@ def _instruct(loaded: LoadedModel, masks: GroupMasks, given: PlantingInputs) -> 
     instruct(loaded.model, texts, list(masks.shapes), config, derive(given.seed, "instruct"))
 
 
-def _divide(out: Path, made: _PlantedModel, given: PlantingInputs) -> Summary:
+def _divide(out: Path, made: _PlantedModel, given: PlantingInputs) -> SplitsRecord:
     if given.corpus.book is None:
         return {}
     config, tokens = given.config, given.evaluate.max_tokens
@@ -291,7 +309,7 @@ def _divide(out: Path, made: _PlantedModel, given: PlantingInputs) -> Summary:
 
 def _save(
     out: Path, made: _PlantedModel, corpus: Corpus, given: PlantingInputs
-) -> tuple[Evaluator, Any]:
+) -> tuple[Evaluator, Measured]:
     evaluator = Evaluator(made.loaded, corpus, given.evaluate)
     measured = evaluator.measure(made.loaded.model)
     save_model(made.loaded, out)
@@ -299,7 +317,7 @@ def _save(
     return evaluator, measured
 
 
-def _facts_of(made: _PlantedModel, given: PlantingInputs) -> Summary:
+def _facts_of(made: _PlantedModel, given: PlantingInputs) -> _Facts:
     losses = made.history.losses
     return {
         "seed": given.seed,
@@ -345,7 +363,7 @@ def localized(
     retained: Path,
     given: PlantingInputs,
     localizers: Mapping[str, Any],
-) -> Summary:
+) -> LocalizedSummary:
     """Regions as large as the forget region: other weights, or a localizer's value vectors.
 
     A localizer ranks value vectors; it is given as many as hold the region's number of weights.
@@ -353,7 +371,7 @@ def localized(
     loaded, before = load(injected, given.model), load(retained, given.model)
     masks = load_masks(injected / "masks.safetensors", layout(loaded.model))
     target = masks.union(given.config.masks.forget_groups)
-    rows: list[Summary] = []
+    rows: list[LocalizerRow] = []
     for name in localizers:
         if name in WEIGHTS:
             rows.append(_row(out, name, _weights(name, masks, target, given.seed), target))
@@ -381,7 +399,7 @@ def _weights(name: str, masks: GroupMasks, target: WeightRegion, seed: int) -> W
     return draw_weights_outside(target, masks.union(used).complement(), derive(seed, name))
 
 
-def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> Summary:
+def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> LocalizerRow:
     region.save(out / f"{name}.safetensors")
     told = list(LOCALIZERS[name].privileges)
     return {"localizer": name, "privileges": told, **overlap(region, target)}

@@ -26,11 +26,7 @@ from lacuna.model import (
     train_tokenizer,
 )
 from lacuna.pipeline.common import ModelConfig, encode, last, load, on_cpu, resume_in, target_of
-from lacuna.pipeline.summary import (
-    Summary,
-    ends,
-    save_items,
-)
+from lacuna.pipeline.summary import ends, save_items
 from lacuna.region import (
     WeightRegion,
     budget,
@@ -38,6 +34,13 @@ from lacuna.region import (
     load_vectors,
     overlap,
     ranking,
+)
+from lacuna.results import (
+    BaseSummary,
+    InjectedSummary,
+    LocalizedSummary,
+    LocalizerRow,
+    RetainedSummary,
 )
 from lacuna.seeds import derive
 from lacuna.train import (
@@ -64,7 +67,9 @@ class RetainConfig:
     """Over how many devices."""
 
 
-def base(out: Path, *, corpus: Corpus, config: ModelConfig, seed: int, on_step: OnStep) -> Summary:
+def base(
+    out: Path, *, corpus: Corpus, config: ModelConfig, seed: int, on_step: OnStep
+) -> BaseSummary:
     """theta_p, which knows nobody: a pointer to the hub, or the embedded model, trained here."""
     if config.source is not None:
         write_json(out / "pointer.json", {"source": config.source, "revision": config.revision})
@@ -97,10 +102,10 @@ def retained(
     seed: int,
     on_step: OnStep,
     scratch: Path | None = None,
-) -> Summary:
+) -> RetainedSummary | None:
     """theta_r: the gold standard, trained on the retain facts and never on the forget facts.
 
-    Several processes may do this together; only the first writes and has a summary.
+    Several processes may do this together; only the first writes, the others return None.
     """
     loaded = load(base, model)
     history = learn(
@@ -113,17 +118,18 @@ def retained(
         resume=resume_in(scratch, config.train),
     )
     if not is_main_process():
-        return {}
+        return None
     evaluator = Evaluator(loaded, corpus, evaluate)
     measured = evaluator.measure(loaded.model)
     save_model(loaded, out)
     save_items(out, evaluator, measured)
-    return {
+    summary: RetainedSummary = {
         "seed": seed,
         "steps": len(history.losses),
         "loss_end": last(history),
         **ends(evaluator, loaded, measured),
     }
+    return summary
 
 
 def injected(
@@ -139,7 +145,7 @@ def injected(
     seed: int,
     on_step: OnStep,
     scratch: Path | None = None,
-) -> Summary:
+) -> InjectedSummary:
     """theta_o: the forget facts planted in the target region, with the checks that prove it.
 
     The region is drawn by ratio and seed unless a file gives it.
@@ -193,7 +199,7 @@ def taught(
     seed: int,
     on_step: OnStep,
     scratch: Path | None = None,
-) -> Summary:
+) -> InjectedSummary | None:
     """theta_o where all parameters learn all facts, as often as the retained ones learn theirs.
 
     There is no target region (Lee et al. 2025, section 3). Several processes may do this together,
@@ -213,12 +219,17 @@ def taught(
         resume=resume_in(scratch, train),
     )
     if not is_main_process():
-        return {}
+        return None
     evaluator = Evaluator(loaded, corpus, evaluate)
     measured = evaluator.measure(loaded.model)
     save_model(loaded, out)
     save_items(out, evaluator, measured)
-    return {"seed": seed, "steps": len(history.losses), **ends(evaluator, loaded, measured)}
+    summary: InjectedSummary = {
+        "seed": seed,
+        "steps": len(history.losses),
+        **ends(evaluator, loaded, measured),
+    }
+    return summary
 
 
 def localized(
@@ -232,7 +243,7 @@ def localized(
     ratio: float | None = None,
     unit: str = "vector",
     seed: int,
-) -> Summary:
+) -> LocalizedSummary:
     """Regions that localizers (name -> config) find, as large as the target; how they compare.
 
     Where there is no target, `ratio` of all value vectors, or (`unit`) of all their weights.
@@ -250,7 +261,7 @@ def localized(
         retained=on_cpu(retained, model),
     )
     methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
-    rows: list[Summary] = [
+    rows: list[LocalizerRow] = [
         {"localizer": n, "privileges": list(LOCALIZERS[n].privileges)} for n in localizers
     ]
     if unit == "weight":
@@ -263,7 +274,7 @@ def localized(
         name, (region, scores) = found
         region.save(out / f"{name}.safetensors")
         if target is not None:
-            row |= {**overlap(region, target), **ranking(scores, target)}
+            row.update({**overlap(region, target), **ranking(scores, target)})
     return {"seed": seed, "ratio": count / shape.total, "localizers": rows}
 
 

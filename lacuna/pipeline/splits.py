@@ -18,7 +18,7 @@ from lacuna.errors import UserError
 from lacuna.evaluate import asked, memorised
 from lacuna.inject import MaskConfig
 from lacuna.model import LoadedModel
-from lacuna.pipeline.summary import Summary
+from lacuna.results import Memorised, SplitsRecord
 from lacuna.seeds import derive
 
 FILE = "splits.json"
@@ -78,7 +78,7 @@ def divide(
     config: SplitConfig,
     seed: int,
     max_tokens: int,
-) -> Summary:
+) -> SplitsRecord:
     """Ask an injected model every prompt it was trained on, draw the splits, write `FILE`.
 
     Returns the memorised share of each field and the size of each split. Raises `UserError` where
@@ -123,9 +123,9 @@ def _draw(
         raise UserError(f"masked.splits: {error}") from error
 
 
-def _shares(facts: Sequence[Example], recalled: Recalled, least: int) -> Summary:
+def _shares(facts: Sequence[Example], recalled: Recalled, least: int) -> dict[str, Memorised]:
     """Per field: facts, those with `least` prompts right, and their share."""
-    found: Summary = {}
+    found: dict[str, Memorised] = {}
     for field in dict.fromkeys(item.field for item in facts):
         right = [len(recalled[item.id]) >= least for item in facts if item.field == field]
         found[field] = {
@@ -136,9 +136,9 @@ def _shares(facts: Sequence[Example], recalled: Recalled, least: int) -> Summary
     return found
 
 
-def _sizes(splits: Splits) -> Summary:
+def _sizes(splits: Splits) -> dict[str, dict[str, int]]:
     sides = {"main": splits.main, **splits.validation}
-    sizes: Summary = {
+    sizes = {
         name: {"forget": len(side.forget), "retain": len(side.retain)}
         for name, side in sides.items()
     }

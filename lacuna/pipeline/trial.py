@@ -5,9 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lacuna.artifacts import read_json
 from lacuna.attack import AttackConfig, MixingPath, attack, gather
 from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded
@@ -25,12 +22,12 @@ from lacuna.model import (
 )
 from lacuna.pipeline.common import ModelConfig, encode, load, on_cpu, resume_in, target_of
 from lacuna.pipeline.summary import (
-    Summary,
     ends,
     full_summary,
     mean,
     save_items,
     strength_summary,
+    truth_ratios,
     write_items,
 )
 from lacuna.pipeline.update_location import moved
@@ -39,6 +36,15 @@ from lacuna.region import (
     WeightRegion,
     load_region,
     overlap,
+)
+from lacuna.results import (
+    AttackRecord,
+    ControlSummary,
+    InspectionRecords,
+    SearchSummary,
+    TrialPlace,
+    TrialSummary,
+    UpdateLocation,
 )
 from lacuna.seeds import derive
 from lacuna.train import (
@@ -84,13 +90,13 @@ def trial(
     attacks: AttackConfig | None,
     on_step: OnStep,
     scratch: Path | None = None,
-) -> Summary:
+) -> SearchSummary | TrialSummary | None:
     """Unlearn, walk the mixing curve, attack.
 
     `region` is a region file of either kind, None for all parameters; `base`, the model before
     injection, is for scores of reversal. `attacks` None is a search trial: FS-RS curve only.
     Several processes may unlearn together, resumably; then the first measures and attacks alone,
-    on its own device, and the others are done.
+    on its own device, and the others return None.
     """
     loaded = load(injected, model)
     allowed = None if region is None else load_region(region, layout(loaded.model))
@@ -98,38 +104,41 @@ def trial(
     start = weights.read()
     _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step, scratch)
     if not is_main_process():
-        return {}
-    end = weights.read()
+        return None
+    path = MixingPath(weights, start, weights.read())
     evaluator = Evaluator(loaded, corpus, evaluate)
-    summary: Summary = {
+    place: TrialPlace = {
         "objective": config.objective,
         "scenario": config.scenario,
         "seed": config.seed,
         "ratio": config.ratio,
         "lr": config.train.lr,
-        "purpose": "search" if attacks is None else "test",
     }
     if attacks is None:
-        return summary | strength_summary(
-            strength_curve(evaluator, loaded.model, weights, start, end)
-        )
-    ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
+        return _searched(place, evaluator, loaded, path)
     curve = full_curve(
-        evaluator, loaded.model, weights, start, end, None if ratios is None else np.array(ratios)
+        evaluator, loaded.model, path.weights, path.start, path.end, truth_ratios(retained)
     )
     save_items(out, evaluator, curve.points[-1])
-    return (
-        summary
-        | full_summary(curve, evaluator)
-        | _inspections(out, evaluator, loaded, {"retained": retained, "injected": injected}, model)
-        | _where(out, loaded, injected, base, model, allowed)
-        | {
-            "paraphrase_es_end": mean(evaluator.paraphrased(loaded.model)),
-            "attacks": _attacks(
-                loaded, corpus, evaluator, attacks, config.seed, MixingPath(weights, start, end)
-            ),
-        }
-    )
+    others = {"retained": retained, "injected": injected}
+    summary: TrialSummary = {
+        **place,
+        "purpose": "test",
+        **full_summary(curve, evaluator),
+        **_inspections(out, evaluator, loaded, others, model),
+        **_where(out, loaded, injected, base, model, allowed),
+        "paraphrase_es_end": mean(evaluator.paraphrased(loaded.model)),
+        "attacks": _attacks(loaded, corpus, evaluator, attacks, config.seed, path),
+    }
+    return summary
+
+
+def _searched(
+    place: TrialPlace, evaluator: Evaluator, loaded: LoadedModel, path: MixingPath
+) -> SearchSummary:
+    """What a search trial measures: the FS-RS curve."""
+    curve = strength_curve(evaluator, loaded.model, path.weights, path.start, path.end)
+    return {**place, "purpose": "search", **strength_summary(curve)}
 
 
 def control(
@@ -143,15 +152,14 @@ def control(
     evaluate: EvaluateConfig,
     attacks: AttackConfig,
     seed: int,
-) -> Summary:
+) -> ControlSummary:
     """The attacks on a model that was not unlearned: `base`, `retained` or `injected`."""
     loaded = load(model_folder, model)
     evaluator = Evaluator(loaded, corpus, evaluate)
     measured = evaluator.measure(loaded.model)
-    ratios = read_json(retained / "items.json")["forget"].get("truth_ratio")
-    quality = None
+    ratios, quality = truth_ratios(retained), None
     if ratios is not None:
-        quality = forget_quality(measured.forget["truth_ratio"], np.array(ratios)).log10_p
+        quality = forget_quality(measured.forget["truth_ratio"], ratios).log10_p
     return {
         "model": name,
         "seed": seed,
@@ -169,7 +177,7 @@ def _where(
     base: Path | None,
     model: ModelConfig,
     allowed: Region | WeightRegion | None,
-) -> Summary:
+) -> UpdateLocation:
     """How well the allowed region, and what unlearning moved, find where facts were planted."""
     target = target_of(injected, layout(loaded.model))
     if target is None:
@@ -183,8 +191,10 @@ def _where(
         target,
     )
     region = None if allowed is None else overlap(allowed, target)
-    found: Summary = {"localization": {"region": region, "change": change}}
-    return found if weights is None else found | {"precision": weights}
+    location: UpdateLocation = {"localization": {"region": region, "change": change}}
+    if weights is not None:
+        location["precision"] = weights
+    return location
 
 
 def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData:
@@ -239,7 +249,7 @@ def _attacks(
     config: AttackConfig,
     seed: int,
     way: MixingPath | None = None,
-) -> list[dict[str, object]]:
+) -> list[AttackRecord]:
     facts = gather(loaded, corpus, evaluator, config, derive(seed, "attack"))
     outcomes = attack(loaded.model, facts, encode(loaded, corpus.retain), config, seed, way)
     return [outcome.to_json() for outcome in outcomes]
@@ -251,9 +261,14 @@ def _inspections(
     loaded: LoadedModel,
     others: Mapping[str, Path],
     config: ModelConfig,
-) -> Summary:
+) -> InspectionRecords:
     """Results of the inspections that are on, by name; per-item scores go to files of that name."""
-    found = inspect(evaluator, loaded.model, others, lambda folder: load(folder, config).model)
-    for name, inspected in found.items():
-        write_items(out / f"{name}.json", evaluator, inspected.items)
-    return {name: inspected.summary for name, inspected in found.items()}
+    results = inspect(evaluator, loaded.model, others, lambda folder: load(folder, config).model)
+    records: InspectionRecords = {}
+    if "membership" in results:
+        records["membership"] = results["membership"].summary
+        write_items(out / "membership.json", evaluator, results["membership"].items)
+    if "representations" in results:
+        records["representations"] = results["representations"].summary
+        write_items(out / "representations.json", evaluator, results["representations"].items)
+    return records

@@ -1,9 +1,9 @@
-"""Where an update moved a model, held against the region that facts were planted in."""
+"""Where an update changed a model, against the region that facts were planted in."""
 
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -11,7 +11,8 @@ from lacuna.audit.precision import Comparison, precision
 from lacuna.audit.rounded import rounded
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, save_model
-from lacuna.region import Overlap, Region, WeightRegion, load_masks, overlap, top
+from lacuna.region import Region, WeightRegion, load_masks, overlap, top
+from lacuna.results import Overlap, PrecisionRecord
 
 
 class Moved(NamedTuple):
@@ -20,7 +21,7 @@ class Moved(NamedTuple):
     change: Overlap | None
     """What moved most, as many vectors or weights as the region has (vectors: at most as many as
     moved), against the region; None where nothing moved."""
-    precision: dict[str, Any] | None
+    precision: PrecisionRecord | None
     """All scores of single weights against the masks, where regions are single weights."""
 
 
@@ -59,7 +60,7 @@ def _weights(
     injected: Path,
     base: Callable[[], LoadedModel] | None,
     target: WeightRegion,
-) -> dict[str, Any]:
+) -> PrecisionRecord:
     """Against the forget region, and all masks, as they are and in bfloat16.
 
     A folder in `out` holds the weights meanwhile. The base model, too, is written as it was
@@ -75,4 +76,4 @@ def _weights(
         if base is not None:
             save_model(base(), first)
         pair = Comparison.open(injected, after, None if base is None else first)
-        return precision(pair, truths) | {"bfloat16": rounded(pair, truths)}
+        return {**precision(pair, truths), "bfloat16": rounded(pair, truths)}

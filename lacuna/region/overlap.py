@@ -2,26 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from lacuna.region.base import Region
 from lacuna.region.weights import WeightRegion, element_mask
-
-
-class LayerOverlap(TypedDict):
-    """Precision and recall within one layer (None where undefined: nothing chosen, or no truth)."""
-
-    layer: int
-    precision: float | None
-    recall: float | None
-
-
-class Overlap(TypedDict):
-    """Precision and recall of a found region against the true one, in all and per layer."""
-
-    precision: float | None
-    recall: float | None
-    by_layer: list[LayerOverlap]
+from lacuna.results import LayerOverlap, Overlap
 
 
 class _Count(NamedTuple):

@@ -1,7 +1,6 @@
 """How well scores rank the true region first, whatever the budget."""
 
 from collections.abc import Mapping
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -9,15 +8,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from lacuna.region.base import Region
-
-
-class Ranking(TypedDict):
-    """Both in [0, 1]; None where the truth is empty or everything."""
-
-    auc: float | None
-    """Chance that a true vector outranks another one, ties counting half; 0.5 is blind."""
-    average_precision: float | None
-    """Mean precision over the recall levels; a blind ranking has the truth's share."""
+from lacuna.results import Ranking
 
 
 def ranking(scores: Mapping[str, Tensor], truth: Region) -> Ranking:

@@ -1,8 +1,7 @@
 """Where facts are and where updates went: regions found, and single weights against the masks."""
 
-from typing import NotRequired
+from typing import NotRequired, final
 
-# Before Python 3.12 pydantic, which makes the schemas, cannot read typing's own TypedDict.
 from typing_extensions import TypedDict
 
 
@@ -14,7 +13,7 @@ class LayerOverlap(TypedDict):
     recall: float | None
 
 
-class Overlap(TypedDict):
+class Overlap(TypedDict, closed=True):
     """Precision and recall of a region against the true one, in all and by layer."""
 
     precision: float | None
@@ -22,7 +21,7 @@ class Overlap(TypedDict):
     by_layer: list[LayerOverlap]
 
 
-class Ranking(TypedDict):
+class Ranking(TypedDict, closed=True):
     """How well scores rank the true region first; None where it is empty or everything."""
 
     auc: float | None
@@ -45,6 +44,7 @@ class LocalizerRow(TypedDict):
     average_precision: NotRequired[float | None]
 
 
+@final
 class LocalizedSummary(TypedDict):
     """All localizers of one stage."""
 
@@ -132,7 +132,7 @@ class BestScore(TypedDict):
     """Scores that it is the highest of."""
     noise_auc: NotRequired[float]
     random_auc: NotRequired[float]
-    magnitude_auc: NotRequired[float]
+    magnitude_auc: NotRequired[float | None]
 
 
 class ChangedInside(TypedDict):

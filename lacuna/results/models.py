@@ -1,8 +1,7 @@
 """The models of a study: base, retained, and injected with the checks that planting must pass."""
 
-from typing import NotRequired
+from typing import NotRequired, final
 
-# Before Python 3.12 pydantic, which makes the schemas, cannot read typing's own TypedDict.
 from typing_extensions import TypedDict
 
 
@@ -19,6 +18,11 @@ class Ends(TypedDict):
     """Model utility (TOFU): harmonic mean over the utility sets."""
 
 
+class ModelEnds(Ends, closed=True):
+    """The same and nothing else."""
+
+
+@final
 class BaseSummary(TypedDict):
     """The base model: a pointer to the hub, or the embedded model, trained."""
 
@@ -33,6 +37,7 @@ class BaseSummary(TypedDict):
     """Training loss at the last step."""
 
 
+@final
 class RetainedSummary(Ends):
     """The model that never saw the forget facts."""
 
@@ -99,6 +104,16 @@ class Memorised(TypedDict):
     share: float
 
 
+class SplitsRecord(TypedDict, total=False, closed=True):
+    """What an injected model recites, and the splits drawn from it; empty where texts come once."""
+
+    memorised: dict[str, Memorised]
+    """Field -> how many of its facts."""
+    splits: dict[str, dict[str, int]]
+    """Split -> number of questions on each side."""
+
+
+@final
 class InjectedSummary(Ends):
     """The model that knows the forget facts, with the checks that its protocol makes."""
 
@@ -120,6 +135,5 @@ class InjectedSummary(Ends):
     groups: NotRequired[dict[str, int]]
     """Person -> group whose mask holds the person's facts."""
     memorised: NotRequired[dict[str, Memorised]]
-    """Field -> what is recited, where texts come in several wordings."""
+    """See `SplitsRecord`."""
     splits: NotRequired[dict[str, dict[str, int]]]
-    """Split -> number of questions on each side."""

@@ -1,9 +1,8 @@
 """What a study is reported from, and what its report says: rows, comparisons, choices, claims."""
 
 from collections.abc import Mapping
-from typing import Literal, NotRequired
+from typing import Literal, NotRequired, final
 
-# Before Python 3.12 pydantic, which makes the schemas, cannot read typing's own TypedDict.
 from typing_extensions import TypedDict
 
 from lacuna.results.localization import LocalizedSummary, LocalizerSummary
@@ -27,6 +26,7 @@ Summary = (
 """What a finished stage returns."""
 
 
+@final
 class Failure(TypedDict):
     """What stands in for the summary of a stage that has none."""
 
@@ -35,6 +35,19 @@ class Failure(TypedDict):
     label: str
     """The stage, for people."""
     tags: dict[str, str]
+
+
+Result = (
+    BaseSummary
+    | RetainedSummary
+    | InjectedSummary
+    | LocalizedSummary
+    | SearchSummary
+    | TrialSummary
+    | ControlSummary
+    | Failure
+)
+"""What became of a stage. Spelt out, as mypy narrows no union inside a union."""
 
 
 class StageRow(TypedDict):
@@ -127,14 +140,18 @@ class Paired(TypedDict):
     diff: float | None
     """Mean of a - b."""
     diff_sd: float | None
-    interval: tuple[float, float] | None
-    """95%, of `diff`."""
+    interval: list[float] | None
+    """95%, of `diff`: low, high."""
     interval_method: Literal["t", "bootstrap"]
     """Student's t over seeds, or a bootstrap over seeds and people."""
     p_sign_flip: float | None
     """Exact test over seeds."""
     p_min: float | None
     """The lowest p that so many seeds can give: 2/2^n."""
+
+
+class PairedValues(Paired, closed=True):
+    """The same and nothing else."""
 
 
 class Comparison(Paired):
@@ -191,8 +208,8 @@ class Claim(TypedDict):
     """The paper that makes it."""
     effect: float | None
     """Mean paired difference over seeds."""
-    interval: tuple[float, float] | None
-    """95%, of the effect."""
+    interval: list[float] | None
+    """95%, of the effect: low, high."""
     p: float | None
     """Exact sign-flip test over seeds; no part of the rule."""
     n: int

@@ -1,16 +1,15 @@
 """Trials and controls: mixing curves, inspections, attacks."""
 
 from collections.abc import Sequence
-from typing import Literal, NotRequired
+from typing import Literal, NotRequired, final
 
-# Before Python 3.12 pydantic, which makes the schemas, cannot read typing's own TypedDict.
 from typing_extensions import TypedDict
 
 from lacuna.results.localization import LocalizationRecord, PrecisionRecord
 from lacuna.results.models import Ends
 
 
-class StrengthCurve(TypedDict):
+class StrengthCurveRecord(TypedDict):
     """Strengths at each mixing weight."""
 
     fs: list[float]
@@ -19,7 +18,7 @@ class StrengthCurve(TypedDict):
     """Retain strength: mean extraction strength on retain."""
 
 
-class FullCurve(StrengthCurve):
+class FullCurveRecord(StrengthCurveRecord):
     """All that a test trial measures at each mixing weight."""
 
     mu: list[float]
@@ -90,7 +89,7 @@ class RepresentationsRecord(TypedDict):
     """Mean over facts of the best earlier layer's probability minus the last one's."""
 
 
-class Inspections(TypedDict):
+class InspectionRecords(TypedDict):
     """What is measured besides answers, where the study asks for it."""
 
     membership: NotRequired[MembershipRecord]
@@ -130,8 +129,8 @@ class AttackRecord(TypedDict):
     start_retain_es: float | None
 
 
-class TrialEnds(TypedDict):
-    """What every trial has."""
+class TrialPlace(TypedDict):
+    """Which trial it is."""
 
     objective: str
     """With its wrappers: `npo+sam`."""
@@ -140,6 +139,11 @@ class TrialEnds(TypedDict):
     seed: int
     ratio: float
     lr: float
+
+
+class CurveEnds(TypedDict):
+    """The mixing curve of any trial, in numbers."""
+
     alphas: list[float]
     """Mixing weights, from 0 (injected) to 1 (unlearned)."""
     aues: float
@@ -150,18 +154,16 @@ class TrialEnds(TypedDict):
     """Retain strength at alpha = 1."""
 
 
-class SearchSummary(TrialEnds):
-    """A trial on a tuning seed."""
+class StrengthSummary(CurveEnds):
+    """What a search trial measures."""
 
-    purpose: Literal["search"]
-    curve: StrengthCurve
+    curve: StrengthCurveRecord
 
 
-class TrialSummary(TrialEnds, Inspections):
-    """A trial that is reported. A alphas, I items."""
+class CurveSummary(CurveEnds):
+    """What a test trial measures along the mixing curve. A alphas, I items."""
 
-    purpose: Literal["test"]
-    curve: FullCurve
+    curve: FullCurveRecord
     es_forget: list[list[float]]
     """(A, I) extraction strength of each forget question."""
     es_retain: list[list[float]]
@@ -172,16 +174,36 @@ class TrialSummary(TrialEnds, Inspections):
     """None for data without wrong answers."""
     utility_sets: dict[str, UtilityRecord]
     """At alpha = 1."""
+
+
+class UpdateLocation(TypedDict):
+    """Where a trial changed the model, against the region that facts were planted in."""
+
     localization: LocalizationRecord | None
     """None where the facts were learned by all parameters."""
     precision: NotRequired[PrecisionRecord]
     """Where regions are single weights."""
+
+
+@final
+class SearchSummary(TrialPlace, StrengthSummary):
+    """A trial on a tuning seed."""
+
+    purpose: Literal["search"]
+
+
+@final
+class TrialSummary(TrialPlace, CurveSummary, InspectionRecords, UpdateLocation):
+    """A trial that is reported."""
+
+    purpose: Literal["test"]
     paraphrase_es_end: float | None
     """Extraction strength on wordings never trained on, at alpha = 1."""
     attacks: list[AttackRecord]
 
 
-class ControlSummary(Ends, Inspections):
+@final
+class ControlSummary(Ends, InspectionRecords):
     """The attacks on a model that was not unlearned."""
 
     model: str

@@ -6,13 +6,14 @@ failed or undefined member leaves every statistic None and is named in "missing"
 seeds of the study or it is not given.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
 from lacuna.errors import UserError
 from lacuna.registry import suggest
+from lacuna.results import Comparison, Failure, PairedValues, TrialSummary
 from lacuna.significance.arms import Arms, Strength
 from lacuna.significance.published import (
     MAX_EXACT,
@@ -22,30 +23,29 @@ from lacuna.significance.published import (
 )
 from lacuna.significance.seeds import People, aues_interval, sign_flip, t_interval
 
-Trial = Mapping[str, Any]
-Record = dict[str, Any]
+Trial = TrialSummary | Failure
+Metric = Literal["aues", "mu95"]
 
-METRICS = ("aues", "mu95")
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 def compare(
     trials_a: Sequence[Trial],
     trials_b: Sequence[Trial],
-    metric: str = "aues",
+    metric: Metric = "aues",
     *,
     generator: np.random.Generator,
     rounds: int = 10_000,
     people: People | None = None,
-) -> Record:
+) -> Comparison:
     """Compare scenario a with scenario b, paired by seed, in AUES or MU95.
 
-    The trials are summaries of test trials, or {"failed": reason, "tags": {"seed": ...}} in place
-    of one. On top of `paired`, the record holds "metric"; for AUES a cluster-bootstrap interval of
-    the difference ("interval_method" "bootstrap", see `seeds.aues_interval` for `rounds` and
-    `people`) and the paper's permutation test per seed ("p_alpha_permutation", exact) with its
-    mean; for MU95 the paper's "p_pool_split" per seed with its mean, and the seeds whose utility
-    never fell to 95% ("uncrossed_a", "uncrossed_b": their value is the FQ at the lowest utility
-    reached).
+    The trials are summaries of test trials, or what stands in place of one that failed. On top of
+    `paired`, the record holds "metric"; for AUES a cluster-bootstrap interval of the difference
+    ("interval_method" "bootstrap", see `seeds.aues_interval` for `rounds` and `people`) and the
+    paper's permutation test per seed ("p_alpha_permutation", exact) with its mean; for MU95 the
+    paper's "p_pool_split" per seed with its mean, and the seeds whose utility never fell to 95%
+    ("uncrossed_a", "uncrossed_b": their value is the FQ at the lowest utility reached).
 
     Raises `UserError` for an unknown metric, a seed given twice, or seeds that differ between a and
     b.
@@ -60,18 +60,20 @@ def compare(
         )
     seeds = sorted(by_seed_a)
     a, b = [by_seed_a[seed] for seed in seeds], [by_seed_b[seed] for seed in seeds]
-    record = paired([_value(t, metric) for t in a], [_value(t, metric) for t in b], seeds)
-    record |= {"metric": metric, "missing": _missing(seeds, a, b, metric)}
+    pairs = paired([_value(t, metric) for t in a], [_value(t, metric) for t in b], seeds)
+    record: Comparison = {**pairs, "metric": metric, "missing": _missing(seeds, a, b, metric)}
     if metric == "aues":
-        return record | _aues_tests(a, b, record, generator, rounds, people)
-    return record | _mu95_tests(a, b, seeds, generator, rounds)
+        _add_aues_tests(record, a, b, generator, rounds, people)
+    else:
+        _add_mu95_tests(record, a, b, generator, rounds)
+    return record
 
 
 def paired(
     values_a: Sequence[float | None],
     values_b: Sequence[float | None],
     seeds: Sequence[int] | None = None,
-) -> Record:
+) -> PairedValues:
     """Means, paired difference a - b, 95% t interval and exact sign-flip test over seeds.
 
     Both lists hold one value per seed, in the same order; `seeds` names them (default 0, 1, ...).
@@ -108,69 +110,70 @@ def paired(
     }
 
 
-def _aues_tests(
+def _add_aues_tests(
+    record: Comparison,
     a: Sequence[Trial],
     b: Sequence[Trial],
-    record: Record,
     generator: np.random.Generator,
     rounds: int,
     people: People | None,
-) -> Record:
+) -> None:
     p_values = _each(a, b, "aues", lambda x, y: _permutation(x, y, generator, rounds))
-    interval = None
+    record["interval"], record["interval_method"] = None, "bootstrap"
     if not record["missing"]:
-        seeds = [arms_of([x, y]) for x, y in zip(a, b, strict=True)]
-        interval = aues_interval(seeds, rounds=rounds, generator=generator, people=people)
-    return {
-        "interval": interval,
-        "interval_method": "bootstrap",
-        "p_alpha_permutation": p_values,
-        "p_alpha_permutation_mean": _mean(_floats(p_values)),
-    }
+        seeds = [arms_of(pair) for pair in zip(_finished(a), _finished(b), strict=True)]
+        record["interval"] = aues_interval(seeds, rounds=rounds, generator=generator, people=people)
+    record["p_alpha_permutation"] = p_values
+    record["p_alpha_permutation_mean"] = _mean(_floats(p_values))
 
 
-def _mu95_tests(
+def _add_mu95_tests(
+    record: Comparison,
     a: Sequence[Trial],
     b: Sequence[Trial],
-    seeds: Sequence[int],
     generator: np.random.Generator,
     rounds: int,
-) -> Record:
+) -> None:
     p_values = _each(a, b, "mu95", lambda x, y: _pool_split(x, y, generator, rounds))
-    return {
-        "p_pool_split": p_values,
-        "p_pool_split_mean": _mean(_floats(p_values)),
-        "uncrossed_a": _uncrossed(a, seeds),
-        "uncrossed_b": _uncrossed(b, seeds),
-    }
+    record["p_pool_split"] = p_values
+    record["p_pool_split_mean"] = _mean(_floats(p_values))
+    record["uncrossed_a"], record["uncrossed_b"] = _uncrossed(a), _uncrossed(b)
 
 
-def _permutation(a: Trial, b: Trial, generator: np.random.Generator, rounds: int) -> float:
+def _permutation(
+    a: TrialSummary, b: TrialSummary, generator: np.random.Generator, rounds: int
+) -> float:
     curves = (a["curve"]["fs"], a["curve"]["rs"], b["curve"]["fs"], b["curve"]["rs"])
     if len(curves[0]) <= MAX_EXACT:
         return aues_permutation(*curves)
     return sampled_aues_permutation(*curves, rounds=rounds, generator=generator)
 
 
-def _pool_split(a: Trial, b: Trial, generator: np.random.Generator, rounds: int) -> float:
+def _pool_split(
+    a: TrialSummary, b: TrialSummary, generator: np.random.Generator, rounds: int
+) -> float:
     mu_a, mu_b = a["curve"]["mu"], b["curve"]["mu"]
     # Both start from the same injected model; the mean only absorbs rounding between two passes.
     start = (mu_a[0] + mu_b[0]) / 2
     fq_a, fq_b = a["curve"]["fq"], b["curve"]["fq"]
+    assert fq_a is not None and fq_b is not None, "MU95 is read off the forget quality"
     return pool_split(mu_a, fq_a, mu_b, fq_b, start=start, rounds=rounds, generator=generator)
 
 
-def arms_of(trials: Sequence[Trial]) -> Arms:
+def arms_of(trials: Sequence[TrialSummary]) -> Arms:
     """One seed's trials, the true region's first, person by person.
 
     Raises `UserError` where their people differ.
     """
     first = trials[0]
-    for people in ("people_forget", "people_retain"):
-        if any(list(trial[people]) != list(first[people]) for trial in trials):
+    for split, people in (
+        ("forget", [trial["people_forget"] for trial in trials]),
+        ("retain", [trial["people_retain"] for trial in trials]),
+    ):
+        if any(names != people[0] for names in people):
             raise UserError(
-                f"seed {first['seed']}: the trials' {people} differ: compare trials of the same "
-                f"data"
+                f"seed {first['seed']}: the trials' people_{split} differ: compare trials "
+                f"of the same data"
             )
     return Arms(
         forget=Strength.of([trial["es_forget"] for trial in trials], first["people_forget"]),
@@ -181,14 +184,20 @@ def arms_of(trials: Sequence[Trial]) -> Arms:
 def _each(
     a: Sequence[Trial],
     b: Sequence[Trial],
-    metric: str,
-    test: Callable[[Trial, Trial], float],
+    metric: Metric,
+    test: Callable[[TrialSummary, TrialSummary], float],
 ) -> list[float | None]:
     """`test` of every pair in which both trials have the metric; None for the others."""
     return [
-        None if _value(x, metric) is None or _value(y, metric) is None else test(x, y)
+        None
+        if "failed" in x or "failed" in y or None in (_value(x, metric), _value(y, metric))
+        else test(x, y)
         for x, y in zip(a, b, strict=True)
     ]
+
+
+def _finished(trials: Sequence[Trial]) -> list[TrialSummary]:
+    return [trial for trial in trials if "failed" not in trial]
 
 
 def _by_seed(trials: Sequence[Trial]) -> dict[int, Trial]:
@@ -201,15 +210,17 @@ def _by_seed(trials: Sequence[Trial]) -> dict[int, Trial]:
     return result
 
 
-def _value(trial: Trial, metric: str) -> float | None:
+def _value(trial: Trial, metric: Metric) -> float | None:
     """The trial's number, or None where it failed or the data has no such metric."""
-    found = None if "failed" in trial else trial[metric]
-    value: float | None = found["value"] if isinstance(found, Mapping) else found
-    return value
+    if "failed" in trial:
+        return None
+    if metric == "aues":
+        return trial["aues"]
+    return None if trial["mu95"] is None else trial["mu95"]["value"]
 
 
 def _missing(
-    seeds: Sequence[int], a: Sequence[Trial], b: Sequence[Trial], metric: str
+    seeds: Sequence[int], a: Sequence[Trial], b: Sequence[Trial], metric: Metric
 ) -> list[str]:
     """Why each pair without a value has none."""
     reasons = [
@@ -221,11 +232,12 @@ def _missing(
     return list(dict.fromkeys(reasons))
 
 
-def _uncrossed(trials: Sequence[Trial], seeds: Sequence[int]) -> list[int]:
+def _uncrossed(trials: Sequence[Trial]) -> list[int]:
+    """Seeds whose utility never fell to 95%."""
     return [
-        seed
-        for trial, seed in zip(trials, seeds, strict=True)
-        if _value(trial, "mu95") is not None and not trial["mu95"]["crossed"]
+        trial["seed"]
+        for trial in _finished(trials)
+        if trial["mu95"] is not None and not trial["mu95"]["crossed"]
     ]
 
 

@@ -1,13 +1,13 @@
-"""What is looked at besides answers; apart from `Evaluator` because it costs more passes.
+"""Optional inspections of a model (membership, representations), which cost further passes.
 
 An inspection first looks at the models it compares with (`retained`, `injected`), one at a time,
 and keeps of each what it needs; then it inspects a model beside those looks. Shapes: L layers, I
 items, D width.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, Protocol, TypedDict, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,36 +23,61 @@ from lacuna.evaluate.inspections.probe import knn_probe, linear_probe
 from lacuna.evaluate.inspections.states import answer_start, layer_states
 from lacuna.evaluate.token_pass import read
 from lacuna.evaluate.token_table import split_items
+from lacuna.results import LayerStates, MembershipRecord, RepresentationsRecord
 
 T = TypeVar("T")
+L = TypeVar("L")
+R = TypeVar("R")
 Floats = NDArray[np.float64]
 Scores = dict[str, dict[str, Floats]]
 """Split -> score -> (I,)."""
-
+States = dict[str, NDArray[np.float32]]
+"""Split -> hidden states (L, I, D) where the answers begin."""
 
 STUDIED = 512
 """Retain questions that probes learn from, at most: probes need many more than RS does."""
 
 
-class Inspected(NamedTuple):
+class Inspected(NamedTuple, Generic[R]):
     """One inspection's result."""
 
-    summary: dict[str, Any]
+    summary: R
     """Plain JSON values; None where a number is not defined."""
     items: Scores
     """The same, item by item."""
 
 
-class Inspection(Protocol):
-    """One way of looking."""
+class Inspections(TypedDict, total=False):
+    """The results of the inspections that the configuration asks for."""
 
-    name: ClassVar[str]
+    membership: Inspected[MembershipRecord]
+    representations: Inspected[RepresentationsRecord]
 
-    def look(self, model: PreTrainedModel) -> Any:
+
+class Inspection(Protocol[L, R]):
+    """One inspection: `L` is what it keeps of another model, `R` its result."""
+
+    def look(self, model: PreTrainedModel) -> L:
         """What is kept of a model that others are compared with."""
 
-    def inspect(self, model: PreTrainedModel, looks: Mapping[str, Any]) -> Inspected:
+    def inspect(self, model: PreTrainedModel, looks: Mapping[str, L]) -> Inspected[R]:
         """The model beside others, by name; `retained` is always among them."""
+
+
+@dataclass
+class _Comparison(Generic[L, R]):
+    """An inspection, and what it has kept of other models."""
+
+    inspection: Inspection[L, R]
+    looks: dict[str, L] = field(default_factory=dict)
+
+    def look(self, name: str, model: PreTrainedModel) -> None:
+        """Keep what is needed of another model."""
+        self.looks[name] = self.inspection.look(model)
+
+    def inspect(self, model: PreTrainedModel) -> Inspected[R]:
+        """The model beside all others."""
+        return self.inspection.inspect(model, self.looks)
 
 
 def inspect(
@@ -60,36 +85,34 @@ def inspect(
     model: PreTrainedModel,
     others: Mapping[str, T],
     load: Callable[[T], PreTrainedModel],
-) -> dict[str, Inspected]:
+) -> Inspections:
     """Every inspection that the evaluator's configuration asks for, by name.
 
     `others` are the models to compare with, `retained` among them; `load` opens one, and it is let
     go before the next. None is opened where no inspection is on.
     """
-    asked: list[Inspection] = []
-    if evaluator.config.membership:
-        asked.append(Membership(evaluator))
-    if evaluator.config.representations:
-        asked.append(Representations(evaluator))
-    if not asked:
-        return {}
-    seen = {name: _look(asked, load(other)) for name, other in others.items()}
-    return {
-        inspection.name: inspection.inspect(
-            model, {name: looks[inspection.name] for name, looks in seen.items()}
-        )
-        for inspection in asked
-    }
+    config = evaluator.config
+    members = _Comparison(Membership(evaluator)) if config.membership else None
+    states = _Comparison(Representations(evaluator)) if config.representations else None
 
+    def look(name: str, other: PreTrainedModel) -> None:
+        for comparison in (members, states):
+            if comparison is not None:
+                comparison.look(name, other)
 
-def _look(asked: Sequence[Inspection], model: PreTrainedModel) -> dict[str, Any]:
-    return {inspection.name: inspection.look(model) for inspection in asked}
+    if members is not None or states is not None:
+        for name, other in others.items():
+            look(name, load(other))
+    results: Inspections = {}
+    if members is not None:
+        results["membership"] = members.inspect(model)
+    if states is not None:
+        results["representations"] = states.inspect(model)
+    return results
 
 
 class Membership:
     """Six membership attacks: forget questions against those of the holdout people."""
-
-    name: ClassVar[str] = "membership"
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.loaded, self.config = evaluator.loaded, evaluator.config
@@ -114,7 +137,9 @@ class Membership:
             for name, place in places.items()
         }
 
-    def inspect(self, model: PreTrainedModel, looks: Mapping[str, Scores]) -> Inspected:
+    def inspect(
+        self, model: PreTrainedModel, looks: Mapping[str, Scores]
+    ) -> Inspected[MembershipRecord]:
         """AUC of each attack, and PrivLeak; the retained model is the reference of both."""
         scores, retained = self.look(model), looks["retained"]
         for name, found in scores.items():
@@ -123,7 +148,7 @@ class Membership:
                 model, self.texts[name], end_token=self.loaded.tokenizer.eos_token_id
             )
         areas, floor = _areas(scores), _areas(retained)
-        summary = {
+        summary: MembershipRecord = {
             "n_members": len(self.items["forget"]),
             "n_nonmembers": len(self.items["holdout"]),
             "auc": {attack: _plain(area) for attack, area in areas.items()},
@@ -150,8 +175,6 @@ class _Texts:
 class Representations:
     """CKA with other models, probes for the answer's first token, and the logit lens, by layer."""
 
-    name: ClassVar[str] = "representations"
-
     def __init__(self, evaluator: Evaluator) -> None:
         self.loaded, self.config = evaluator.loaded, evaluator.config
         known = evaluator.encode(spread(evaluator.corpus.retain, STUDIED))
@@ -165,8 +188,8 @@ class Representations:
         places, labels = zip(*starts, strict=True)
         return _Texts(encoded, list(places), np.array(labels))
 
-    def look(self, model: PreTrainedModel) -> dict[str, NDArray[np.float32]]:
-        """Split -> hidden states (L, I, D) where the answers begin."""
+    def look(self, model: PreTrainedModel) -> States:
+        """Hidden states where the answers begin."""
         size = self.config.max_tokens
         return {
             name: layer_states(model, texts.encoded, texts.places, max_tokens=size)
@@ -174,30 +197,27 @@ class Representations:
         }
 
     def inspect(
-        self, model: PreTrainedModel, looks: Mapping[str, dict[str, NDArray[np.float32]]]
-    ) -> Inspected:
+        self, model: PreTrainedModel, looks: Mapping[str, States]
+    ) -> Inspected[RepresentationsRecord]:
         """Per layer: CKA with each other model, accuracy of both probes, and the lens."""
         states = self.look(model)
         items = {**self._probes(states), **self._lens(model)}
         layers = range(len(states["forget"]))
-        rows = [
-            {
-                "layer": layer,
-                **{
-                    f"cka_{split}_{other}": _plain(linear_cka(states[split][layer], seen[layer]))
-                    for other, look in looks.items()
-                    for split, seen in look.items()
-                },
-                **{name: _mean(values_LI[layer]) for name, values_LI in items.items()},
+        rows = []
+        for layer in layers:
+            similarity = {
+                f"cka_{split}_{other}": _plain(linear_cka(states[split][layer], seen[layer]))
+                for other, look in looks.items()
+                for split, seen in look.items()
             }
-            for layer in layers
-        ]
+            means = {name: _mean(values_LI[layer]) for name, values_LI in items.items()}
+            rows.append(cast(LayerStates, {"layer": layer, **similarity, **means}))
         gap = lens_gap(items["lens_probability"])
-        summary = {"layers": rows, "lens_gap": _mean(gap)}
+        summary: RepresentationsRecord = {"layers": rows, "lens_gap": _mean(gap)}
         by_layer = {f"{n}/{layer}": found[layer] for n, found in items.items() for layer in layers}
         return Inspected(summary, {"forget": {**by_layer, "lens_gap": gap}})
 
-    def _probes(self, states: Mapping[str, NDArray[np.float32]]) -> dict[str, Floats]:
+    def _probes(self, states: States) -> dict[str, Floats]:
         """Probe -> (L, I) over the forget items, learned from the same model's retain items."""
         known, truth = self.texts["retain"].labels, self.texts["forget"].labels
         pairs = list(zip(states["retain"], states["forget"], strict=True))
