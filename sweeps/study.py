@@ -2,17 +2,30 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from omegaconf import DictConfig
 
 from lacuna.artifacts import write_json
 from lacuna.report import Margins, Results, headline, render
+from lacuna.results import (
+    ChoiceRecord,
+    Failure,
+    Result,
+    Row,
+    ScenarioComparison,
+    ScenarioPair,
+    SearchSummary,
+    StageRow,
+    StudyManifest,
+    TrialSummary,
+)
 from lacuna.seeds import derive, numpy_generator
 from lacuna.significance import METRICS, compare
+from lacuna.significance.compare import Metric
 from sweeps.engine.engine import Engine
 from sweeps.paths import check_place
 from sweeps.plan.planner import Planner
@@ -24,7 +37,6 @@ from sweeps.store.manifest import hardware, versions
 from sweeps.store.open import study_storage
 from sweeps.tracking.runs import Tracker
 
-Result = dict[str, Any]
 Say = Callable[[str], None]
 BASELINE = "random"
 """Every other scenario is compared with this one, if it is in the study."""
@@ -74,7 +86,7 @@ def _engine(config: DictConfig, artifacts: Path, tracker: Tracker) -> Engine:
 
 def _run_stages(
     engine: Engine, planner: Planner, say: Say
-) -> tuple[list[Stage], dict[Cell, Choice], list[Result]]:
+) -> tuple[list[Stage], dict[Cell, Choice], list[ScenarioComparison]]:
     setup = planner.setup()
     engine.expect(planner.samples())
     engine.run_tasks(setup, phase="models and regions")
@@ -97,9 +109,11 @@ def _search(engine: Engine, planner: Planner) -> tuple[list[Stage], dict[Cell, C
         again = f", round {number}" if number > 1 else ""
         stages = planner.search(asked, {cell: searches[cell].steps for cell in asked})
         results = engine.run_trials(stages, phase=f"search for learning rates{again}")
-        found: dict[Cell, dict[float, list[Result]]] = {cell: {} for cell in asked}
+        found: dict[Cell, dict[float, list[SearchSummary | Failure]]] = {cell: {} for cell in asked}
         for stage in stages:
-            found[_cell(stage)].setdefault(_lr(stage), []).append(results[stage.key])
+            found[_cell(stage)].setdefault(_lr(stage), []).append(
+                _search_result(results[stage.key])
+            )
         for cell, tried in found.items():
             searches[cell].tell(tried)
         trials += stages
@@ -132,40 +146,65 @@ def _lr(trial: Stage) -> float:
     return float(trial.params["train"]["lr"])
 
 
+def _search_result(result: Result) -> SearchSummary | Failure:
+    if "failed" in result:
+        return result
+    assert "purpose" in result and result["purpose"] == "search", "not a search trial"
+    return result
+
+
+def _test_result(result: Result) -> TrialSummary | Failure:
+    if "failed" in result:
+        return result
+    assert "purpose" in result and result["purpose"] == "test", "not a test trial"
+    return result
+
+
+@dataclass(frozen=True)
+class _ComparisonJob:
+    """What one comparison needs: both scenarios' trials and a seed of its own."""
+
+    a: list[TrialSummary | Failure]
+    b: list[TrialSummary | Failure]
+    metric: Metric
+    rounds: int
+    seed: int
+    pair: ScenarioPair
+
+
 def _comparison_jobs(
     planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
-) -> list[Result]:
-    """What the final Ray tasks need: both scenarios' summaries and a seed of their own."""
+) -> list[_ComparisonJob]:
+    """Every scenario with the baseline, in every metric."""
     settings = planner.plain["significance"]
-    found: dict[Cell, list[Result]] = {}
+    found: dict[Cell, list[TrialSummary | Failure]] = {}
     for stage in tests:
-        found.setdefault(_cell(stage), []).append(results[stage.key])
+        found.setdefault(_cell(stage), []).append(_test_result(results[stage.key]))
     return [
-        {
-            "a": found[cell],
-            "b": found[cell._replace(scenario=BASELINE)],
-            "metric": metric,
-            "rounds": settings["permutations"],
-            "seed": settings["seed"],
-            "labels": {
+        _ComparisonJob(
+            a=found[cell],
+            b=found[cell._replace(scenario=BASELINE)],
+            metric=metric,
+            rounds=settings["permutations"],
+            seed=settings["seed"],
+            pair={
                 "ratio": cell.ratio,
                 "objective": cell.objective,
                 "scenario_a": cell.scenario,
                 "scenario_b": BASELINE,
             },
-        }
+        )
         for cell in found
         if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
         for metric in METRICS
     ]
 
 
-def _compare(job: Mapping[str, Any]) -> Result:
+def _compare(job: _ComparisonJob) -> ScenarioComparison:
     """One comparison, in a Ray task."""
-    labels = job["labels"]
-    generator = numpy_generator(job["seed"], job["metric"], *labels.values())
-    record = compare(job["a"], job["b"], job["metric"], generator=generator, rounds=job["rounds"])
-    return {**record, **labels}
+    generator = numpy_generator(job.seed, job.metric, *job.pair.values())
+    record = compare(job.a, job.b, job.metric, generator=generator, rounds=job.rounds)
+    return {**record, **job.pair}
 
 
 def _failed_lines(engine: Engine, stages: Sequence[Stage]) -> list[str]:
@@ -173,10 +212,15 @@ def _failed_lines(engine: Engine, stages: Sequence[Stage]) -> list[str]:
     unique = {stage.key: stage for stage in stages}
     failed = {key: stage for key, stage in unique.items() if "failed" in engine.results[key]}
     roots = [s for s in failed.values() if failed.keys().isdisjoint(s.inputs.values())]
-    lines = [f"{stage.label}: {engine.results[stage.key]['failed']}" for stage in roots]
+    lines = [f"{stage.label}: {_reason(engine.results[stage.key])}" for stage in roots]
     if further := len(failed) - len(roots):
         lines.append(f"{further} more that need the above")
     return lines
+
+
+def _reason(result: Result) -> str:
+    assert "failed" in result, "a stage that did not fail has no reason"
+    return result["failed"]
 
 
 def _results(
@@ -184,21 +228,10 @@ def _results(
     planner: Planner,
     stages: Sequence[Stage],
     choices: Mapping[Cell, Choice],
-    comparisons: Sequence[Result],
+    comparisons: Sequence[ScenarioComparison],
 ) -> Results:
-    rows = []
-    for stage in {stage.key: stage for stage in stages}.values():
-        manifest = engine.store.manifest(stage.key) or {}
-        row = {
-            "key": stage.key,
-            "kind": stage.kind,
-            "label": stage.label,
-            "tags": dict(stage.tags),
-            "run_id": manifest.get("run_id"),
-            "seconds": manifest.get("seconds"),
-        }
-        result = engine.results[stage.key]
-        rows += [{**row, **part} for part in _parts(stage, result)]
+    unique = {stage.key: stage for stage in stages}.values()
+    rows = [row for stage in unique for row in _rows(engine, stage)]
     counts: dict[str, dict[str, int]] = {}
     for what, kinds in engine.counts.items():
         for kind, number in kinds.items():
@@ -209,20 +242,42 @@ def _results(
         stages=rows,
         comparisons=comparisons,
         counts=counts,
-        choices=[{**cell._asdict(), **asdict(choice)} for cell, choice in choices.items()],
+        choices=[_choice_record(cell, choice) for cell, choice in choices.items()],
         tracking_uri=engine.runtime.place.uri,
         margins=Margins(**planner.plain["margins"]),
     )
 
 
-def _parts(stage: Stage, result: Result) -> list[Result]:
-    """A stage's summary, or one per localizer where it holds several."""
+def _rows(engine: Engine, stage: Stage) -> list[Row]:
+    """The stage as the report reads it; a stage of several localizers has a row for each."""
+    manifest, result = engine.store.manifest(stage.key), engine.results[stage.key]
+    row: StageRow = {
+        "key": stage.key,
+        "label": stage.label,
+        "tags": dict(stage.tags),
+        "run_id": None if manifest is None else manifest["run_id"],
+        "seconds": None if manifest is None else manifest["seconds"],
+    }
     if "failed" in result:
-        return [{"failed": result["failed"]}]
-    if stage.kind != "localized":
-        return [{"summary": result}]
-    shared = {name: value for name, value in result.items() if name != "localizers"}
-    return [{"summary": {**shared, **row}} for row in result["localizers"]]
+        return [cast(Row, {**row, "kind": stage.kind, "failed": result["failed"]})]
+    if "localizers" in result:
+        shared = {"seed": result["seed"], "ratio": result["ratio"]}
+        return [
+            cast(Row, {**row, "kind": stage.kind, "summary": {**shared, **localizer}})
+            for localizer in result["localizers"]
+        ]
+    return [cast(Row, {**row, "kind": stage.kind, "summary": result})]
+
+
+def _choice_record(cell: Cell, choice: Choice) -> ChoiceRecord:
+    return {
+        "ratio": cell.ratio,
+        "objective": cell.objective,
+        "scenario": cell.scenario,
+        "lr": choice.lr,
+        "in_window": choice.in_window,
+        "reason": choice.reason,
+    }
 
 
 def _write(
@@ -232,20 +287,18 @@ def _write(
     (folder / "manifest.json").unlink(missing_ok=True)
     verdict = render(results, folder)
     keep(results, folder)
-    write_json(
-        folder / "manifest.json",
-        {
-            "study": planner.config.study,
-            "config": planner.plain,
-            "corpus": planner.digest,
-            "versions": dict(versions()),
-            "hardware": hardware(),
-            "seeds": {"test": planner.plain["seeds"], "search": planner.plain["search"]["seeds"]},
-            "stages": {row["key"]: row["label"] for row in results.stages},
-            "seconds": {row["key"]: row["seconds"] for row in results.stages},
-            "duration_seconds": round(time.time() - started, 1),
-        },
-    )
+    manifest: StudyManifest = {
+        "study": planner.config.study,
+        "config": planner.plain,
+        "corpus": planner.digest,
+        "versions": dict(versions()),
+        "hardware": hardware(),
+        "seeds": {"test": planner.plain["seeds"], "search": planner.plain["search"]["seeds"]},
+        "stages": {row["key"]: row["label"] for row in results.stages},
+        "seconds": {row["key"]: row["seconds"] for row in results.stages},
+        "duration_seconds": round(time.time() - started, 1),
+    }
+    write_json(folder / "manifest.json", manifest)
     for line in headline(verdict):
         say(line)
     say(f"report: {folder / 'report' / 'index.html'}")

@@ -18,10 +18,11 @@ from types import TracebackType
 from typing import Any, TextIO, TypeVar, cast
 
 from lacuna.errors import UserError
+from lacuna.results import Result, Summary
 from sweeps.engine import ray_env
 from sweeps.engine.cluster import check_address, check_fits, node_types, resources_of
 from sweeps.engine.progress import Progress
-from sweeps.engine.scheduler import Batch, OnDone, Result, failure
+from sweeps.engine.scheduler import Batch, OnDone, failure
 from sweeps.engine.worker import Runtime, attempt, pack
 from sweeps.engine.worker_group import attempt_together
 from sweeps.errors import Unavailable, one_line
@@ -188,17 +189,19 @@ class Engine:
         batch = Batch(stages, self.results, close)
         for stage in batch.stages.values():
             self.counts["planned"][stage.kind] += 1
-        batch.take_found(self.store.summaries(list(batch.stages)))
+        summaries = self.store.summaries(list(batch.stages))
+        batch.take_found({key: cast(Summary, found) for key, found in summaries.items()})
         return batch
 
     def _take(self, batch: Batch, stage: Stage, outcome: dict[str, str]) -> None:
         """Close a stage that a worker has finished with, its summary read from the store."""
         how = outcome["how"]
         summary = None if how == "failed" else self.store.summary(stage.key)
-        if summary is None:
-            reason = outcome["reason"] or f"this host has no result in {self.store.storage.root}"
-            summary, how = failure(stage, reason), "failed"
-        batch.close(stage, summary, how)
+        if summary is not None:
+            batch.close(stage, cast(Summary, summary), how)
+            return
+        reason = outcome["reason"] or f"this host has no result in {self.store.storage.root}"
+        batch.close(stage, failure(stage, reason), "failed")
 
     def _fetch(self, ref: Any) -> dict[str, str]:
         try:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lacuna.data import Corpus
 from lacuna.errors import UserError
@@ -21,6 +20,7 @@ from lacuna.pipeline import (
     trial,
 )
 from lacuna.pipeline.splits import working
+from lacuna.results import Summary
 from lacuna.train import Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.config.schema import build, build_attack
@@ -29,11 +29,12 @@ from sweeps.stage import Stage
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 Inputs = Mapping[str, Path]
-Summary = dict[str, Any]
 
 
-def execute(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+def execute(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
     """Do a stage's work: read its parents' folders, write `out`, return the summary.
+
+    Where several processes do it together, all but the first return None.
 
     Raises `UserError` for bad input, `lacuna.train.Diverged` for a non-finite loss, `OSError` where
     the disk is full.
@@ -97,7 +98,7 @@ def _planted(stage: Stage) -> PlantingInputs:
     )
 
 
-def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
     if "protocol" in stage.params:
         return protocol_lacuna.retained(
             out,
@@ -110,8 +111,8 @@ def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summa
 
 
 def _learned(
-    learn: Callable[..., Summary], stage: Stage, inputs: Inputs, out: Path, on_step: OnStep
-) -> Summary:
+    learn: Callable[..., Summary | None], stage: Stage, inputs: Inputs, out: Path, on_step: OnStep
+) -> Summary | None:
     """All parameters learn from the base on, by the retained model's recipe."""
     return learn(
         out,
@@ -126,7 +127,7 @@ def _learned(
     )
 
 
-def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
     if "recipe" in stage.params:
         return _learned(protocol_lee.taught, stage, inputs, out, on_step)
     if "protocol" in stage.params:
@@ -169,7 +170,7 @@ def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summ
     )
 
 
-def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
     params = stage.params
     attacks, objective = params["attack"], OBJECTIVES[parse(params["objective"]).objective]
     wrappers = params.get("wrappers", {})
@@ -220,7 +221,7 @@ def _control(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summar
     )
 
 
-STAGES: dict[str, Callable[[Stage, Inputs, Path, OnStep], Summary]] = {
+STAGES: dict[str, Callable[[Stage, Inputs, Path, OnStep], Summary | None]] = {
     "base": _base,
     "retained": _retained,
     "injected": _injected,

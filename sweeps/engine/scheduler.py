@@ -1,17 +1,14 @@
 """Which stages of a batch can run now, and what becomes of the rest."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
+from lacuna.results import Failure, Result
 from sweeps.stage import Stage
-
-Result = dict[str, Any]
-"""A stage's summary, or `{"failed": reason, "label": ..., "tags": ...}`."""
 
 OnDone = Callable[[Stage, Result], None]
 
 
-def failure(stage: Stage, reason: str) -> Result:
+def failure(stage: Stage, reason: str) -> Failure:
     """What stands in for the summary of a stage that has none."""
     return {"failed": reason, "label": stage.label, "tags": dict(stage.tags)}
 
@@ -68,7 +65,7 @@ class Batch:
 
     def _failed_input(self, stage: Stage) -> str | None:
         for key in stage.inputs.values():
-            result = self.results.get(key, {})
-            if "failed" in result:
-                return str(result["label"])
+            result = self.results.get(key)
+            if result is not None and "failed" in result:
+                return result["label"]
         return None

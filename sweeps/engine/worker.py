@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
+from lacuna.results import Summary
 from sweeps.errors import one_line
 from sweeps.stage import Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import open_storage
 from sweeps.store.storage import scratch_of
-from sweeps.store.store import Store
+from sweeps.store.store import Store, Work
 from sweeps.tracking.client import RunLocation, connect
 from sweeps.tracking.runs import StageRun
 
@@ -116,7 +116,7 @@ def seed_worker(stage: Stage) -> None:
 
 def execute(
     runtime: Runtime, stage: Stage, inputs: Mapping[str, Path], out: Path, on_step: OnStep
-) -> dict[str, Any]:
+) -> Summary | None:
     """The stage's work itself, which finds in `stage.context` a folder for what it can resume from.
 
     That folder outlives an attempt that is killed, and goes once there is a result.
@@ -126,9 +126,9 @@ def execute(
     return _work_of(runtime)(stage, inputs, out, on_step)
 
 
-def _work_of(runtime: Runtime) -> Callable[..., dict[str, Any]]:
+def _work_of(runtime: Runtime) -> Callable[..., Summary | None]:
     module, _, name = runtime.work.rpartition(".")
-    work: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+    work: Callable[..., Summary | None] = getattr(importlib.import_module(module), name)
     return work
 
 
@@ -142,11 +142,13 @@ def _work(
     stage: Stage,
     run: StageRun,
     begin: Callable[[Mapping[str, Path], Path], None],
-) -> Callable[[Mapping[str, Path], Path], dict[str, Any]]:
-    def work(inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+) -> Work:
+    def work(inputs: Mapping[str, Path], out: Path) -> Mapping[str, object]:
         run.begin(stage, inputs)
         begin(inputs, out)
-        return execute(runtime, stage, inputs, out, run.step)
+        summary = execute(runtime, stage, inputs, out, run.step)
+        assert summary is not None, "the first of several processes has the summary"
+        return summary
 
     return work
 

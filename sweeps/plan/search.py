@@ -18,14 +18,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Protocol
+
+from lacuna.results import Failure, SearchSummary
 
 METHODS = ("grid", "optuna")
 STARTUP = 4
 """Rates drawn at random, at least, before a searcher models what it was told."""
 
-Trial = Mapping[str, Any]
-"""The summary of a search trial (`fs_end`, `aues`), or `failed` in place of numbers."""
+Trial = SearchSummary | Failure
 
 
 class Outcome(IntEnum):
@@ -55,11 +56,12 @@ class Rank:
     @classmethod
     def of(cls, lr: float, trials: Sequence[Trial], low: float, high: float) -> "Rank":
         """Judge a rate by its trials, one per tuning seed; the window is [low, high)."""
-        if any("failed" in trial for trial in trials):
+        finished = [trial for trial in trials if "failed" not in trial]
+        if len(finished) < len(trials):
             return cls(Outcome.FAILED, -lr)
-        ends = [trial["fs_end"] for trial in trials]
+        ends = [trial["fs_end"] for trial in finished]
         if all(low <= fs < high for fs in ends):
-            return cls(Outcome.INSIDE, fmean(trial["aues"] for trial in trials))
+            return cls(Outcome.INSIDE, fmean(trial["aues"] for trial in finished))
         mean = fmean(ends)
         return cls(Outcome.BELOW, mean) if mean < high else cls(Outcome.ABOVE, -lr)
 
@@ -101,7 +103,7 @@ def choose(tried: Mapping[float, Sequence[Trial]], low: float, high: float) -> C
     if best.place is Outcome.BELOW:
         reason = f"no rate in the window; highest FS below it ({best.value:.3f})"
         return Choice(lr, False, reason)
-    end = fmean(trial["fs_end"] for trial in tried[lr])
+    end = fmean(trial["fs_end"] for trial in tried[lr] if "failed" not in trial)
     return Choice(lr, False, f"every rate reached FS {high:g}; smallest rate (FS {end:.3f})")
 
 

@@ -16,18 +16,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lacuna.artifacts import read_json, write_text
 from lacuna.errors import UserError
 from lacuna.report import Margins
 from lacuna.report.published import CELLS, PublishedCell
+from sweeps.config.schema import build
 from sweeps.results.rebuild import manifest, study_folder
 
 EXPECTED = Path(__file__).parent / "expected"
 SAME = ("study", "data.name", "model.source", "seeds", "objectives", "scenarios")
 """Settings a run must share with the recorded one."""
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
+Config = Mapping[str, object]
+"""The resolved configuration of a study, as its manifest holds it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Expected:
     """One number: every row of `table` that agrees with `where` has it in `column`."""
 
     table: str
-    where: Mapping[str, Any]
+    where: Mapping[str, object]
     column: str
     value: float
     tolerance: float
@@ -82,8 +84,9 @@ def expected(folder: Path) -> list[Expected]:
     if cells := list(_published(config)):
         return cells
     raise UserError(
-        f"nothing is expected of study {config['study']} with data {config['data']['name']} and "
-        f"model {config['model']['source'] or 'mini'}: REPRODUCE.md names the studies that have it"
+        f"nothing is expected of study {config['study']} with data {_setting(config, 'data.name')} "
+        f"and model {_setting(config, 'model.source') or 'mini'}: REPRODUCE.md names the studies "
+        f"that have it"
     )
 
 
@@ -94,9 +97,8 @@ def check(folder: Path, cells: Sequence[Expected]) -> tuple[list[str], int]:
     for cell in cells:
         rows = [row for row in tables[cell.table] if cell.where.items() <= _hashable(row).items()]
         for measured in [row[cell.column] for row in rows] or ["no such row"]:
-            agrees = isinstance(measured, float | int) and (
-                abs(measured - cell.value) <= cell.tolerance
-            )
+            number = _number(measured)
+            agrees = number is not None and abs(number - cell.value) <= cell.tolerance
             differing += not agrees
             lines.append(_line(cell, measured, agrees))
     return lines, differing
@@ -113,14 +115,16 @@ def record(folder: Path) -> Path:
     return path
 
 
-def _file(config: Mapping[str, Any]) -> Path:
-    data = config["data"]["name"]
+def _file(config: Config) -> Path:
+    data = _setting(config, "data.name")
     return EXPECTED / f"{config['study']}{'' if data == 'synthetic' else f'-{data}'}.json"
 
 
-def _setting(config: Mapping[str, Any], name: str) -> Any:
-    value: Any = config
+def _setting(config: Config, name: str) -> object:
+    """The value of a dotted name."""
+    value: object = config
     for part in name.split("."):
+        assert isinstance(value, Mapping), f"{name}: no configuration has this setting"
         value = value[part]
     return value
 
@@ -133,7 +137,7 @@ def _rows(folder: Path, table: str) -> list[Row]:
     return list(read_json(path)["rows"]) if path.exists() else []
 
 
-def _hashable(row: Row) -> dict[str, Any]:
+def _hashable(row: Row) -> dict[str, object]:
     return {name: value for name, value in row.items() if not isinstance(value, list | dict)}
 
 
@@ -141,23 +145,31 @@ def _cells(kind: Kind, rows: Sequence[Row]) -> Iterator[Expected]:
     for row in rows:
         where = {name: row[name] for name in kind.place if row[name] is not None}
         for column in kind.columns:
-            if row[column] is not None:
-                margin: float = row.get("margin", kind.floor)
-                least = FLOORS.get(row.get("measure", ""), margin)
+            value = _number(row[column])
+            if value is not None:
+                margin = _number(row.get("margin"))
+                floor = kind.floor if margin is None else margin
+                least = FLOORS.get(str(row.get("measure")), floor)
                 tolerance = float(f"{max(_spread(row, column), least):.3g}")
-                yield Expected(kind.table, where, column, row[column], tolerance)
+                yield Expected(kind.table, where, column, value, tolerance)
 
 
 def _spread(row: Row, column: str) -> float:
     """Two standard deviations over seeds, or half a claim's interval."""
+    interval = row.get("interval")
     if column == "effect":
-        low, high = row["interval"] or (0.0, 0.0)
-        return float(high - low) / 2
-    return 2 * (row.get(column.replace("mean", "sd")) or 0.0) if "mean" in column else 0.0
+        return float(interval[1] - interval[0]) / 2 if isinstance(interval, list) else 0.0
+    return 2 * (_number(row.get(column.replace("mean", "sd"))) or 0.0) if "mean" in column else 0.0
 
 
-def _published(config: Mapping[str, Any]) -> Iterator[Expected]:
-    margins = Margins(**config["margins"])
+def _number(value: object) -> float | None:
+    return value if isinstance(value, float | int) else None
+
+
+def _published(config: Config) -> Iterator[Expected]:
+    named = _setting(config, "margins")
+    assert isinstance(named, Mapping), "margins are named"
+    margins = build(Margins, named)
     floors = {"AUES": margins.aues, "MU95": margins.mu95}
     for cell in CELLS:
         study = str(config["study"]).partition("-")[0]  # table2-olmo2_7b: of several models
@@ -166,19 +178,19 @@ def _published(config: Mapping[str, Any]) -> Iterator[Expected]:
             yield Expected(*_place(cell), cell.mean, tolerance)
 
 
-def _is_model(cell: PublishedCell, config: Mapping[str, Any]) -> bool:
-    source = str(config["model"]["source"])
+def _is_model(cell: PublishedCell, config: Config) -> bool:
+    source = str(_setting(config, "model.source"))
     return cell.model in source or (" " in cell.model and "Llama-3.1-8B" in source)
 
 
-def _place(cell: PublishedCell) -> tuple[str, dict[str, Any], str]:
+def _place(cell: PublishedCell) -> tuple[str, dict[str, object], str]:
     if cell.scenario == "original":  # before unlearning: its forget quality
         return "models", {"model": "injected"}, "fq"
     place = {"objective": cell.objective, "scenario": cell.scenario, "measure": cell.metric}
     return "main", {"ratio": cell.ratio, **place}, "mean"
 
 
-def _line(cell: Expected, measured: Any, agrees: bool) -> str:
+def _line(cell: Expected, measured: object, agrees: bool) -> str:
     place = " ".join(f"{name}={value}" for name, value in cell.where.items())
     found = f"{measured:.4g}" if isinstance(measured, float | int) else measured or "no value"
     verdict = "agrees " if agrees else "DIFFERS"

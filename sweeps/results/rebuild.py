@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from lacuna.artifacts import read_json, write_json
 from lacuna.errors import UserError
 from lacuna.report import Margins, Results, headline, render
+from lacuna.results import StudyManifest
 
 RESULTS = "results.json"
 
@@ -33,12 +33,13 @@ def rebuild(folder: Path) -> list[str]:
     return headline(render(Results(**record, margins=margins), folder))
 
 
-def manifest(folder: Path) -> dict[str, Any]:
+def manifest(folder: Path) -> StudyManifest:
     """The manifest of the study in `folder`. Raises `UserError` where none has finished."""
     path = folder / "manifest.json"
     if not path.is_file():
         raise UserError(f"{folder} holds no finished study: run ./reproduce.sh {folder.name} first")
-    return dict(read_json(path))
+    record: StudyManifest = read_json(path)
+    return record
 
 
 def study_folder(arguments: Sequence[str], usage: str) -> Path:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 from uuid import uuid4
 
 from lacuna.artifacts import read_json, whole_folder
@@ -58,9 +57,9 @@ class LocalStorage:
         self._intact.add(name)
         return folder
 
-    def peek(self, name: str, sha256: str, file: str) -> Any:
+    def peek(self, name: str, sha256: str, file: str) -> dict[str, object]:
         """The file, once the whole result was read."""
-        return read_json(self.fetch(name, sha256) / file)
+        return dict(read_json(self.fetch(name, sha256) / file))
 
     def damages(self, name: str, sha256: str) -> list[str]:
         """Every byte is read, even a second time."""

@@ -9,13 +9,48 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from lacuna.artifacts import file_digest, read_json, write_json
+from lacuna.results import Hardware
 from sweeps.stage import Stage
 
 MANIFEST = "manifest.json"
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "ray", "mlflow", "hydra-core")
+
+
+class FileRecord(TypedDict):
+    """One file of a result."""
+
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+class StageManifest(TypedDict):
+    """manifest.json of a result: what it is, where it comes from, and its files."""
+
+    key: str
+    kind: str
+    label: str
+    params: dict[str, object]
+    """All of the resolved configuration that the result depends on."""
+    inputs: dict[str, str]
+    """Role -> key of a parent stage."""
+    tags: dict[str, str]
+    epoch: int
+    """Which attempt at the key made it, counted from 1."""
+    run_id: str
+    """On the tracking server; empty where that was away."""
+    started: str
+    """ISO 8601, UTC."""
+    seconds: float
+    """That it took to compute."""
+    versions: dict[str, str]
+    hardware: Hardware
+    files: dict[str, FileRecord]
+    """Path in the folder -> its size and digest."""
 
 
 def damages(folder: Path, sha256: str) -> list[str]:
@@ -31,7 +66,7 @@ def damages(folder: Path, sha256: str) -> list[str]:
     return list(_damages(folder, read_json(manifest)["files"]))
 
 
-def _damages(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _damages(folder: Path, files: Mapping[str, FileRecord]) -> Iterator[str]:
     for name, file in files.items():
         path = folder / name
         if not path.is_file():
@@ -44,7 +79,7 @@ def _damages(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[s
 
 def write_manifest(folder: Path, stage: Stage, epoch: int, start: float, run_id: str) -> None:
     """Write `manifest.json` over all files already in `folder`; `start` in seconds (epoch time)."""
-    files = {
+    files: dict[str, FileRecord] = {
         path.relative_to(folder).as_posix(): {
             "sha256": file_digest(path),
             "size": path.stat().st_size,
@@ -52,7 +87,7 @@ def write_manifest(folder: Path, stage: Stage, epoch: int, start: float, run_id:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    manifest = {
+    manifest: StageManifest = {
         "key": stage.key,
         "kind": stage.kind,
         "label": stage.label,
@@ -82,9 +117,9 @@ def versions() -> Mapping[str, str]:
     return found
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> Hardware:
     """The machine a result was made on."""
-    found: dict[str, Any] = {"machine": platform.machine(), "cpus": os.cpu_count(), "gpu": None}
+    found: Hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "gpu": None}
     torch = sys.modules.get("torch")  # a stage without torch must not pay for its import
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -67,7 +67,7 @@ class RemoteStorage:
                     raise Damaged(f"{self.root}/{name}/{'; '.join(problems)}")
             return self._cache.fetch(name, sha256)
 
-    def peek(self, name: str, sha256: str, file: str) -> Any:
+    def peek(self, name: str, sha256: str, file: str) -> dict[str, object]:
         """Compares the manifest, all sizes and this file: the rest is left to those who fetch."""
         try:
             return self._peek(name, sha256, file)
@@ -94,7 +94,7 @@ class RemoteStorage:
     def entries(self, key: str = "") -> list[StoredAttempt]:
         """What was uploaded, and what killed processes of this host left in the cache."""
         found: dict[tuple[str, str, int], set[str]] = {}
-        for path in self._files(key[:2]):
+        for path in self._sizes(key[:2]):
             shard, name, *file = path.split("/", 2)
             match = NAME.fullmatch(name)
             if match and match["key"].startswith(key):
@@ -108,15 +108,15 @@ class RemoteStorage:
 
     def weigh(self, entry: StoredAttempt) -> tuple[int, float]:
         """By the server's clock."""
-        files = self._files(entry.path)
-        if not files:
+        sizes = self._sizes(entry.path)
+        if not sizes:
             return self._cache.weigh(entry)
-        newest = max(self._fs.modified(self._at(path)).timestamp() for path in files)
-        return sum(info["size"] for info in files.values()), time.time() - newest
+        newest = max(self._fs.modified(self._at(path)).timestamp() for path in sizes)
+        return sum(sizes.values()), time.time() - newest
 
     def _upload(self, folder: Path, name: str) -> None:
         """All files or, unless we are killed, none."""
-        if self._files(name):
+        if self._sizes(name):
             raise FileExistsError(f"{self.root}/{name} exists: do two tracking stores use it?")
         files, whole = [path for path in sorted(folder.rglob("*")) if path.is_file()], False
         try:
@@ -128,14 +128,14 @@ class RemoteStorage:
                 with suppress(OSError):  # what went wrong first matters more; `gc` will find it
                     self.remove(name)
 
-    def _peek(self, name: str, sha256: str, file: str) -> Any:
+    def _peek(self, name: str, sha256: str, file: str) -> dict[str, object]:
         manifest = self._bytes(name, MANIFEST)
         if manifest is None:
             raise Damaged(f"{self.root}/{name}/{MANIFEST} does not exist")
         if hashlib.sha256(manifest).hexdigest() != sha256:
             raise Damaged(f"{self.root}/{name}/{MANIFEST} differs from its commit record")
         files = json.loads(manifest)["files"]
-        listed = {path: info["size"] for path, info in self._files(name).items()}
+        listed = self._sizes(name)
         for other, said in files.items():
             path = f"{name}/{other}"
             size = listed[path] if path in listed else self._size(path)
@@ -144,20 +144,20 @@ class RemoteStorage:
             if size != said["size"]:
                 raise Damaged(f"{self.root}/{path} has {size} bytes instead of {said['size']}")
         if file == MANIFEST:
-            return json.loads(manifest)
+            return dict(json.loads(manifest))
         content = self._bytes(name, file) or b""
         if hashlib.sha256(content).hexdigest() != files[file]["sha256"]:
             raise Damaged(f"{self.root}/{name}/{file} differs from its manifest (sha256)")
-        return json.loads(content)
+        return dict(json.loads(content))
 
     def _at(self, *parts: str) -> str:
         return "/".join([self._root.rstrip("/"), *parts])
 
-    def _files(self, path: str) -> dict[str, dict[str, Any]]:
-        """What a listing shows below `path`, by path below the root."""
+    def _sizes(self, path: str) -> dict[str, int]:
+        """Bytes of every file that a listing shows below `path`, by path below the root."""
         self._fs.invalidate_cache()  # others write there too
         listing = self._fs.find(self._at(path).rstrip("/"), detail=True)
-        return {name[len(self._at("")) :]: info for name, info in listing.items()}
+        return {name[len(self._at("")) :]: int(info["size"]) for name, info in listing.items()}
 
     def _size(self, path: str) -> int | None:
         return _or_none(lambda: int(self._fs.info(self._at(path))["size"]))

@@ -7,7 +7,7 @@ import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 NAME = re.compile(r"\.?(?P<key>[0-9a-f]{64})\.(?P<epoch>\d+)(?:\.bad|\.\d+\.part)?")
 
@@ -57,8 +57,8 @@ class Storage(Protocol):
         Raises `Damaged` naming the files that differ.
         """
 
-    def peek(self, name: str, sha256: str, file: str) -> Any:
-        """One JSON file of a result that is undamaged as far as a look at all of it can tell.
+    def peek(self, name: str, sha256: str, file: str) -> dict[str, object]:
+        """One JSON object of a result that is undamaged as far as a look at all of it can tell.
 
         Raises `Damaged` naming the files that differ.
         """

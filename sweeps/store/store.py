@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from lacuna.artifacts import file_digest, write_json
 from lacuna.errors import UserError
@@ -27,13 +27,13 @@ from sweeps.store.lease import (
     is_killed,
 )
 from sweeps.store.local import LocalStorage
-from sweeps.store.manifest import MANIFEST, write_manifest
+from sweeps.store.manifest import MANIFEST, StageManifest, write_manifest
 from sweeps.store.storage import Storage, name_of
 
 log = logging.getLogger(__name__)
 A_co = TypeVar("A_co", bound=Coordinator, covariant=True)
 
-Work = Callable[[Mapping[str, Path], Path], dict[str, Any]]
+Work = Callable[[Mapping[str, Path], Path], Mapping[str, object]]
 """Given the inputs' folders by role and an empty folder to write to, returns a JSON summary."""
 
 SUMMARY = "summary.json"
@@ -73,7 +73,7 @@ class Store(Generic[A_co]):
         except Damaged:
             return None
 
-    def summaries(self, keys: list[str]) -> dict[str, dict[str, Any]]:
+    def summaries(self, keys: list[str]) -> dict[str, dict[str, object]]:
         """`summary` for many keys after one question to the coordinator; none for the missing."""
         commits = self._commits(keys)
         found = {key: self._peek(key, commits[key], SUMMARY) for key in commits}
@@ -83,13 +83,13 @@ class Store(Generic[A_co]):
         """Which keys have a commit record, without reading the results: for a plan."""
         return set(self._commits(keys))
 
-    def summary(self, key: str) -> dict[str, Any] | None:
+    def summary(self, key: str) -> dict[str, object] | None:
         """What a stage found, or None if it has no result."""
         return self._read(key, SUMMARY)
 
-    def manifest(self, key: str) -> dict[str, Any] | None:
-        """Where a result comes from (label, params, inputs, run_id, versions, hardware, files)."""
-        return self._read(key, MANIFEST)
+    def manifest(self, key: str) -> StageManifest | None:
+        """Where a result comes from, or None if there is none."""
+        return cast(StageManifest | None, self._read(key, MANIFEST))
 
     def produce(self, stage: Stage, work: Work, run_id: Callable[[], str] = str) -> Path:
         """The result of `stage`: found, awaited from another process, or computed here by `work`.
@@ -122,14 +122,14 @@ class Store(Generic[A_co]):
         with self._withdrawing(key, commit):
             return self.storage.fetch(name_of(key, commit.epoch), commit.sha256)
 
-    def _read(self, key: str, file: str) -> dict[str, Any] | None:
+    def _read(self, key: str, file: str) -> dict[str, object] | None:
         commit = self.coordinator.committed(key)
         return None if commit is None else self._peek(key, commit, file)
 
-    def _peek(self, key: str, commit: Commit, file: str) -> dict[str, Any] | None:
+    def _peek(self, key: str, commit: Commit, file: str) -> dict[str, object] | None:
         try:
             with self._withdrawing(key, commit):
-                return dict(self.storage.peek(name_of(key, commit.epoch), commit.sha256, file))
+                return self.storage.peek(name_of(key, commit.epoch), commit.sha256, file)
         except Damaged:
             return None
 

@@ -7,21 +7,27 @@ from pathlib import Path
 from lacuna.artifacts import digest
 from lacuna.region import Region, WeightRegion, load_region
 from sweeps.stage import Stage
-from sweeps.tracking.records import Data
+from sweeps.tracking.records import Dataset
 
 
-def corpus_of(stage: Stage) -> list[Data]:
+def corpus_of(stage: Stage) -> list[Dataset]:
     """The corpus that a stage reads, if any, as it was planned with."""
     if "corpus" not in stage.params or "data" not in stage.context:
         return []
     source = stage.context["data"]
-    role = {"role": "corpus", "profile": {}}
-    return [{**role, "name": source["name"], "digest": stage.params["corpus"], "source": source}]
+    corpus: Dataset = {
+        "name": source["name"],
+        "digest": stage.params["corpus"],
+        "role": "corpus",
+        "source": source,
+        "profile": {},
+    }
+    return [corpus]
 
 
-def regions_in(folders: Iterable[Path]) -> list[Data]:
+def regions_in(folders: Iterable[Path]) -> list[Dataset]:
     """The target regions lying in published folders; equal regions have equal digests."""
-    found = []
+    found: list[Dataset] = []
     for path in (folder / "region.safetensors" for folder in folders):
         if path.exists():
             region = load_region(path)
@@ -47,7 +53,7 @@ def _identity(region: Region | WeightRegion) -> str:
     return digest([region.layout.fingerprint, columns])
 
 
-def _profile(region: Region | WeightRegion) -> Data:
+def _profile(region: Region | WeightRegion) -> dict[str, object]:
     if isinstance(region, WeightRegion):
         return {"weights": len(region), "by_tensor": region.by_tensor()}
     return {"vectors": len(region), "by_layer": region.by_layer()}

@@ -6,16 +6,18 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeps.errors import CoordinatorError
 from sweeps.tracking.client import RunLocation, patiently, short_line
-from sweeps.tracking.records import Data, Point, Record
+from sweeps.tracking.records import Dataset, Point, Record
 
 if TYPE_CHECKING:
     from sweeps.tracking.client import MlflowClient
 
 log = logging.getLogger(__name__)
+Part = tuple[str, dict[str, str] | list[Point] | list[Dataset], Callable[[], None]]
+"""Name, values, and what sends them."""
 
 
 def close_orphans(client: "MlflowClient", place: RunLocation) -> None:
@@ -35,11 +37,10 @@ def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
 
     try:
         patiently(partial(_open, client, record), attempts)
-        for name, send in PARTS.items():
-            values = getattr(record, name)
+        for name, values, send in _parts(client, record):
             try:
                 if values:
-                    patiently(partial(send, client, record.run_id, values), attempts)
+                    patiently(send, attempts)
             except (MlflowException, OSError) as error:  # a folder for artifacts may be closed
                 log.warning(
                     "%s of %s not logged to MLflow: %s", name, record.name, short_line(error)
@@ -54,6 +55,18 @@ def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
     except MlflowException as error:
         log.warning("%s not logged to MLflow: %s", record.name, short_line(error))
     return True
+
+
+def _parts(client: "MlflowClient", record: Record) -> list[Part]:
+    """What a record holds, and what sends it; each may be repeated without effect."""
+    run_id = record.run_id
+    return [
+        ("tags", record.tags, partial(_send_tags, client, run_id, record.tags)),
+        ("params", record.params, partial(_send_params, client, run_id, record.params)),
+        ("points", record.points, partial(_send_points, client, run_id, record.points)),
+        ("data", record.data, partial(_send_data, client, run_id, record.data)),
+        ("texts", record.texts, partial(_send_texts, client, run_id, record.texts)),
+    ]
 
 
 def _open(client: "MlflowClient", record: Record) -> None:
@@ -98,7 +111,7 @@ def _send_points(client: "MlflowClient", run_id: str, points: list[Point]) -> No
         client.log_batch(run_id, metrics=batch)
 
 
-def _send_data(client: "MlflowClient", run_id: str, data: list[Data]) -> None:
+def _send_data(client: "MlflowClient", run_id: str, data: list[Dataset]) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     inputs = [
@@ -128,13 +141,3 @@ def _send_texts(client: "MlflowClient", run_id: str, texts: Mapping[str, str]) -
 
 UID = "lacuna.record"
 """Tag that makes a run findable by whoever wants it told, exactly once."""
-
-
-PARTS: dict[str, Callable[["MlflowClient", str, Any], None]] = {
-    "tags": _send_tags,
-    "params": _send_params,
-    "points": _send_points,
-    "data": _send_data,
-    "texts": _send_texts,
-}
-"""Field of a record -> what sends it; each may be repeated without effect."""

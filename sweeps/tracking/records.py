@@ -7,19 +7,29 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import TypedDict, TypeGuard
 from uuid import uuid4
 
+from lacuna.results import Summary
 from sweeps.stage import Stage
 
 Metric = tuple[str, float, int]
 """Name, value, step."""
 Point = tuple[str, float, int, int]
 """A metric and when it was measured, in epoch milliseconds: sent twice, it is stored once."""
-Data = dict[str, Any]
-"""A dataset: "name", "digest", "role", "source" and "profile"."""
 PARAMETERS, CURVES = {"lr", "ratio", "seed"}, {"alphas", "curve"}
 SCORES = {"aues", "mu95", "fs_end", "rs_end", "forget_es", "retain_es", "mu", "fq"}
+
+
+class Dataset(TypedDict):
+    """A dataset as the tracking server shows it."""
+
+    name: str
+    digest: str
+    role: str
+    """What the run uses it for."""
+    source: Mapping[str, object]
+    profile: Mapping[str, object]
 
 
 def now() -> int:
@@ -42,7 +52,7 @@ class Record:
     """Whether the server was asked to open it, perhaps with success."""
     started: int = field(default_factory=now)
     points: list[Point] = field(default_factory=list)
-    data: list[Data] = field(default_factory=list)
+    data: list[Dataset] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     """Artifacts: path in the run -> content."""
     status: str = ""
@@ -67,7 +77,7 @@ def run_name(stage: Stage) -> str:
     return f"search {name} lr={tags['lr']}{rung}"
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, str]:
+def flat(value: object, prefix: str = "") -> dict[str, str]:
     """Nested JSON as `{"a/b": text}`; a list stays one entry."""
     if not isinstance(value, Mapping):
         return {prefix: str(value)}
@@ -77,7 +87,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def metrics(summary: Mapping[str, Any]) -> list[Metric]:
+def metrics(summary: Summary) -> list[Metric]:
     """A summary's numbers: final scores, the rest by its path, then curves.
 
     A curve's point has 100 alpha as its step, a layer's number has the layer; attacks are told
@@ -88,31 +98,37 @@ def metrics(summary: Mapping[str, Any]) -> list[Metric]:
     rest = {name: value for name, value in summary.items() if name not in skipped}
     final = {name: value for name, value in scores(summary).items() if _is_number(value)}
     found = [(name, float(value), 0) for name, value in final.items()] + list(_numbers(rest, ""))
-    steps = [round(100 * alpha) for alpha in summary.get("alphas", [])]
-    for name, values in summary.get("curve", {}).items():
-        found += [
-            (f"curve/{name}", float(value), step)
-            for step, value in zip(steps, values, strict=True)
-            if _is_number(value)
-        ]
+    if "curve" in summary:
+        steps = [round(100 * alpha) for alpha in summary["alphas"]]
+        for name, values in summary["curve"].items():
+            if isinstance(values, list):  # the forget quality may be undefined
+                points = zip(steps, values, strict=True)
+                found += [(f"curve/{name}", v, step) for step, v in points if _is_number(v)]
     return found
 
 
-def scores(summary: Mapping[str, Any]) -> dict[str, float | None]:
+def scores(summary: Summary) -> dict[str, float | None]:
     """The scores that any two models can be compared by, None where one was not measured.
 
     A trial's fs, rs, mu and fq are those at alpha = 1, another model's its own.
     """
-    ends = {name: values[-1] for name, values in summary.get("curve", {}).items()}
+    names = ("aues", "fs", "rs", "mu", "fq", "mu95", "mu95_crossed")
+    found: dict[str, float | None] = dict.fromkeys(names)
     if "forget_es" in summary:
-        ends |= {"fs": 1 - summary["forget_es"], "rs": summary["retain_es"]}
-    found = {name: ends.get(name, summary.get(name)) for name in ("fs", "rs", "mu", "fq")}
-    mu95 = summary.get("mu95") or {}
-    found |= {"mu95": mu95.get("value"), "mu95_crossed": mu95.get("crossed")}
-    return {"aues": summary.get("aues"), **found}
+        found |= {"fs": 1 - summary["forget_es"], "rs": summary["retain_es"], "mu": summary["mu"]}
+    if "fq" in summary:
+        found["fq"] = summary["fq"]
+    if "curve" in summary:
+        found |= {"aues": summary["aues"], "fs": summary["fs_end"], "rs": summary["rs_end"]}
+        if summary["purpose"] == "test":
+            curve, mu95 = summary["curve"], summary["mu95"]
+            found["mu"], found["fq"] = curve["mu"][-1], curve["fq"][-1] if curve["fq"] else None
+            if mu95 is not None:
+                found |= {"mu95": mu95["value"], "mu95_crossed": mu95["crossed"]}
+    return found
 
 
-def _numbers(value: Any, path: str, step: int = 0) -> Iterator[Metric]:
+def _numbers(value: object, path: str, step: int = 0) -> Iterator[Metric]:
     if _is_number(value):
         yield path, float(value), step
     elif isinstance(value, Mapping):
@@ -124,19 +140,19 @@ def _numbers(value: Any, path: str, step: int = 0) -> Iterator[Metric]:
                 yield from _numbers(*_row(row, path, step))
 
 
-def _row(row: Mapping[str, Any], path: str, step: int) -> tuple[dict[str, Any], str, int]:
+def _row(row: Mapping[str, object], path: str, step: int) -> tuple[dict[str, object], str, int]:
     """A list's row without what tells it apart, which goes into its path or step."""
     rest = dict(row)
     if "layer" in row:
-        return rest, path, int(rest.pop("layer"))
+        return rest, path, int(str(rest.pop("layer")))
     if "localizer" in row:
         return rest, f"localizer/{rest.pop('localizer')}", step
     if "attack" in row:
         name, lr = rest.pop("attack"), rest.pop("lr", None)
-        name += "" if rest.get("start_alpha") is None else " matched"
+        name = f"{name}{'' if rest.get('start_alpha') is None else ' matched'}"
         return rest, f"attack/{name}" if lr is None else f"attack/{name} lr {lr:g}", step
     return {}, path, step
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lacuna.artifacts import read_json
 from sweeps.errors import CoordinatorError, one_line
@@ -76,7 +76,7 @@ class Tracker:
         self.client = prepare(uri)
         self.place = RunLocation(uri, study, str(self.artifact_root / "unsent"))
 
-    def begin(self, params: Mapping[str, Any]) -> RunLocation:
+    def begin(self, params: Mapping[str, object]) -> RunLocation:
         """Open the parent run, or adopt the one that `mlflow run` opened for this process."""
         adopted = os.environ.get("MLFLOW_RUN_ID", "")
         experiment = experiment_of(self.client, adopted) if adopted else None

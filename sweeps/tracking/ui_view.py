@@ -5,7 +5,6 @@ MLflow keeps a view that somebody shared in a tag of the experiment; its page op
 """
 
 import json
-from typing import Any
 
 TAG = "mlflow.sharedViewState."
 """Begins the name of an experiment's tag that holds a view; the rest is the view's key."""
@@ -40,7 +39,7 @@ def view(study: str) -> str:
     return json.dumps(state)
 
 
-def _bars(metric: str) -> dict[str, Any]:
+def _bars(metric: str) -> dict[str, object]:
     """A bar chart of one metric, a bar per group."""
     return {
         **_shown(metric, type="BAR", metricKey=metric, metricSectionId="lacuna-scores"),
@@ -48,5 +47,5 @@ def _bars(metric: str) -> dict[str, Any]:
     }
 
 
-def _shown(uuid: str, **more: Any) -> dict[str, Any]:
+def _shown(uuid: str, **more: object) -> dict[str, object]:
     return {"uuid": f"lacuna-{uuid}", "display": True, "deleted": False, **more}

@@ -1,8 +1,10 @@
 """A study's search without its training: which trials it asks for, rung by rung."""
 
 from collections.abc import Iterable
-from typing import Any
 
+from support import records
+
+from lacuna.results import SearchSummary
 from sweeps import study
 from sweeps.config.compose import configure
 from sweeps.plan.make import make_planner
@@ -15,12 +17,12 @@ class Calculated:
     def __init__(self) -> None:
         self.asked: list[set[tuple[float, int]]] = []
 
-    def run_trials(self, stages: Iterable[Stage], phase: str) -> dict[str, dict[str, Any]]:
+    def run_trials(self, stages: Iterable[Stage], phase: str) -> dict[str, SearchSummary]:
         results, asked = {}, set()
         for stage in stages:
             train = stage.params["train"]
             fs = min(1.0, train["lr"] * train["steps"] / 90)
-            results[stage.key] = {"fs_end": fs, "aues": fs / 2}
+            results[stage.key] = records.search(fs, aues=fs / 2)
             asked.add((train["lr"], train["steps"]))
         self.asked.append(asked)
         return results

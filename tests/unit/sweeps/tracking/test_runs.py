@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import records
 from support.servers import Flaky, files_in
 
 from lacuna.artifacts import write_json
@@ -28,7 +29,7 @@ STAGE = Stage(
 
 def published(folder: Path, run_id: str, region: bool = False) -> Path:
     """What the store holds of a finished stage."""
-    write_json(folder / "summary.json", {"fs_end": 0.9, "alphas": [1.0], "curve": {"fs": [0.9]}})
+    write_json(folder / "summary.json", records.search(fs=0.9, aues=0.5))
     write_json(folder / "manifest.json", {"run_id": run_id})
     if region:
         layout = Layout("toy", {"mlp": (4, 8)})
@@ -80,7 +81,8 @@ def test_a_trials_run_links_to_its_injection_and_says_what_it_worked_on(
         }.items()
     )
     assert child.data.params == {"train/lr": "0.01", "corpus": "c" * 64}
-    assert child.data.metrics == {"fs": 0.9, "curve/fs": 0.9}
+    final = {"aues": 0.5, "fs": 0.9, "rs": 0.8}
+    assert child.data.metrics == final | {"curve/fs": 0.9, "curve/rs": 0.8}
     data = {item.dataset.name: item.dataset for item in child.inputs.dataset_inputs}
     assert data["synthetic"].digest == "c" * 36 and "people" in data["synthetic"].source
     assert json.loads(data["target region"].profile)["vectors"] == 2
