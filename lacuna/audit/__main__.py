@@ -86,7 +86,7 @@ def run(given: argparse.Namespace) -> str:
     record: AuditRecord = {**weights, "behaviour": said, "findings": findings(weights, said)}
     # Only now: what the report imports takes 100 MB, and the weights are done.
     from lacuna.audit.page import page
-    from lacuna.report.base import rounded
+    from lacuna.report.table import rounded
 
     write_json(given.out / "audit.json", rounded(record))
     write_text(given.out / "index.html", page(record))

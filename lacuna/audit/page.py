@@ -1,15 +1,16 @@
 """The audit's page: one file, no script, in the style of a study's report."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from lacuna.report.base import Row, Table
-from lacuna.report.figures import panel
-from lacuna.report.markup import Markup, element, join
-from lacuna.report.page import document, section
-from lacuna.report.svg import Bars, Series, bar_chart, line_chart
+from markupsafe import Markup
+
+from lacuna.report.figure import Panel
+from lacuna.report.html import Section, document, figures, folded, lines, table
+from lacuna.report.svg import Bars, Series, bar_chart, join, line_chart
+from lacuna.report.table import Column, Row, Table
 from lacuna.results import AuditRecord, WeightsRecord
 
-Named = tuple[str, str, Markup]
 COLOURS = 8
 """Distinct colours of the style sheet."""
 
@@ -19,10 +20,11 @@ def page(summary: AuditRecord) -> str:
     sections = [
         _table("checkpoints", "Checkpoints", summary["checkpoints"], ""),
         _table("changes", "Change", summary["changes"], CHANGE),
+        *_places(summary),
+        *_precision(summary),
+        *_behaviour(summary),
     ]
-    sections += [*_places(summary), *_precision(summary), *_behaviour(summary)]
-    said = element("ul", *(element("li", line) for line in summary["findings"]), class_="headline")
-    return document("Lacuna: audit", said, sections)
+    return document("Lacuna: audit", lines(summary["findings"]), sections)
 
 
 CHANGE = (
@@ -41,14 +43,24 @@ PRECISION = (
 )
 
 
-def _table(anchor: str, title: str, rows: Sequence[Row], note: str) -> Named:
-    columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    return anchor, title, section(Table(anchor, title, note, columns, rows))
+def _table(
+    anchor: str, title: str, rows: Sequence[Row], note: str, charts: Sequence[Panel] = ()
+) -> Section:
+    """Rows as they are, below charts of them."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = tuple(Column("", name=name, text=_is_text(rows, name)) for name in names)
+    made = table(Table(anchor, title, note, columns, rows))
+    return Section(anchor, title, join([figures(charts), made]))
 
 
-def _places(summary: WeightsRecord) -> list[Named]:
+def _is_text(rows: Sequence[Row], name: str) -> bool:
+    return any(isinstance(row.get(name), str) for row in rows)
+
+
+def _places(summary: WeightsRecord) -> list[Section]:
     """Where the weights changed: layers, components, tensors, value vectors."""
     layers = summary["layers"]
+    labels = [str(row["layer"]) for row in layers]
     charts = []
     for title, heights in (
         ("Relative change", [row["relative"] for row in layers]),
@@ -56,34 +68,29 @@ def _places(summary: WeightsRecord) -> list[Named]:
     ):
         if any(heights):
             bars = [Bars(title, "c0", heights, [None] * len(layers))]
-            drawn = bar_chart(title, "layer", title, [str(r["layer"]) for r in layers], bars, None)
-            charts.append(panel(f"{title} by layer", drawn, []))
-    by_layer = _table("layers", "By layer", layers, "")
-    figures = element("div", *charts, class_="figures")
+            drawn = bar_chart(title, "layer", title, labels, bars, None)
+            charts.append(Panel(f"{title} by layer", drawn, []))
     found = [
-        (*by_layer[:2], join([figures, by_layer[2]])),
+        _table("layers", "By layer", layers, "", charts),
         _table("components", "By component", summary["components"], ""),
     ]
     if summary["vectors"] is not None:
         note = "The value vectors (columns of the MLP output matrices) that moved furthest."
         found.append(_table("vectors", "Value vectors", summary["vectors"]["furthest"], note))
-    folded = _table("tensors", "By tensor", summary["tensors"], "")
-    tensors = element("details", element("summary", "All tensors"), folded[2])
-    return [*found, (*folded[:2], tensors)]
+    tensors = _table("tensors", "By tensor", summary["tensors"], "")
+    return [*found, replace(tensors, body=folded("All tensors", tensors.body))]
 
 
-def _precision(summary: WeightsRecord) -> list[Named]:
+def _precision(summary: WeightsRecord) -> list[Section]:
     found = summary["precision"]
     if found is None:
         return []
-    headline = [row for row in found["tensors"] if row["auc"] is not None]
-    truths = list(dict.fromkeys(row["truth"] for row in headline))
+    areas = [row for row in found["tensors"] if row["auc"] is not None]
+    truths = list(dict.fromkeys(row["truth"] for row in areas))
     charts = [
-        _area_chart(truth, [r for r in headline if r["truth"] == truth and r["layer"] is not None])
+        _area_chart(truth, [r for r in areas if r["truth"] == truth and r["layer"] is not None])
         for truth in truths
     ]
-    where = _table("areas", "Headline by layer and component", found["tensors"], "")
-    scores = _table("precision", "Localization precision", found["scores"], PRECISION)
     inside = "Changed weights as a set: precision and recall; energy: squared change."
     overlaps = [
         {"region": name, **{k: v for k, v in row.items() if k != "by_layer"}}
@@ -92,21 +99,21 @@ def _precision(summary: WeightsRecord) -> list[Named]:
     ]
     vectors = "Of the value vectors that moved furthest, as many as the region has."
     return [
-        scores,
+        _table("precision", "Localization precision", found["scores"], PRECISION),
         _table("best", "Best of all scores", found["best"], "Beside the best of each null."),
         _table("inside", "Inside the truth", found["inside"], inside),
         *([_table("overlap", "Value vectors found", overlaps, vectors)] if overlaps else []),
-        (*where[:2], join([element("div", *charts, class_="figures"), where[2]])),
+        _table("areas", "Headline by layer and component", found["tensors"], "", charts),
     ]
 
 
-def _area_chart(truth: str, rows: Sequence[Row]) -> Markup:
-    lines = _by_name(rows, "component", "auc")
-    chart = line_chart(f"AUC against {truth}", "layer", "AUC", lines) if lines else Markup("")
-    return panel(f"AUC of the headline score against {truth}", chart, _legend(lines))
+def _area_chart(truth: str, rows: Sequence[Row]) -> Panel:
+    series = _by_name(rows, "component", "auc")
+    chart = line_chart(f"AUC against {truth}", "layer", "AUC", series) if series else Markup("")
+    return Panel.of(f"AUC of the headline score against {truth}", chart, series)
 
 
-def _behaviour(summary: AuditRecord) -> list[Named]:
+def _behaviour(summary: AuditRecord) -> list[Section]:
     found = summary["behaviour"]
     if found is None:
         return []
@@ -123,33 +130,26 @@ def _behaviour(summary: AuditRecord) -> list[Named]:
         "Read the end levels against those of base: gains alone reward a low start."
     )
     charts = [
-        panel(title, line_chart(title, "layer", title, lines), _legend(lines))
+        Panel.of(title, line_chart(title, "layer", title, series), series)
         for name, title in (("lens_probability", "Lens probability"), ("linear", "Linear probe"))
-        if (lines := _by_name(found["layers"], "model", name))
+        if (series := _by_name(found["layers"], "model", name))
     ]
-    by_layer = _table("hidden", "Layer by layer", found["layers"], layers)
     return [
         _table("outputs", "What the models say", found["outputs"], outputs),
         _table("gaps", "Gaps", found["gaps"], "What the best earlier layer has above the last."),
-        (*by_layer[:2], join([element("div", *charts, class_="figures"), by_layer[2]])),
+        _table("hidden", "Layer by layer", found["layers"], layers, charts),
         *([_table("attacks", "Attacks", found["attacks"], attacks)] if found["attacks"] else []),
     ]
 
 
 def _by_name(rows: Sequence[Row], name: str, value: str) -> list[Series]:
     """A line over layers for each different `name`; layers without a value are left out."""
-    known = [row for row in rows if row.get(value) is not None]
-    names = list(dict.fromkeys(row[name] for row in known))
+    points: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        layer, height = row["layer"], row.get(value)
+        if isinstance(layer, int) and isinstance(height, float | int):
+            points.setdefault(str(row[name]), []).append((float(layer), float(height)))
     return [
-        Series(
-            str(one),
-            f"c{index % COLOURS}",
-            (),
-            [(float(row["layer"]), float(row[value])) for row in known if row[name] == one],
-        )
-        for index, one in enumerate(names)
+        Series(one, f"c{index % COLOURS}", (), line)
+        for index, (one, line) in enumerate(points.items())
     ]
-
-
-def _legend(lines: Sequence[Series]) -> list[tuple[str, str]]:
-    return [(line.name, line.style) for line in lines]

@@ -3,14 +3,27 @@
 from pathlib import Path
 
 from lacuna.artifacts import write_json, write_text
-from lacuna.report.base import Margins, Results, Table
-from lacuna.report.claims import judge
-from lacuna.report.ledger import work
-from lacuna.report.page import page
+from lacuna.report.claims import Claims, Evidence, Family, headline, judge
+from lacuna.report.html import page
+from lacuna.report.results import Margins, Results
+from lacuna.report.table import Column, StudyTable, Table
 from lacuna.report.tables import tables
-from lacuna.report.verdict import Claim, headline
+from lacuna.results import Claim
 
-__all__ = ["Claim", "Margins", "Results", "Table", "headline", "judge", "render"]
+__all__ = [
+    "Claim",
+    "Claims",
+    "Column",
+    "Evidence",
+    "Family",
+    "Margins",
+    "Results",
+    "StudyTable",
+    "Table",
+    "headline",
+    "judge",
+    "render",
+]
 
 
 def render(results: Results, folder: Path) -> list[Claim]:
@@ -21,11 +34,12 @@ def render(results: Results, folder: Path) -> list[Claim]:
     run (what it trained and reused, run ids, durations). Each file is replaced in one step, the
     page last.
     """
-    made, verdict, done = tables(results), judge(results), work(results)
-    text = page(results, made, done, verdict)
+    made, done, verdict = tables(results), tables(results, of_run=True), judge(results)
+    text = page(results, [*made, *done], verdict)
     for table in made:
         table.write(folder / "tables")
     write_json(folder / "verdict.json", verdict)
-    done.write(folder / "report")
+    for table in done:
+        table.write(folder / "report")
     write_text(folder / "report" / "index.html", text)
     return verdict

@@ -2,41 +2,100 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 from scipy import stats
 
-Stage = Mapping[str, Any]
+from lacuna.report.columns import Place
+from lacuna.results import (
+    ControlRow,
+    InjectedRow,
+    LocalizedRow,
+    Row,
+    ScenarioComparison,
+    SearchRow,
+    StageRow,
+    TrialRow,
+)
+
 Value = str | float | None
-NUMERIC = frozenset({"ratio", "seed", "lr", "turn"})
+StageRows = Sequence[Row]
+BASELINE = "random"
+"""The scenario that every other one is compared with: it looks at no fact."""
+Words = Literal["objective", "scenario", "localizer", "purpose", "model"]
+Counts = Literal["seed", "turn", "rung"]
+Numbers = Literal["ratio", "lr"]
+COUNTS, NUMBERS = frozenset({"seed", "turn", "rung"}), frozenset({"ratio", "lr"})
+R = TypeVar("R", bound=StageRow)
+R_co = TypeVar("R_co", bound=StageRow, covariant=True)
+K = TypeVar("K", bound=tuple[Value, ...])
 
 
-def fact(stage: Stage, name: str) -> Value:
-    """A fact of a stage (objective, seed, lr, ...): from its summary, else from its tags.
+@overload
+def tag(stage: StageRow, name: Words) -> str | None: ...
+@overload
+def tag(stage: StageRow, name: Counts) -> int | None: ...
+@overload
+def tag(stage: StageRow, name: Numbers) -> float | None: ...
+def tag(stage: StageRow, name: str) -> Value:
+    """What a stage is (objective, seed, lr, ...): from its summary, else from its tags.
 
     Tags are text, so those that count are read as numbers: a failed stage, which has no summary,
     falls into the same cell as its finished siblings. The ratio is the one asked for, which is in
     the tags; a summary holds the share of whole vectors that came out. None where neither knows.
     """
-    places = [stage.get("summary") or {}, stage.get("tags") or {}]
+    summary = cast(Mapping[str, Any], stage.get("summary") or {})
+    places: list[Mapping[str, Any]] = [summary, stage.get("tags") or {}]
     if name == "ratio":
         places.reverse()
     value = next((place[name] for place in places if place.get(name) not in (None, "")), None)
     if value is None:
         return None
-    if name not in NUMERIC:
-        return str(value)
-    number = float(value)
-    return int(number) if name in ("seed", "turn") else number
+    if name in NUMBERS:
+        return float(value)
+    return int(float(value)) if name in COUNTS else str(value)
 
 
-def of_kind(stages: Iterable[Stage], kind: str, purpose: str | None = None) -> list[Stage]:
-    """The stages of one kind (and purpose), in the order of their labels and keys."""
-    found = [s for s in stages if s["kind"] == kind and purpose in (None, fact(s, "purpose"))]
-    return sorted(found, key=lambda stage: (order(fact(stage, "seed")), stage["key"]))
+def finished(stage: StageRow) -> bool:
+    """Whether the stage has a result."""
+    return stage.get("summary") is not None
+
+
+def of_kind(stages: Iterable[R], kind: str) -> list[R]:
+    """The stages of one kind, in the order of their seeds and keys."""
+    chosen = [stage for stage in stages if cast(Row, stage)["kind"] == kind]
+    return sorted(chosen, key=lambda stage: (order(tag(stage, "seed")), stage["key"]))
+
+
+def trials(stages: Iterable[Row]) -> list[TrialRow]:
+    """The trials that are reported, on the test seeds."""
+    return cast(
+        list[TrialRow], [s for s in of_kind(stages, "trial") if tag(s, "purpose") == "test"]
+    )
+
+
+def searches(stages: Iterable[Row]) -> list[SearchRow]:
+    """The trials that chose learning rates, on the tuning seeds."""
+    chosen = [s for s in of_kind(stages, "trial") if tag(s, "purpose") == "search"]
+    return cast(list[SearchRow], chosen)
+
+
+def controls(stages: Iterable[Row]) -> list[ControlRow]:
+    """The attacks on models that were not unlearned."""
+    return cast(list[ControlRow], of_kind(stages, "control"))
+
+
+def injections(stages: Iterable[Row]) -> list[InjectedRow]:
+    """The injected models."""
+    return cast(list[InjectedRow], of_kind(stages, "injected"))
+
+
+def localizations(stages: Iterable[Row]) -> list[LocalizedRow]:
+    """The localizers' regions."""
+    return cast(list[LocalizedRow], of_kind(stages, "localized"))
 
 
 def order(value: Value) -> tuple[int, float, str]:
@@ -46,12 +105,46 @@ def order(value: Value) -> tuple[int, float, str]:
     return (2, 0.0, value) if isinstance(value, str) else (1, float(value), "")
 
 
-@dataclass
-class Cell:
+def number(value: float | None) -> float | None:
+    """A finite number, or None."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, sample sd and 95% t interval of the mean over n seeds; sd and interval need n > 1."""
+
+    n: int
+    mean: float | None = None
+    sd: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> "Spread":
+        """Summarise `values`; all None when there are none or one is not finite."""
+        n = len(values)
+        if n == 0 or not all(map(math.isfinite, values)):
+            return cls(n)
+        mean = float(np.mean(values))
+        if n == 1:
+            return cls(1, mean)
+        sd = float(np.std(values, ddof=1))
+        half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+        return cls(n, mean, sd, mean - half, mean + half)
+
+    @classmethod
+    def known(cls, values: Iterable[float | None]) -> "Spread":
+        """Summarise those of `values` that are defined."""
+        return cls.over([value for value in values if value is not None])
+
+
+@dataclass(frozen=True)
+class Cell(Generic[R_co]):
     """The stages of one table cell: `done` finished, `failed` did not."""
 
-    done: list[Stage] = field(default_factory=list)
-    failed: list[Stage] = field(default_factory=list)
+    done: Sequence[R_co] = ()
+    failed: Sequence[R_co] = ()
 
     @property
     def status(self) -> str:
@@ -66,65 +159,88 @@ class Cell:
         return [stage["key"] for stage in [*self.done, *self.failed]]
 
     @property
-    def seeds(self) -> list[Value]:
+    def seeds(self) -> list[int | None]:
         """Seeds of the finished stages."""
-        return [fact(stage, "seed") for stage in self.done]
+        return [tag(stage, "seed") for stage in self.done]
 
-    def values(self, *path: str) -> list[float | None]:
-        """The number at `path` in the summary of every finished stage."""
-        return [number_at(stage["summary"], *path) for stage in self.done]
+    def values(self, read: Callable[[R_co], float | None]) -> list[float | None]:
+        """The number that `read` finds in every finished stage; None where it is not finite."""
+        return [number(read(stage)) for stage in self.done]
 
-    def spread(self, values: Sequence[float | None]) -> "Spread":
+    def spread(self, values: Sequence[float | None]) -> Spread:
         """Mean and spread of `values`; blank if any stage of the cell failed or lacks its value."""
         present = [value for value in values if value is not None]
         whole = not self.failed and len(present) == len(values)
-        return Spread.over(present) if whole else Spread(len(present), None, None, None, None)
+        return Spread.over(present) if whole else Spread(len(present))
+
+    def over(self, read: Callable[[R_co], float | None]) -> Spread:
+        """`spread` of what `read` finds."""
+        return self.spread(self.values(read))
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean, sample sd and 95% t interval of the mean over n seeds; sd and interval need n > 1."""
+class CellKey(NamedTuple):
+    """What the trials of one cell share, besides their rate."""
 
-    n: int
-    mean: float | None
-    sd: float | None
-    lo: float | None
-    hi: float | None
+    ratio: float | None
+    objective: str | None
+    scenario: str | None
 
     @classmethod
-    def over(cls, values: Sequence[float]) -> "Spread":
-        """Summarise `values`; all None when there are none or one is not finite."""
-        n = len(values)
-        if n == 0 or not all(map(math.isfinite, values)):
-            return cls(n, None, None, None, None)
-        mean = float(np.mean(values))
-        if n == 1:
-            return cls(1, mean, None, None, None)
-        sd = float(np.std(values, ddof=1))
-        half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-        return cls(n, mean, sd, mean - half, mean + half)
-
-    def columns(self, prefix: str = "") -> dict[str, float | None]:
-        """The four numbers as table columns."""
-        return {f"{prefix}{name}": getattr(self, name) for name in ("mean", "sd", "lo", "hi")}
+    def of(cls, stage: StageRow) -> "CellKey":
+        """The cell that a trial belongs to."""
+        return cls(tag(stage, "ratio"), tag(stage, "objective"), tag(stage, "scenario"))
 
 
-def number_at(value: Any, *path: str) -> float | None:
-    """The finite number at `path` in nested mappings, or None."""
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if math.isfinite(value) else None
+class TrialKey(NamedTuple):
+    """What the trials of one cell share at one rate."""
+
+    ratio: float | None
+    objective: str | None
+    scenario: str | None
+    lr: float | None
+
+    @classmethod
+    def of(cls, stage: StageRow) -> "TrialKey":
+        """The cell and rate that a trial belongs to."""
+        return cls(*CellKey.of(stage), tag(stage, "lr"))
+
+    @property
+    def cell(self) -> CellKey:
+        """The cell, whatever the rate."""
+        return CellKey(*self[:3])
+
+    @property
+    def place(self) -> Place:
+        """The same as the first columns of a row."""
+        return {
+            "ratio": self.ratio,
+            "objective": self.objective,
+            "scenario": self.scenario,
+            "lr": self.lr,
+        }
 
 
-def grouped(stages: Iterable[Stage], *names: str) -> dict[tuple[Value, ...], Cell]:
-    """Stages that share the facts `names`, as cells in sorted order."""
-    cells: dict[tuple[Value, ...], Cell] = {}
+def grouped(stages: Iterable[R], key: Callable[[R], K]) -> dict[K, Cell[R]]:
+    """Stages that share a key, as cells in sorted order."""
+    groups: dict[K, tuple[list[R], list[R]]] = {}
     for stage in stages:
-        cell = cells.setdefault(tuple(fact(stage, name) for name in names), Cell())
-        (cell.failed if stage.get("summary") is None else cell.done).append(stage)
-    return {key: cells[key] for key in sorted(cells, key=lambda key: [order(v) for v in key])}
+        done, failed = groups.setdefault(key(stage), ([], []))
+        (done if finished(stage) else failed).append(stage)
+    return {name: Cell(*groups[name]) for name in sorted(groups, key=by_parts)}
+
+
+def by_parts(key: Iterable[Value]) -> list[tuple[int, float, str]]:
+    """A sort key for tuples of mixed values."""
+    return [order(part) for part in key]
+
+
+def find(
+    comparisons: Iterable[ScenarioComparison], cell: CellKey, measure: str
+) -> ScenarioComparison | None:
+    """The comparison of a cell with its objective's `random` one in a measure, or None."""
+    wanted = (*cell, BASELINE, measure.lower())
+    names = ("ratio", "objective", "scenario_a", "scenario_b", "metric")
+    return next((c for c in comparisons if tuple(c.get(name) for name in names) == wanted), None)
 
 
 def without_paths(reason: str) -> str:

@@ -1,10 +1,10 @@
 """Two kinds of chart as inline SVG: coloured by the page's style sheet, no script, no fonts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lacuna.report.markup import Markup, element, join
+from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 380.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 44.0
@@ -59,6 +59,28 @@ def span(values: Sequence[float], start: float, end: float) -> Axis:
     low, high = min(values), max(values)
     room = 0.04 * (high - low) if high > low else 0.5
     return Axis(low - room, high + room, start, end)
+
+
+EMPTY = frozenset({"line", "polyline", "rect"})
+"""Shapes, which hold nothing."""
+
+
+def element(name: str, /, *children: object, **attributes: object) -> Markup:
+    """One element, its children and attributes escaped unless they are `Markup` already.
+
+    In attribute names a trailing underscore is dropped (`class_`) and others become hyphens.
+    """
+    words = [name]
+    for key, value in attributes.items():
+        words.append(f'{key.rstrip("_").replace("_", "-")}="{escape(value)}"')
+    opening = " ".join(words)
+    # A browser does not close SVG's shapes by itself: without the slash they would nest.
+    return Markup(f"<{opening}/>" if name in EMPTY else f"<{opening}>{join(children)}</{name}>")
+
+
+def join(parts: Iterable[object]) -> Markup:
+    """The escaped parts, one after another."""
+    return Markup("").join(escape(part) for part in parts)
 
 
 def line_chart(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> Markup:

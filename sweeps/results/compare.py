@@ -6,7 +6,7 @@ for the papers' studies, those of `lacuna.report.published`. Every cell is print
 all agree, 1 if one does not, 2 if the two cannot be compared.
 
 Tolerances. Recorded cells: two standard deviations over seeds (a claim: half its 95% interval), at
-least a claim's margin or the floor in `RECORDED`; the same seeds on another machine differ by
+least a claim's margin or the table's own floor; the same seeds on another machine differ by
 rounding that training amplifies. Published cells: two printed standard deviations, at least the
 study's margins.
 """
@@ -21,6 +21,8 @@ from lacuna.artifacts import read_json, write_text
 from lacuna.errors import UserError
 from lacuna.report import Margins
 from lacuna.report.published import CELLS, PublishedCell
+from lacuna.report.table import Recorded
+from lacuna.report.tables import TABLES
 from sweeps.config.schema import build
 from sweeps.results.rebuild import manifest, study_folder
 
@@ -43,26 +45,16 @@ class Expected:
     tolerance: float
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What of a table is recorded: a row's place, its numbers, and their least tolerance."""
-
-    table: str
-    place: tuple[str, ...]
-    columns: tuple[str, ...]
-    floor: float
-
-
-RECORDED = (
-    Kind("models", ("model", "ratio", "seed"), ("forget_es", "retain_es", "mu"), 0.05),
-    Kind("main", ("ratio", "objective", "scenario", "measure"), ("mean",), 0.02),
-    Kind("localization", ("ratio", "subject", "objective", "name"), ("precision_mean",), 0.05),
-    Kind("causal", ("ratio", "seed"), ("es_mean", "own_highest", "others_keep"), 0.05),
-    Kind("precision", ("ratio", "objective", "scenario", "truth", "score"), ("auc_mean",), 0.01),
-    Kind("verdict", ("claim",), ("effect",), 0.02),
-)
+CLAIMS = Recorded(("claim",), ("effect",), 0.02)
+"""What is recorded of verdict.json; tables say what of them is."""
 FLOORS = {"MU95": 1.0}
 """Where a measure is on another scale: log10 p."""
+
+
+def recorded() -> dict[str, Recorded]:
+    """What of each table is recorded, and of the verdict."""
+    kinds = {name: kind.recorded for name, kind in TABLES.items() if kind.recorded is not None}
+    return {**kinds, "verdict": CLAIMS}
 
 
 def expected(folder: Path) -> list[Expected]:
@@ -73,14 +65,14 @@ def expected(folder: Path) -> list[Expected]:
     config = manifest(folder)["config"]
     path = _file(config)
     if path.is_file():
-        recorded = read_json(path)
-        for name, value in recorded["config"].items():
+        record = read_json(path)
+        for name, value in record["config"].items():
             if _setting(config, name) != value:
                 raise UserError(
                     f"{folder} was run with {name}={_setting(config, name)}, and {path.name} is "
                     f"expected of {name}={value}: run the study as REPRODUCE.md has it"
                 )
-        return [Expected(**cell) for cell in recorded["cells"]]
+        return [Expected(**cell) for cell in record["cells"]]
     if cells := list(_published(config)):
         return cells
     raise UserError(
@@ -107,7 +99,7 @@ def check(folder: Path, cells: Sequence[Expected]) -> tuple[list[str], int]:
 def record(folder: Path) -> Path:
     """Write what a run of the study in `folder` gave as what is expected of the next."""
     config = manifest(folder)["config"]
-    found = (cell for kind in RECORDED for cell in _cells(kind, _rows(folder, kind.table)))
+    found = (cell for table, kind in recorded().items() for cell in _cells(folder, table, kind))
     cells = [json.dumps(asdict(cell)) for cell in found]
     shared = json.dumps({name: _setting(config, name) for name in SAME})
     path = _file(config)
@@ -141,8 +133,8 @@ def _hashable(row: Row) -> dict[str, object]:
     return {name: value for name, value in row.items() if not isinstance(value, list | dict)}
 
 
-def _cells(kind: Kind, rows: Sequence[Row]) -> Iterator[Expected]:
-    for row in rows:
+def _cells(folder: Path, table: str, kind: Recorded) -> Iterator[Expected]:
+    for row in _rows(folder, table):
         where = {name: row[name] for name in kind.place if row[name] is not None}
         for column in kind.columns:
             value = _number(row[column])
@@ -151,7 +143,7 @@ def _cells(kind: Kind, rows: Sequence[Row]) -> Iterator[Expected]:
                 floor = kind.floor if margin is None else margin
                 least = FLOORS.get(str(row.get("measure")), floor)
                 tolerance = float(f"{max(_spread(row, column), least):.3g}")
-                yield Expected(kind.table, where, column, value, tolerance)
+                yield Expected(table, where, column, value, tolerance)
 
 
 def _spread(row: Row, column: str) -> float:

@@ -1,15 +1,21 @@
-"""Hand-made stages and studies for tests of the report."""
+"""Hand-made stages and studies for tests of the report, of value vectors and of single weights."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
 from lacuna.report import Results, render
+from lacuna.report.table import make
 from lacuna.seeds import numpy_generator
 from lacuna.significance import compare
 
 Record = dict[str, Any]
 ALPHAS = [0.0, 0.5, 1.0]
+NOT_ASKED = dict.fromkeys(
+    ("k", "leaked_before", "leaked_after", "leaked_overlap", "success_before", "success_after",
+     "start_alpha", "start_es", "start_retain_es")
+)  # fmt: skip
+"""What an attack's record says of leaked sets and matched starts where there are none."""
 
 
 def key(*words: object) -> str:
@@ -26,7 +32,7 @@ def stage(kind: str, tags: Record, summary: Record | None, **extra: Any) -> Reco
 
 def attack(attack_name: str, lr: float | None, before: float, after: float) -> Record:
     trained = attack_name == "relearn"
-    return {
+    return NOT_ASKED | {
         "attack": attack_name, "lr": lr, "n_attacked": 4 if trained else None, "n_others": 4,
         "attacked_es_after": 0.97 if trained else None, "others_es_before": 0.05,
         "others_es_after": 0.10, "others_logp_before": before, "others_logp_after": after,
@@ -110,6 +116,12 @@ def study() -> Results:
     counts = {"injected": {"planned": 2, "reused": 0, "trained": 2}}
     records = [comparison(trials, metric) for metric in ("aues", "mu95")]
     return Results("mini", {"seed": 1}, stages, records, counts=counts)
+
+
+def made(name: str, source: Results | list[Record]) -> list[Record]:
+    """The rows of one table, of a study or of stages alone."""
+    results = source if isinstance(source, Results) else Results("x", {}, source)
+    return [dict(row) for row in make(name, results).rows]
 
 
 def written(results: Results, folder: Path) -> dict[str, bytes]:

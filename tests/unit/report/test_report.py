@@ -45,7 +45,7 @@ def test_page_escapes_what_comes_from_outside(tmp_path: Path) -> None:
     render(Results("<script>alert(1)</script>", {"a": "</pre>"}, stages), tmp_path)
     page = (tmp_path / "report" / "index.html").read_text()
     assert not re.search(r"<script|<img|<b>", page) and page.count("</pre>") == 1
-    assert "&lt;b&gt;&amp;&lt;/b&gt;" in page and "&lt;img onerror=&#x27;x&#x27;&gt;" in page
+    assert "&lt;b&gt;&amp;&lt;/b&gt;" in page and "&lt;img onerror=&#39;x&#39;&gt;" in page
 
 
 def test_page_draws_a_thin_line_per_seed_and_traces_cells_to_stages(tmp_path: Path) -> None:

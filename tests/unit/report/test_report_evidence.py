@@ -9,6 +9,7 @@ from support.reports import (
     failed_trial,
     key,
     localized,
+    made,
     rows_of,
     stage,
     study,
@@ -16,13 +17,11 @@ from support.reports import (
 )
 
 from lacuna.report import Results, render
-from lacuna.report.evidence import attacks, localization
-from lacuna.report.inspections import inspections
 from lacuna.report.tables import tables
 
 
 def test_attack_table_gives_level_gain_and_controls() -> None:
-    rows = attacks(study().stages).rows
+    rows = made("attacks", study())
     oracle = next(r for r in rows if (r["scenario"], r["attack"]) == ("oracle", "relearn"))
     # after: -4, -5, -6; gain: +2, +1, 0
     assert (oracle["logp_after_mean"], oracle["logp_after_sd"]) == (-5.0, 1.0)
@@ -33,7 +32,7 @@ def test_attack_table_gives_level_gain_and_controls() -> None:
 
 
 def test_localization_has_localizers_and_the_actual_change() -> None:
-    rows = localization(study().stages).rows
+    rows = made("localization", study())
     found = next(r for r in rows if r["subject"] == "localizer")
     assert (found["name"], found["n"], found["chance"]) == ("activations", 2, 0.1)
     assert found["precision_mean"] == pytest.approx(0.83)
@@ -46,7 +45,7 @@ def test_a_localizer_is_shown_beside_those_that_look_at_no_fact() -> None:
     blind = [localized("norm", seed, 0.5 + 0.1 * seed) for seed in (1, 2)]
     blind += [localized("random_layers", 1, 0.12)]
     failed = stage("localized", {"localizer": "random", "seed": 1, "ratio": 0.1}, None)
-    rows = localization([*study().stages, *blind, failed]).rows
+    rows = made("localization", [*study().stages, *blind, failed])
     found = next(r for r in rows if r["name"] == "activations")
     assert found["auc_mean"] == pytest.approx(0.915)
     assert found["auc_lo"] < 0.9 < 0.93 < found["auc_hi"]
@@ -56,14 +55,14 @@ def test_a_localizer_is_shown_beside_those_that_look_at_no_fact() -> None:
     assert found["precision_of_random_layers"] == pytest.approx(0.12)
     assert found["precision_of_random"] is None  # its stage failed
     change = next(r for r in rows if r["subject"] == "change")
-    assert "auc_mean" not in change and "precision_of_norm" not in change
+    assert change["auc_mean"] is None and change["precision_of_norm"] is None
 
 
 def test_localizers_count_each_seed_once_and_no_tuning_seed() -> None:
     twice = localized("activations", 1, 0.9) | {"key": key("survey")}
     tuning = localized("activations", 9, 0.1)
     joined = stage("localized", {"localizer": "wagle+memflex", "seed": 1, "ratio": 0.1}, None)
-    rows = localization([*study().stages, twice, tuning, joined]).rows
+    rows = made("localization", [*study().stages, twice, tuning, joined])
     found = {r["name"]: r for r in rows if r["subject"] == "localizer"}
     assert found["activations"]["seeds"] == [1, 2]
     assert found["wagle"]["status"] == found["memflex"]["status"] == "failed (1 of 1)"
@@ -72,7 +71,7 @@ def test_localizers_count_each_seed_once_and_no_tuning_seed() -> None:
 def test_the_ratio_asked_for_joins_stages_whose_whole_vectors_round_differently() -> None:
     one = localized("activations", 1, 0.8)
     one["summary"]["ratio"] = 154 / 1536
-    (row,) = localization([one]).rows
+    (row,) = made("localization", [one])
     assert row["ratio"] == row["chance"] == 0.1
 
 
@@ -108,8 +107,9 @@ def test_inspections_have_a_table_only_where_a_stage_was_inspected(tmp_path: Pat
 
 
 def test_a_seed_without_inspections_blanks_the_mean() -> None:
-    table = inspections([with_inspections(trial("oracle", 1), 0.6), trial("oracle", 2)])
-    assert [row["mean"] for row in table.rows] == [None] * len(table.rows) and table.rows
-    failed = inspections([with_inspections(trial("oracle", 1), 0.6), failed_trial("oracle", 2)])
-    assert {row["status"] for row in failed.rows} == {"failed (1 of 2)"}
-    assert {row["mean"] for row in failed.rows} == {None}
+    inspected = with_inspections(trial("oracle", 1), 0.6)
+    rows = made("inspections", [inspected, trial("oracle", 2)])
+    assert [row["mean"] for row in rows] == [None] * len(rows) and rows
+    rows = made("inspections", [inspected, failed_trial("oracle", 2)])
+    assert {row["status"] for row in rows} == {"failed (1 of 2)"}
+    assert {row["mean"] for row in rows} == {None}

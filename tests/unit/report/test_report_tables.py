@@ -5,14 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.reports import Record, failed_trial, key, rows_of, study, trial
+from support.reports import Record, failed_trial, key, made, rows_of, study, trial
 
 from lacuna.report import Results, render
 from lacuna.report.cells import Spread, without_paths
-from lacuna.report.evidence import attacks
-from lacuna.report.ledger import models, work
 from lacuna.report.published import CELLS, DIFFERENCES, cells_beside, differences_beside
-from lacuna.report.tables import main, search
+from lacuna.report.table import make
 
 
 def test_main_table_holds_the_hand_computed_mean_and_sd(tmp_path: Path) -> None:
@@ -35,7 +33,7 @@ def test_main_table_holds_the_hand_computed_mean_and_sd(tmp_path: Path) -> None:
 
 
 def test_main_table_names_the_seeds_that_never_reach_95_percent_utility() -> None:
-    rows = main(study()).rows
+    rows = made("main", study())
     row = next(r for r in rows if (r["scenario"], r["measure"]) == ("random", "MU95"))
     assert (row["mean"], row["sd"], row["uncrossed"]) == (-5.0, 1.0, [3])
 
@@ -51,9 +49,9 @@ def test_json_and_csv_of_a_table_hold_the_same_numbers(tmp_path: Path) -> None:
 
 def test_a_failed_seed_blanks_the_mean_and_is_counted(tmp_path: Path) -> None:
     stages = [trial("oracle", 1), trial("oracle", 2), failed_trial("oracle", 3)]
-    for row in main(Results("x", {}, stages)).rows:
+    for row in made("main", Results("x", {}, stages)):
         assert (row["status"], row["mean"], row["n"]) == ("failed (1 of 3)", None, 2)
-    relearned = attacks(stages).rows[1]
+    relearned = made("attacks", stages)[1]
     assert (relearned["attack"], relearned["status"]) == ("relearn", "failed (1 of 3)")
     assert relearned["logp_after_mean"] is None
     render(Results("mini", {}, stages), tmp_path)
@@ -69,8 +67,8 @@ def test_a_failed_seed_blanks_the_mean_and_is_counted(tmp_path: Path) -> None:
 
 def test_a_cell_in_which_every_seed_failed_is_still_a_row() -> None:
     stages = [failed_trial("oracle", 1), failed_trial("oracle", 2)]
-    assert {row["status"] for row in main(Results("x", {}, stages)).rows} == {"failed (2 of 2)"}
-    assert [row["status"] for row in attacks(stages).rows] == ["failed (2 of 2)"]
+    assert {row["status"] for row in made("main", Results("x", {}, stages))} == {"failed (2 of 2)"}
+    assert [row["status"] for row in made("attacks", stages)] == ["failed (2 of 2)"]
 
 
 def test_one_seed_has_a_mean_but_no_deviation_and_no_interval() -> None:
@@ -79,18 +77,18 @@ def test_one_seed_has_a_mean_but_no_deviation_and_no_interval() -> None:
 
 
 def test_search_marks_the_chosen_rate_and_the_rates_inside_the_window() -> None:
-    rows = {(r["scenario"], r["lr"]): r for r in search(study()).rows}
+    rows = {(r["scenario"], r["lr"]): r for r in made("search", study())}
     assert rows["oracle", 0.03]["chosen"] and rows["oracle", 0.03]["in_window"]
     assert not rows["oracle", 0.1]["chosen"] and not rows["oracle", 0.1]["in_window"]
     narrow = replace(study(), config={"search": {"fs_low": 0.93, "fs_high": 0.99}})
-    assert not any(row["in_window"] for row in search(narrow).rows)
+    assert not any(row["in_window"] for row in made("search", narrow))
 
 
 def test_search_tells_in_which_order_rates_were_tried_failed_ones_too() -> None:
     high, low = trial("oracle", 9, lr=0.5, purpose="search"), failed_trial("oracle", 9, lr=0.1)
     high["tags"]["turn"] = "1"
     low["tags"] |= {"purpose": "search", "turn": "2"}
-    rows = search(Results("mini", {}, [high, low])).rows
+    rows = made("search", Results("mini", {}, [high, low]))
     assert [(row["lr"], row["turn"]) for row in rows] == [(0.1, 2), (0.5, 1)]
 
 
@@ -102,7 +100,7 @@ def test_a_rate_stopped_on_a_rung_has_no_score_and_its_rungs_join_no_whole_trial
 
     whole = trial("oracle", 9, lr=0.3, fs=0.95, purpose="search")
     stages = [rung(0.1, 10), rung(0.3, 10), rung(0.2, 10), rung(0.2, 30), rung(0.3, 30), whole]
-    rows = {row["lr"]: row for row in search(Results("mini", {}, stages)).rows}
+    rows = {row["lr"]: row for row in made("search", Results("mini", {}, stages))}
     assert list(rows) == [0.1, 0.2, 0.3]
     assert (rows[0.1]["status"], rows[0.2]["status"]) == (
         "stopped after 10 steps",
@@ -120,7 +118,7 @@ def test_search_gives_the_recorded_reason_and_the_pairs_that_were_not_searched()
         dict(cell, scenario="random", lr=0.03, in_window=False, reason=none),
         dict(cell, scenario="full", lr=0.5, in_window=True, reason="given"),
     ]
-    rows = {r["scenario"]: r for r in search(replace(study(), choices=choices)).rows}
+    rows = {r["scenario"]: r for r in made("search", replace(study(), choices=choices))}
     assert (rows["random"]["chosen"], rows["random"]["choice"]) == (True, none)
     assert (rows["full"]["status"], rows["full"]["lr"]) == ("not searched", 0.5)
 
@@ -138,7 +136,7 @@ def test_a_pair_without_any_surviving_rate_keeps_its_place(tmp_path: Path) -> No
 
 
 def test_model_table_joins_injections_with_their_controls() -> None:
-    rows = models(study().stages).rows
+    rows = made("models", study())
     row = next(r for r in rows if (r["model"], r["seed"]) == ("injected", 2))
     assert (row["forget_es"], row["mu"], row["leak_passed"]) == (1.0, 0.61, True)
     assert len(row["keys"]) == 2
@@ -152,7 +150,7 @@ def test_work_says_whether_each_injection_was_trained_once(
     trained: int, reused: int, said: str
 ) -> None:
     counts = {"injected": {"planned": 2, "reused": reused, "trained": trained}}
-    assert said in work(replace(study(), counts=counts)).note
+    assert said in make("work", replace(study(), counts=counts)).note
 
 
 def test_reasons_in_tables_lose_the_folders_of_paths() -> None:

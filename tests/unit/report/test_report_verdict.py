@@ -3,22 +3,24 @@
 from typing import Any
 
 import pytest
+from support.reports import NOT_ASKED
 
 from lacuna.report import Margins, Results, headline, judge
-from lacuna.report.verdict import decide, position
+from lacuna.report.claims.region import MU95
+from lacuna.report.claims.rules import decide, position
 from lacuna.significance import paired
 
 Record = dict[str, Any]
 
 
 def trial(scenario: str, seed: int, logp: float = -3.0, es: float = 0.1, **more: Any) -> Record:
-    relearn = {
-        "attack": "relearn", "lr": 3e-4, "n_others": 4, "attacked_es_after": 0.97,
+    relearn = NOT_ASKED | {
+        "attack": "relearn", "lr": 3e-4, "n_attacked": 4, "n_others": 4, "attacked_es_after": 0.97,
         "others_es_before": 0.05, "others_es_after": es,
         "others_logp_before": -6.0, "others_logp_after": logp,
     }  # fmt: skip
     summary = {"objective": "npo", "scenario": scenario, "seed": seed, "ratio": 0.1, "lr": 0.03}
-    summary |= {"purpose": "test", "attacks": [relearn]} | more
+    summary |= {"purpose": "test", "attacks": [relearn], "localization": None} | more
     tags = {name: str(summary[name]) for name in (*list(summary)[:5], "purpose")}
     key = f"{scenario}{seed}".ljust(64, "0")
     return {"key": key, "kind": "trial", "label": scenario, "tags": tags, "summary": summary}
@@ -26,6 +28,7 @@ def trial(scenario: str, seed: int, logp: float = -3.0, es: float = 0.1, **more:
 
 def localized(seed: int, precision: float) -> Record:
     summary = {"localizer": "activations", "seed": seed, "ratio": 0.1, "precision": precision}
+    summary["privileges"] = []
     return {
         "key": f"act{seed}", "kind": "localized", "label": "", "tags": {}, "summary": summary,
     }  # fmt: skip
@@ -95,9 +98,9 @@ def test_claim_says_how_small_its_p_can_get() -> None:
 
 def test_mu95_that_was_never_reached_is_undetermined_however_narrow_the_interval() -> None:
     record = compared([0.0, 0.1, -0.1], "mu95", uncrossed_a=[2], uncrossed_b=[])
-    assert decide("region-mu95", record, Margins().mu95)[0] == "undetermined"
+    assert decide(record, MU95.upheld, MU95.margin(Margins()))[0] == "undetermined"
     crossed = record | {"uncrossed_a": []}
-    assert decide("region-mu95", crossed, Margins().mu95)[0] == "holds"
+    assert decide(crossed, MU95.upheld, MU95.margin(Margins()))[0] == "holds"
 
 
 def test_a_failed_trial_leaves_its_claim_undetermined_with_the_reason() -> None:
@@ -161,7 +164,7 @@ def test_a_localizer_that_is_told_the_target_is_no_claim() -> None:
 
 
 def test_full_parameter_change_is_judged_as_a_localization() -> None:
-    change = {"change": {"precision": 0.1, "recall": 0.1, "by_layer": []}}
+    change = {"region": None, "change": {"precision": 0.1, "recall": 0.1, "by_layer": []}}
     stages = [trial("full", seed, localization=change) for seed in range(3)]
     (claim,) = judge(Results("x", {}, stages))
     assert (claim["family"], claim["verdict"]) == ("localization", "holds")

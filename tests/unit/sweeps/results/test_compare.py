@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from support.reports import study
-from test_report_weights import study as study_of_weights
+from support.weight_reports import study as study_of_weights
 
 from lacuna.artifacts import read_json, write_json
 from lacuna.report import Margins, render
 from lacuna.report.published import CELLS, OLMO
 from sweeps.config.compose import names
 from sweeps.results import compare, rebuild
-from sweeps.results.compare import EXPECTED, RECORDED, Expected
+from sweeps.results.compare import EXPECTED, Expected, recorded
 
 CONFIG: dict[str, Any] = {
     "study": "mini",
@@ -79,7 +79,7 @@ WEIGHTS_ONLY = {"causal", "precision"}
 @pytest.mark.parametrize(
     ("made", "tables"),
     [
-        (study, {kind.table for kind in RECORDED} - WEIGHTS_ONLY),
+        (study, recorded().keys() - WEIGHTS_ONLY),
         (study_of_weights, WEIGHTS_ONLY | {"main", "verdict"}),
     ],
 )
@@ -149,12 +149,12 @@ def test_the_papers_studies_are_held_to_the_printed_cells_of_their_model(tmp_pat
 
 @pytest.mark.parametrize("path", sorted(EXPECTED.glob("*.json")), ids=lambda path: path.stem)
 def test_recorded_files_name_studies_tables_and_columns_that_exist(path: Path) -> None:
-    recorded = read_json(path)
-    study_name, data = recorded["config"]["study"], recorded["config"]["data.name"]
+    record = read_json(path)
+    study_name, data = record["config"]["study"], record["config"]["data.name"]
     assert path.stem == (study_name if data == "synthetic" else f"{study_name}-{data}")
     assert study_name in names("study")
-    kinds = {kind.table: kind for kind in RECORDED}
-    for cell in (Expected(**cell) for cell in recorded["cells"]):
+    kinds = recorded()
+    for cell in (Expected(**cell) for cell in record["cells"]):
         assert cell.column in kinds[cell.table].columns
         assert cell.where.keys() <= set(kinds[cell.table].place)
         assert cell.tolerance > 0

@@ -1,0 +1,51 @@
+"""LACUNA: full-parameter methods move weights blindly, by the AUC of their raw change."""
+
+from collections.abc import Iterator
+
+from lacuna.report.cells import tag
+from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
+from lacuna.report.claims.places import LACUNA, named
+from lacuna.report.claims.rules import NO_MORE
+from lacuna.report.results import Results
+from lacuna.report.scores import headline, read, scores
+from lacuna.significance import paired
+
+FAMILY = Family(
+    name="precision",
+    sentence="LACUNA, localization precision: full-parameter methods move weights blindly",
+    source=LACUNA,
+    difference="AUC of raw change against the masks to forget, minus 1/2 or that of noise",
+    upheld=NO_MORE,
+    margin=lambda margins: margins.auc,
+)
+
+
+@CLAIMS.register("precision")
+class Precision(Claims):
+    """Against 1/2, and against noise as large as the update, rounded as it was."""
+
+    order = 40
+    families = (FAMILY,)
+
+    @staticmethod
+    def evidence(results: Results) -> Iterator[Evidence]:
+        """By cell, against both nulls."""
+        for key, cell, score in headline(results.stages):
+            if key.scenario != "full":
+                continue
+            rows = scores(cell, "forget", score)
+            lost = [None for _ in cell.failed]
+            seeds = [tag(stage, "seed") or 0 for stage in [*cell.done, *cell.failed]]
+            areas = [*read(rows, lambda row: row["auc"]), *lost]
+            noise = [*read(rows, lambda row: row["noise_auc"]), *lost]
+            for name, null in (("1/2", [0.5] * len(seeds)), ("its noise null", noise)):
+                yield Evidence(
+                    family=FAMILY,
+                    about=f"{named(key.objective, key.ratio)}, {score} AUC against {name}",
+                    statement=(
+                        f"The weights that full-parameter {key.objective} moves most hold no more "
+                        f"of the facts to forget than {name} would."
+                    ),
+                    record=paired(areas, null, seeds),
+                    keys=cell.keys,
+                )

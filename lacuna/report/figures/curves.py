@@ -1,0 +1,70 @@
+"""Mixing curves: retain over forget strength, and forget quality over model utility."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from lacuna.report.cells import Cell, CellKey, Value, grouped, trials
+from lacuna.report.figure import FIGURES, Palette, Panel, StudyFigure, over_seeds
+from lacuna.report.results import Results
+from lacuna.report.svg import Point, line_chart
+from lacuna.results import FullCurveRecord, TrialRow
+
+
+class Axes(NamedTuple):
+    """Two measures of a curve."""
+
+    name: str
+    x_name: str
+    y_name: str
+    read: Callable[[FullCurveRecord], tuple[Sequence[float], Sequence[float] | None]]
+
+
+AXES = (
+    Axes("FS-RS", "forget score", "retain score", lambda curve: (curve["fs"], curve["rs"])),
+    Axes(
+        "MU-FQ",
+        "model utility",
+        "forget quality (log10 p)",
+        lambda curve: (curve["mu"], curve["fq"]),
+    ),
+)
+
+
+@FIGURES.register("curves")
+class Curves(StudyFigure):
+    """A panel per ratio, objective and pair of axes: thin a seed, bold the mean."""
+
+    order = 10
+
+    @staticmethod
+    def names(results: Results) -> Iterable[Value]:
+        """Scenarios."""
+        return [key.scenario for key in grouped(trials(results.stages), CellKey.of)]
+
+    @staticmethod
+    def panels(results: Results, palette: Palette) -> Iterator[Panel]:
+        """By ratio and objective, all scenarios together."""
+        cells = grouped(trials(results.stages), CellKey.of)
+        for ratio, objective in dict.fromkeys(key[:2] for key in cells):
+            for axes in AXES:
+                drawn = [
+                    over_seeds(key.scenario, lines, palette)
+                    for key, cell in cells.items()
+                    if key[:2] == (ratio, objective) and (lines := _lines(cell, axes))
+                ]
+                if drawn:
+                    title = f"{objective}, ratio {ratio}: {axes.name} curve"
+                    chart = line_chart(title, axes.x_name, axes.y_name, drawn)
+                    yield Panel.of(title, chart, drawn)
+
+
+def _lines(cell: Cell[TrialRow], axes: Axes) -> list[list[Point]]:
+    """One line over the alphas per finished seed; a seed with an undefined point has none."""
+    lines = []
+    for stage in cell.done:
+        x, y = axes.read(stage["summary"]["curve"])
+        # Data without a forget quality has no such curve: then there are no pairs.
+        pairs = list(zip(x, y or (), strict=False))
+        if pairs and None not in {value for pair in pairs for value in pair}:
+            lines.append(pairs)
+    return lines

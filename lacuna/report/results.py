@@ -1,0 +1,46 @@
+"""What a report is made from: the stages of a study, what was compared, and the margins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lacuna.results import ChoiceRecord, Row, ScenarioComparison
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Differences too small to matter, fixed before any result: half-widths around zero."""
+
+    aues: float = 0.02
+    """Area under the FS-RS curve."""
+    mu95: float = 1.0
+    """log10 p."""
+    es: float = 0.02
+    """Mean extraction strength of the people an attack did not train on."""
+    logp: float = 0.1
+    """Their mean log-probability, nats per token."""
+    precision: float = 0.05
+    """Precision of a localizer above or below chance."""
+    auc: float = 0.01
+    """ROC-AUC of where weights moved, above or below 1/2 or its null."""
+    success: float = 0.05
+    """Success@k: share of facts that any of k prompts brings out."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything `render` needs, as plain JSON values; it reads no checkpoint and no server."""
+
+    study: str
+    config: Mapping[str, Any]
+    """Resolved configuration, shown in the page only."""
+    stages: Sequence[Row]
+    """A row per stage; of one that ran several localizers, a row for each."""
+    comparisons: Sequence[ScenarioComparison] = ()
+    """Every other scenario against `random`: a difference is a minus b."""
+    choices: Sequence[ChoiceRecord] = ()
+    """The learning rate of every cell."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Per stage kind: "planned", "reused", "trained"."""
+    tracking_uri: str | None = None
+    margins: Margins = field(default_factory=Margins)

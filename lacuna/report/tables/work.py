@@ -1,0 +1,63 @@
+"""What this run planned, reused and trained, per stage kind."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from typing_extensions import TypedDict
+
+from lacuna.report.results import Results
+from lacuna.report.table import TABLES, Column, StudyTable, columns_of
+
+
+class WorkRow(TypedDict):
+    """A kind of stage."""
+
+    kind: Annotated[str, Column("Kind of stage")]
+    distinct: Annotated[int, Column("Different stages that the study consists of", "stages")]
+    planned: Annotated[int, Column("Stages that this run asked for", "stages")]
+    reused: Annotated[int, Column("Of those, found in the store", "stages")]
+    trained: Annotated[int, Column("Of those, computed by this run", "stages")]
+
+
+@TABLES.register("work")
+class Work(StudyTable):
+    """It differs between runs of one study, so it stands beside the page, not among the tables."""
+
+    order = 150
+    title = "Work of this run"
+    columns = columns_of(WorkRow)
+    of_run = True
+
+    @staticmethod
+    def rows(results: Results) -> Iterator[WorkRow]:
+        """By kind; distinct stages are told apart by their keys."""
+        distinct: dict[str, set[str]] = {}
+        for stage in results.stages:
+            distinct.setdefault(stage["kind"], set()).add(stage["key"])
+        for kind in sorted({*results.counts, *distinct}):
+            counts = results.counts.get(kind, {})
+            yield {
+                "kind": kind,
+                "distinct": len(distinct.get(kind, ())),
+                "planned": counts.get("planned", 0),
+                "reused": counts.get("reused", 0),
+                "trained": counts.get("trained", 0),
+            }
+
+    @classmethod
+    def note_for(cls, results: Results) -> str:
+        """Whether each distinct injection was trained once: never twice, by this run or before."""
+        row = next((row for row in cls.rows(results) if row["kind"] == "injected"), None)
+        if row is None:
+            return "The study has no injections."
+        distinct, trained, reused = row["distinct"], row["trained"], row["reused"]
+        counted = (
+            f"{trained} injections trained, {reused} reused, {distinct} distinct injection keys"
+        )
+        if trained == distinct:
+            return (
+                f"{counted}: the number of injections trained equals the number of distinct keys."
+            )
+        if trained + reused == distinct:
+            return f"{counted}: each key was trained once, here or before."
+        return f"{counted}: NOT one per key (a failed injection counts as neither)."
