@@ -1,14 +1,11 @@
 """The study of protocol `lacuna`, shrunk to seconds, through the sweep engine."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support import ROOT
+from support.studies import Result, results, sweeps
 
 from lacuna.region import WeightRegion, load_masks, load_region
 from sweeps.__main__ import main
@@ -43,14 +40,7 @@ TINY = [
 
 
 def sweep(artifacts: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment.pop("MLFLOW_RUN_ID", None)
-    command = [sys.executable, "-m", "sweeps", *TINY, f"artifacts={artifacts}", *more]
-    done = subprocess.run(
-        command, cwd=artifacts.parent, env=environment, capture_output=True, text=True
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
+    return sweeps(artifacts.parent, *TINY, f"artifacts={artifacts}", *more)
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +51,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifacts
 
 
-def stages(artifacts: Path) -> dict[str, dict[str, Any]]:
-    """Label -> manifest of every published stage."""
-    files = artifacts.glob("checkpoints/*/*/manifest.json")
-    found = [json.loads(path.read_text()) | {"folder": path.parent} for path in files]
-    for manifest in found:
-        manifest["summary"] = json.loads((manifest["folder"] / "summary.json").read_text())
-    return {manifest["label"]: manifest for manifest in found}
+def stages(artifacts: Path) -> dict[str, Result]:
+    """By label."""
+    return {result.label: result for result in results(artifacts)}
 
 
 def test_every_stage_of_the_study_is_there(finished: Path) -> None:
@@ -86,8 +72,8 @@ def test_every_stage_of_the_study_is_there(finished: Path) -> None:
 
 
 def test_the_injected_checkpoint_ships_masks_region_and_causal_report(finished: Path) -> None:
-    manifest = next(m for label, m in stages(finished).items() if label.startswith("injected"))
-    folder, summary = manifest["folder"], manifest["summary"]
+    found = next(r for label, r in stages(finished).items() if label.startswith("injected"))
+    folder, summary = found.folder, found.summary
     masks = load_masks(folder / "masks.safetensors")
     region = load_region(folder / "region.safetensors")
     assert isinstance(region, WeightRegion)
@@ -102,8 +88,8 @@ def test_the_injected_checkpoint_ships_masks_region_and_causal_report(finished: 
 def test_trials_know_where_they_moved_single_weights(finished: Path) -> None:
     found = {
         scenario: next(
-            m["summary"]
-            for label, m in stages(finished).items()
+            result.summary
+            for label, result in stages(finished).items()
             if label.startswith(f"test graddiff {scenario}")
         )
         for scenario in ("oracle", "random", "uniform", "full")
@@ -179,15 +165,13 @@ def test_an_injected_model_made_elsewhere_gets_the_same_report(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Here: the study's own checkpoint, given back to it as somebody's folder."""
-    planted = next(m for label, m in stages(finished).items() if label.startswith("injected"))
-    given = [
-        f"checkpoint={planted['folder']}",
-        f"region.file={planted['folder']}/masks.safetensors",
-    ]
+    planted = next(r for label, r in stages(finished).items() if label.startswith("injected"))
+    masks = planted.folder / "masks.safetensors"
+    given = [f"checkpoint={planted.folder}", f"region.file={masks}"]
     done = sweep(finished, *given, "scenarios=[oracle]", "attack.relearn_lrs=[]")
     assert done.returncode == 0, done.stderr
-    folders = finished.glob("checkpoints/*/*/causal.json")
-    reports = [json.loads(path.read_text()) for path in folders]
+    files = [result.folder / "causal.json" for result in results(finished)]
+    reports = [json.loads(path.read_text()) for path in files if path.exists()]
     assert len(reports) == 2 and reports[0] == reports[1]
     status, _, error = planned(finished, capsys, given[0])
     assert status == 2 and "needs its masks" in error

@@ -1,13 +1,11 @@
 """The published studies: planned from configurations alone, refused where they cannot run."""
 
 import csv
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support.studies import sweeps
 from transformers import LlamaConfig, Olmo2Config
 
 from sweeps.config.compose import configure
@@ -48,28 +46,20 @@ def tofu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sweeps(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "sweeps", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+def offline(folder: Path, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A study where the hub is not reached and no GPU is seen."""
+    settings = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return sweeps(folder, *words, **settings)
 
 
 def test_table_2_is_planned_for_both_models_without_network_or_weights(
     home: Path, tofu: Path, tmp_path: Path
 ) -> None:
     before = sorted(home.rglob("*"))
-    done = sweeps(
-        home, "study=table2", "model=olmo2_7b,llama3_8b", "plan=true", f"data.path={tofu}",
-        f"artifacts={tmp_path / 'a'}",
-    )  # fmt: skip
+    both = "model=olmo2_7b,llama3_8b"
+    done = offline(
+        tmp_path, home, "study=table2", both, "plan=true", f"data.path={tofu}", "artifacts=a"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trials: 40 (0 to find") == 2
     assert done.stdout.count("distinct checkpoints: 5 injected, 1 retained") == 2
@@ -83,7 +73,7 @@ def test_table_2_is_planned_for_both_models_without_network_or_weights(
 def test_a_study_that_needs_a_gpu_says_so_before_anything_is_written(
     home: Path, tofu: Path, tmp_path: Path
 ) -> None:
-    done = sweeps(home, "study=table2", f"data.path={tofu}", f"artifacts={tmp_path / 'a'}")
+    done = offline(tmp_path, home, "study=table2", f"data.path={tofu}", "artifacts=a")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "needs 1 GPU a stage (the largest, retained, takes 131 GB" in done.stderr
     assert "found none" in done.stderr and "study=mini" in done.stderr
@@ -101,9 +91,8 @@ SMALL = (
 
 
 def test_a_table_of_localizers_runs_small_through_the_same_stages(tmp_path: Path) -> None:
-    done = sweeps(
-        tmp_path, "study=table5", "seeds=[7,19]", *SMALL.split(), f"artifacts={tmp_path / 'a'}"
-    )
+    asked = "study=table5", "seeds=[7,19]", *SMALL.split(), "artifacts=a"
+    done = offline(tmp_path, tmp_path / "home", *asked)
     assert done.returncode == 0, done.stderr
     assert "(1 injections for 1 distinct injection keys)" in done.stdout
     tables = tmp_path / "a" / "table5" / "tables"

@@ -1,20 +1,19 @@
 """A whole study, shrunk to seconds: what it writes, what it repeats, and how it fails."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT
 from support.needs import needs
+from support.studies import results, sweeps
 
+from sweeps.__main__ import main
 from sweeps.tracking.client import connect
 
 TINY = [
@@ -62,13 +61,7 @@ class Run:
 
 
 def study(artifacts: Path, *more: str) -> Run:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment.pop("MLFLOW_RUN_ID", None)
-    command = [sys.executable, "-m", "sweeps", *TINY, f"artifacts={artifacts}", *more]
-    done = subprocess.run(
-        command, cwd=artifacts.parent, env=environment, capture_output=True, text=True
-    )
-    assert "Traceback" not in done.stderr
+    done = sweeps(artifacts.parent, *TINY, f"artifacts={artifacts}", *more)
     return Run(artifacts, done.returncode, done.stdout, done.stderr)
 
 
@@ -106,7 +99,8 @@ def test_inspections_reach_the_tables_and_leave_their_scores_item_by_item(first:
     assert reference["retained"] == 0.5, "a model against itself"
     itself = [row["mean"] for row in rows if row["measure"] == "cka_retain_retained"]
     assert 1 in itself and any(value < 1 for value in itself)
-    files = list(first.artifacts.glob("checkpoints/*/*/membership.json"))
+    files = [result.folder / "membership.json" for result in results(first.artifacts)]
+    files = [path for path in files if path.exists()]
     assert len(files) == 4, "two test trials and two controls; search trials are not inspected"
     scores = json.loads(files[0].read_text())
     assert len(scores["holdout"]["id"]) == len(scores["holdout"]["gradnorm"]) > 0
@@ -114,13 +108,9 @@ def test_inspections_reach_the_tables_and_leave_their_scores_item_by_item(first:
 
 def test_each_distinct_injection_is_trained_exactly_once(first: Run) -> None:
     assert "trained 15 stages (2 injections for 2 distinct injection keys), reused 0" in first.out
-    manifests = [
-        json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/manifest.json")
-    ]
-    assert Counter(manifest["kind"] for manifest in manifests) == STAGES
-    assert len({manifest["key"] for manifest in manifests}) == len(manifests)
-    injected = [json.loads(p.read_text()) for p in first.artifacts.glob("checkpoints/*/*/sum*")]
-    leaks = [summary["leak"]["passed"] for summary in injected if "leak" in summary]
+    found = results(first.artifacts)
+    assert Counter(result.kind for result in found) == STAGES
+    leaks = [result.summary["leak"]["passed"] for result in found if "leak" in result.summary]
     assert leaks == [True, True]
 
 
@@ -170,9 +160,8 @@ def test_one_flipped_bit_in_an_injected_checkpoint_is_found_named_and_mended(
     first: Run, tmp_path: Path
 ) -> None:
     artifacts = copied(first, tmp_path)
-    manifests = [p for p in artifacts.glob("checkpoints/*/*/manifest.json")]
-    injected = [p.parent for p in manifests if json.loads(p.read_text())["kind"] == "injected"]
-    weights = next(injected[0].rglob("*.safetensors"))
+    injected = next(r.folder for r in results(artifacts) if r.kind == "injected")
+    weights = next(injected.rglob("*.safetensors"))
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
@@ -180,7 +169,7 @@ def test_one_flipped_bit_in_an_injected_checkpoint_is_found_named_and_mended(
     assert again.status == 0, again.err
     assert f"{weights} differs from its manifest" in again.err
     assert "trained 1 stages (1 injections" in again.out and again.tables == first.tables
-    assert injected[0].with_name(f"{injected[0].name}.bad").is_dir()
+    assert injected.with_name(f"{injected.name}.bad").is_dir()
 
 
 def test_the_same_study_from_nothing_gives_the_same_tables(first: Run, tmp_path: Path) -> None:
@@ -218,14 +207,16 @@ def test_suggested_rates_are_keyed_trials_that_a_longer_search_goes_on_from(
     assert at_once.tables == longer.tables
 
 
-def test_resources_that_no_node_has_are_refused_before_anything_trains(tmp_path: Path) -> None:
-    run = study(tmp_path / "artifacts", "resources.control.gpus=64")
-    assert run.status == 2
-    last = run.err.splitlines()[-1]
-    assert last.startswith(
+def test_resources_that_no_node_has_are_refused_before_anything_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts = tmp_path / "artifacts"
+    assert main([*TINY, f"artifacts={artifacts}", "resources.control.gpus=64"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
         "error: study smoke on embedded needs 64 GPU a stage (the largest, control"
     )
-    assert not list(run.artifacts.glob("checkpoints/*/*"))
+    assert said.count("\n") == 1 and not artifacts.exists()
 
 
 def test_a_diverging_trial_fails_the_study_and_leaves_the_other_cells_intact(
@@ -256,12 +247,12 @@ def test_a_full_disk_is_named_and_nothing_half_written_remains(tmp_path: Path) -
     subprocess.run(mount, check=True)
     try:
         run = study(tmp_path / "artifacts")  # one model fits, two do not
-        folders = [path for path in store.glob("*/*") if path.is_dir()]
-        kinds = [json.loads((path / "manifest.json").read_text())["kind"] for path in folders]
+        kinds = [result.kind for result in results(tmp_path / "artifacts")]
+        left = [path for path in store.rglob("*") if path.name.endswith(".part")]
     finally:
         subprocess.run(["umount", str(store)], check=True)
     failed = [line for line in run.err.splitlines() if line.startswith("failed: ")]
     assert run.status == 1
     assert failed[0].startswith("failed: retained seed=0: ") and "No space left" in failed[0]
     assert failed[1:] == ["failed: 11 more that need the above"]  # without rates, no test trials
-    assert kinds == ["base"]  # whole, with its manifest; no private folder beside it
+    assert kinds == ["base"] and left == []  # whole, and no private folder beside it
