@@ -74,6 +74,9 @@ class Source:
 
     Config: ClassVar[type[Any]]
     """Frozen dataclass of the source's settings; refuses values out of bounds with `UserError`."""
+    recipe: ClassVar[Mapping[str, Any] | None] = {}
+    """Settings of studies with the embedded model, on top of those for a user's own facts, where
+    `sweeps/config/recipe` has no file for the source; None: the study's own and nothing else."""
 
     @staticmethod
     def load(config: Any) -> Corpus:

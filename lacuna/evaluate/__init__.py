@@ -5,12 +5,14 @@ from lacuna.evaluate.evaluator import EvaluateConfig, Evaluator, Measured, Stren
 from lacuna.evaluate.generate import generate
 from lacuna.evaluate.inspections.base import Inspected, inspect
 from lacuna.evaluate.memorisation import Asked, asked, leaked, memorised
+from lacuna.evaluate.metrics import METRICS
 from lacuna.evaluate.mixing_curve import FullCurve, StrengthCurve, full_curve, strength_curve
 from lacuna.evaluate.quality import ForgetQuality, Utility, forget_quality, model_utility
 from lacuna.evaluate.token_pass import read
 from lacuna.evaluate.token_table import TokenTable
 
 __all__ = [
+    "METRICS",
     "Asked",
     "EvaluateConfig",
     "Evaluator",

@@ -78,10 +78,9 @@ class Measured:
 
     strength: Strength
     forget: Mapping[str, Floats]
-    """es, es_peer, em, probability, logp (mean per token), and where there are wrong answers
-    truth_ratio."""
+    """Every metric of `metrics.METRICS`, and where there are wrong answers truth_ratio."""
     retain: Mapping[str, Floats]
-    """es, es_peer, em, probability, logp."""
+    """Every metric."""
     utility: float
     """Harmonic mean over the utility sets (TOFU's MU)."""
     sets: Mapping[str, Utility]
@@ -125,7 +124,8 @@ class Evaluator:
     def measure(self, model: PreTrainedModel) -> Measured:
         """All metrics of a model whose weights may have changed since `loaded`."""
         tables = self._read(model, tuple(name for name in self.texts if name != "paraphrase"))
-        forget, retain = _scores(tables["forget"]), _scores(tables["retain"])
+        forget = metrics.item_scores(tables["forget"])
+        retain = metrics.item_scores(tables["retain"])
         ratio = self._truth_ratio(tables, "forget")
         said = self._generate(model)
         utilities = {name: self._utility(tables, name, said[name]) for name in self.sets}
@@ -234,13 +234,3 @@ def spread(items: Sequence[Example], count: int) -> list[Example]:
     if count <= 0 or count >= len(items):
         return list(items)
     return [items[i * len(items) // count] for i in range(count)]
-
-
-def _scores(table: TokenTable) -> dict[str, Floats]:
-    return {
-        "es": metrics.extraction_strength(table),
-        "es_peer": metrics.extraction_strength_peer(table),
-        "em": metrics.exact_memorization(table),
-        "probability": metrics.probability(table),
-        "logp": metrics.mean_logp(table),
-    }

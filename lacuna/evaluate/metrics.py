@@ -1,4 +1,4 @@
-"""Per-item metrics, all derived from one `TokenTable`.
+"""Per-item metrics, all derived from one `TokenTable`. `METRICS` has those that every model gets.
 
 Shapes: I items, J wrong answers per item, N labelled tokens. Every function returns a float64
 vector (I,), in the order of the items. An item without the tokens that a metric reads gives NaN,
@@ -14,10 +14,13 @@ from scipy.special import logsumexp
 
 from lacuna.errors import UserError
 from lacuna.evaluate.token_table import TokenTable
-from lacuna.registry import suggest
+from lacuna.registry import Registry, suggest
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+METRICS: Registry[Callable[[TokenTable], Floats]] = Registry("metric")
+"""Metrics of every forget and retain question, from its offsets, nll, greedy and end columns (mean
+and variance are not computed for them): files of items have their values, summaries their means."""
 
 
 def body(table: TokenTable) -> TokenTable:
@@ -36,6 +39,7 @@ def drop_last(table: TokenTable) -> TokenTable:
     return _keep(table, keep)
 
 
+@METRICS.register("es")
 def extraction_strength(table: TokenTable) -> Floats:
     """ES = 1 - k*/m over the m body tokens; k* = 1 + last wrong position, or 0 (Lee et al., B).
 
@@ -48,6 +52,7 @@ def extraction_strength(table: TokenTable) -> Floats:
     return _divide(count - _needed(kept), count)
 
 
+@METRICS.register("es_peer")
 def extraction_strength_peer(table: TokenTable) -> Floats:
     """ES as open-unlearning computes it (commit d3d7cf9), to compare with published numbers.
 
@@ -61,20 +66,39 @@ def extraction_strength_peer(table: TokenTable) -> Floats:
     return np.where(count > 0, _divide(count - needed, count), 0.0)
 
 
+@METRICS.register("em")
 def exact_memorization(table: TokenTable) -> Floats:
     """Share of body tokens whose greedy prediction is right (Tirumala et al., 2022)."""
     kept = body(table)
     return _mean(kept.greedy.astype(np.float64), kept.offsets)
 
 
+@METRICS.register("logp")
 def mean_logp(table: TokenTable) -> Floats:
     """Mean log-probability per labelled token in nats, the end-of-text token included."""
     return -_mean(table.nll, table.offsets)
 
 
+@METRICS.register("probability")
 def probability(table: TokenTable) -> Floats:
     """p(answer)^(1/n) over all n labelled tokens, end of text included (TOFU, section 2.2)."""
     return np.exp(mean_logp(table))
+
+
+def item_scores(table: TokenTable) -> dict[str, Floats]:
+    """Every metric of `METRICS`, (I,) each.
+
+    Raises `UserError` for a metric of another package that does not give a number per item.
+    """
+    found = {name: metric(table) for name, metric in METRICS.items()}
+    count = len(table.offsets) - 1
+    for name, values in found.items():
+        if np.shape(values) != (count,):
+            raise UserError(
+                f"metric {name!r} gave an array of shape {np.shape(values)} for {count} items: "
+                f"return one number per item"
+            )
+    return found
 
 
 def min_k(table: TokenTable, fraction: float) -> Floats:

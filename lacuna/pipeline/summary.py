@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from lacuna.artifacts import read_json, write_json
 from lacuna.evaluate import Evaluator, FullCurve, Measured, StrengthCurve
 from lacuna.model import LoadedModel
-from lacuna.results import CurveEnds, CurveSummary, ModelEnds, StrengthSummary, UtilityRecord
+from lacuna.results import (
+    CurveEnds,
+    CurveSummary,
+    MetricMeans,
+    ModelEnds,
+    StrengthSummary,
+    UtilityRecord,
+)
 
 ITEMS = "items.json"
 """In a stage's folder: scores of every forget and retain question."""
@@ -23,6 +30,16 @@ def ends(evaluator: Evaluator, loaded: LoadedModel, measured: Measured) -> Model
         "retain_es": measured.strength.rs,
         "paraphrase_es": mean(evaluator.paraphrased(loaded.model)),
         "mu": measured.utility,
+        "metrics": metric_means(measured),
+    }
+
+
+def metric_means(measured: Measured) -> MetricMeans:
+    """Split -> metric -> mean over the questions that have a value."""
+    splits = {"forget": measured.forget, "retain": measured.retain}
+    return {
+        split: {name: mean(values) for name, values in found.items()}
+        for split, found in splits.items()
     }
 
 
@@ -49,6 +66,7 @@ def full_summary(curve: FullCurve, evaluator: Evaluator) -> CurveSummary:
         "people_forget": [item.person for item in evaluator.forget],
         "people_retain": [item.person for item in evaluator.retain],
         "mu95": None if mu95 is None else {"value": mu95.value, "crossed": mu95.crossed},
+        "metrics": metric_means(curve.points[-1]),
         "utility_sets": {
             name: UtilityRecord(
                 probability=utility.probability,

@@ -4,6 +4,9 @@ from typing import NotRequired, final
 
 from typing_extensions import TypedDict
 
+MetricMeans = dict[str, dict[str, float | None]]
+"""Split (`forget`, `retain`) -> metric of `lacuna.evaluate.METRICS` -> mean over the questions."""
+
 
 class Ends(TypedDict):
     """One model's strengths and utility."""
@@ -16,6 +19,7 @@ class Ends(TypedDict):
     """Mean extraction strength over forget questions in wordings never trained on."""
     mu: float
     """Model utility (TOFU): harmonic mean over the utility sets."""
+    metrics: NotRequired[MetricMeans]
 
 
 class ModelEnds(Ends, closed=True):

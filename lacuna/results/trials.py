@@ -6,7 +6,7 @@ from typing import Literal, NotRequired, final
 from typing_extensions import TypedDict
 
 from lacuna.results.localization import LocalizationRecord, PrecisionRecord
-from lacuna.results.models import Ends
+from lacuna.results.models import Ends, MetricMeans
 
 
 class StrengthCurveRecord(TypedDict):
@@ -172,6 +172,8 @@ class CurveSummary(CurveEnds):
     people_retain: list[str]
     mu95: Mu95Record | None
     """None for data without wrong answers."""
+    metrics: NotRequired[MetricMeans]
+    """At alpha = 1."""
     utility_sets: dict[str, UtilityRecord]
     """At alpha = 1."""
 

@@ -8,6 +8,7 @@ registries, so a new one is known here without an edit.
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from importlib.resources import files
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
@@ -215,6 +216,10 @@ def register() -> None:
     store.store(name="schema", node=_structured(Study))
     for name, source in DATA.items():
         store.store(group="data", name=name, node=_structured(_named(source.Config, name)))
+        file = files("sweeps.config") / "recipe" / f"mini-{name}.yaml"
+        if source.recipe is not None and not file.is_file():
+            recipe = {"defaults": ["mini-jsonl"], **source.recipe}
+            store.store(group="recipe", name=f"mini-{name}", node=recipe, package="_global_")
 
 
 def _structured(config: type) -> DictConfig:

@@ -7,9 +7,10 @@ if it contains the value, letter case aside, as published; so a two-digit age ma
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lacuna.data.base import DATA, Corpus, Source
 from lacuna.data.generated.profile_attributes import ATTRIBUTES
@@ -29,6 +30,8 @@ OWNER = "srirxml"
 @DATA.register("panorama")
 class Panorama(Source):
     """The published people, from a local folder or the hub (where access must be asked for)."""
+
+    recipe: ClassVar[Mapping[str, Any] | None] = None
 
     @dataclass(frozen=True, kw_only=True)
     class Config(GroupConfig):

@@ -230,6 +230,6 @@ def test_settings_out_of_bounds_are_refused(settings: dict[str, object], message
 
 
 def test_an_unknown_source_suggests_the_nearest() -> None:
-    assert set(DATA) == {"synthetic", "profiles", "panorama", "tofu", "lume", "jsonl"}
+    assert {"synthetic", "profiles", "panorama", "tofu", "lume", "jsonl"} <= set(DATA)
     with pytest.raises(UserError, match="did you mean 'tofu'"):
         DATA["tofuu"]
