@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lacuna.data import DATA
 from lacuna.errors import UserError
+from sweeps.config.groups import check_files, check_words, names
+from sweeps.config.keys import keys
 from sweeps.config.schema import Study, build, build_attack, register
 
 
@@ -22,9 +23,8 @@ def configure(overrides: Sequence[str]) -> DictConfig:
 
     Raises `UserError` in one line for an unknown key, name or value, with what may have been meant.
     """
-    for override in overrides:
-        if "=" not in override or override.startswith("-"):
-            raise UserError(f"argument {override!r} is not key=value: write for example study=mini")
+    check_words(overrides)
+    check_files(frozenset(DATA))
     register()
     try:
         with initialize_config_module("sweeps.config", version_base="1.3"):
@@ -92,14 +92,6 @@ def _build(config: DictConfig) -> None:
     build(DATA[plain["data"]["name"]].Config, values)
 
 
-def names(group: str) -> list[str]:
-    """The choices of a configuration group that has files."""
-    folder = files("sweeps.config") / group
-    return sorted(
-        Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".yaml")
-    )
-
-
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line for a person: the argument, and the nearest thing that exists."""
     text = " ".join(str(error).split())
@@ -109,9 +101,9 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"unknown {group} {name!r}{_nearest(name, _choices(group))}"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found.group(1)
-        return f"unknown key {key!r}{_nearest(key, sorted(_keys()))}"
+        return f"unknown key {key!r}{_nearest(key, sorted(set(_keys())))}"
     if found := re.search(r"Key '[^']+' not in .* full_key: (\S+)", text):
-        return f"unknown key {found.group(1)!r}{_nearest(found.group(1), sorted(_keys()))}"
+        return f"unknown key {found.group(1)!r}{_nearest(found.group(1), sorted(set(_keys())))}"
     guilty = [o for o in overrides if o.split("=")[0].lstrip("+~") in text + cause]
     guilty = guilty or ([*overrides] if len(overrides) == 1 else [])
     where = f"argument {guilty[0]!r}: " if guilty else ""
@@ -130,6 +122,8 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _keys() -> Iterator[str]:
+    """Keys of the schema, those of every data source among them, and of the default study."""
+    yield from (key.name for key in keys())
     with initialize_config_module("sweeps.config", version_base="1.3"):
         yield from _flat(compose("config"), "")
 

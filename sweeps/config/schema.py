@@ -129,7 +129,9 @@ class StageResources:
     """What stages of one kind take; null: as `resources` says for all."""
 
     cpus: float | None = None
+    """CPUs of such a stage."""
     gpus: float | None = None
+    """GPUs of such a stage."""
 
 
 @dataclass
@@ -164,6 +166,7 @@ class Study:
     study: str = MISSING
     """Name; also the folder under `artifacts`."""
     data: Any = MISSING
+    """Where the facts come from: a data source by name, whose own keys lie below."""
     model: ModelConfig = field(default_factory=ModelConfig)
     region: RegionConfig = field(default_factory=RegionConfig)
     seeds: list[int] = field(default_factory=lambda: [1])
@@ -171,6 +174,7 @@ class Study:
     base_seed: int = 0
     """Seed of the embedded base model."""
     objectives: list[str] = field(default_factory=list)
+    """Unlearning methods by name: objectives, or edits; `npo+sam` wraps one."""
     scenarios: list[str] = field(default_factory=list)
     """`oracle`, `random` (outside the target region; under protocol `lacuna` outside all masks),
     `uniform` (anywhere), `full`, or a localizer's name."""

@@ -7,7 +7,8 @@ import pytest
 
 from lacuna.errors import UserError
 from lacuna.unlearn import OBJECTIVES
-from sweeps.config.compose import configure, names, per_model
+from sweeps.config.compose import configure, per_model
+from sweeps.config.groups import names
 
 
 @pytest.mark.parametrize("study", names("study"))
@@ -60,6 +61,7 @@ def test_paths_become_absolute_and_absent_ones_stay_absent(
         ("sedes=[1]", "unknown key 'sedes': did you mean 'seeds'"),
         ("region.rato=0.1", "unknown key 'region.rato': did you mean 'region.ratio'"),
         ("unlearn.train.stps=3", "unknown key 'unlearn.train.stps': did you mean"),
+        ("data=tofu data.path=x data.forget_peple=3", "did you mean 'data.forget_people'"),
         ("+region.rato=0.1", "unknown key 'region.rato': did you mean 'region.ratio'"),
         ("+foo=1", "unknown key 'foo': choose one of address, artifacts, attack"),
         ("study", "argument 'study' is not key=value"),
