@@ -12,6 +12,7 @@ usage: ./reproduce.sh [STUDY] [key=value ...]   run a study (default: mini); res
        ./reproduce.sh report STUDY              remake a finished study's tables, page and verdict
        ./reproduce.sh compare STUDY             its numbers beside the expected ones (REPRODUCE.md)
        ./reproduce.sh audit --before DIR --after DIR [option ...]
+       ./reproduce.sh plan|config|store ...     these too are `.venv/bin/lacuna COMMAND ...`: see its --help
        ./reproduce.sh test [pytest argument ...]
        ./reproduce.sh ui                        MLflow on http://127.0.0.1:5000 (PORT=... changes it)
        ./reproduce.sh setup                     make the environment, nothing more
@@ -57,30 +58,15 @@ sys.exit(torch.version.cuda is not None and not torch.cuda.is_available())'
         fail 2 "NVIDIA driver $version is too old for CUDA 13.0: update it to 580 or newer, or hide the GPUs with CUDA_VISIBLE_DEVICES="
 }
 
-study() {
-    local name=mini words
-    take_apart "$@"
-    set -- "${words[@]}"
-    if [[ $# -gt 0 && $1 != *=* && $1 != -* ]]; then
-        name=$1
-        shift
-    fi
-    [[ " $* " == *" artifacts="* ]] || set -- "artifacts=$results" "$@"
+lacuna() { # lacuna COMMAND [word ...]; its results go to $results
     ensure_environment
-    check_driver
-    run_python -m sweeps "study=$name" "$@"
+    [ "$1" != run ] || check_driver
+    export LACUNA_ARTIFACTS=$results
+    run_python -m sweeps "$@"
 }
 
-finished() { # finished MODULE STUDY [key=value ...]: works on what a study wrote
-    local module=$1 words
-    shift
-    take_apart "$@"
-    set -- "${words[@]}"
-    [[ " $* " == *" artifacts="* ]] || set -- "$@" "artifacts=$results"
-    ensure_environment
-    run_python -m "$module" "$@"
-}
-
+take_apart "$@"
+set -- "${words[@]}"
 case ${1:-} in
     -h | --help)
         usage
@@ -88,33 +74,15 @@ case ${1:-} in
     setup)
         ensure_environment
         ;;
-    report)
-        finished sweeps.results.rebuild "${@:2}"
-        ;;
-    compare)
-        finished sweeps.results.compare "${@:2}"
-        ;;
-    audit)
-        take_apart "${@:2}"
-        ensure_environment
-        run_python -m lacuna.audit "${words[@]}"
-        ;;
     test)
-        take_apart "${@:2}"
         ensure_environment
         cd "$root"
-        run_python -m pytest "${words[@]}"
+        run_python -m pytest "${@:2}"
         ;;
-    ui)
-        [ -f "$results/mlflow.db" ] ||
-            fail 2 "no study has run here yet ($results/mlflow.db is missing): run ./reproduce.sh first"
-        ensure_environment
-        cd "$results"
-        export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
-        run_python -m mlflow server --backend-store-uri "sqlite:///$results/mlflow.db" \
-            --host "${LACUNA_UI_HOST:-127.0.0.1}" --port "${PORT:-5000}" --workers 1
+    run | plan | config | report | compare | store | audit | ui)
+        lacuna "$@"
         ;;
     *)
-        study "$@"
+        lacuna run "$@"
         ;;
 esac

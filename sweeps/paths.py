@@ -1,11 +1,13 @@
-"""Whether this user may write where a study's results go, asked before anything is trained."""
+"""Where a study's results lie: may they be written there, and are they whole?"""
 
 import os
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from lacuna.artifacts import read_json
 from lacuna.errors import UserError
+from lacuna.results import StudyManifest
 
 
 def check_place(config: DictConfig) -> None:
@@ -22,3 +24,12 @@ def _check(folder: Path, key: str) -> None:
             f"user {os.getuid()} may not write to {place}: give this user the folder (a container: "
             f'mount a folder of yours and add --user "$(id -u):$(id -g)"), or name another: {key}='
         )
+
+
+def finished(folder: Path) -> StudyManifest:
+    """The manifest of the study in `folder`. Raises `UserError` where none has finished."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise UserError(f"{folder} holds no finished study: run ./reproduce.sh {folder.name} first")
+    record: StudyManifest = read_json(path)
+    return record

@@ -1,11 +1,15 @@
-"""`python -m lacuna.audit --before DIR --after DIR`: exit 0 done, 1 not, 2 bad input."""
+"""`python -m lacuna.audit --before DIR --after DIR`, or `lacuna audit ...`.
+
+Exit status: 0 done, 1 not, 2 bad input.
+"""
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lacuna.errors import UserError
 from lacuna.results import AuditRecord, BehaviourRecord
@@ -17,11 +21,18 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("audit")
 
 
-def main(arguments: Sequence[str]) -> int:
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `UserError` in place of printing the usage and ending the process."""
+        raise UserError(f"{message}: see {self.prog} --help")
+
+
+def main(arguments: Sequence[str], program: str = "python -m lacuna.audit") -> int:
     """Run one audit; errors that a user can mend are one line on stderr."""
-    given = parser().parse_args(arguments)
     try:
-        print(run(given))
+        print(run(parser(program).parse_args(arguments)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -34,10 +45,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    made = argparse.ArgumentParser(
-        prog="python -m lacuna.audit",
+def parser(program: str, width: int | None = None) -> Parser:
+    """The options of `program`; its help is `width` columns wide, or as wide as the terminal."""
+    made = Parser(
+        prog=program,
+        formatter_class=partial(argparse.HelpFormatter, width=width),
         description="What changed between two checkpoints of one model, where, and does what was "
         "forgotten come back? Weights are read from safetensors a piece at a time.",
     )

@@ -1,9 +1,7 @@
 """A finished study's numbers beside expected ones.
 
 Expected are the cells of `sweeps/results/expected/NAME.json`, which a run left there
-(`record=true`), or,
-for the papers' studies, those of `lacuna.report.published`. Every cell is printed; exit status 0 if
-all agree, 1 if one does not, 2 if the two cannot be compared.
+(`lacuna compare --record`), or, for the papers' studies, those of `lacuna.report.published`.
 
 Tolerances. Recorded cells: two standard deviations over seeds (a claim: half its 95% interval), at
 least a claim's margin or the table's own floor; the same seeds on another machine differ by
@@ -12,7 +10,6 @@ study's margins.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +21,7 @@ from lacuna.report.published import CELLS, PublishedCell
 from lacuna.report.table import Recorded
 from lacuna.report.tables import TABLES
 from sweeps.config.schema import build
-from sweeps.results.rebuild import manifest, study_folder
+from sweeps.paths import finished
 
 EXPECTED = Path(__file__).parent / "expected"
 SAME = ("study", "data.name", "model.source", "seeds", "objectives", "scenarios")
@@ -62,7 +59,7 @@ def expected(folder: Path) -> list[Expected]:
 
     Raises `UserError` if none are known, or those known are of other settings.
     """
-    config = manifest(folder)["config"]
+    config = finished(folder)["config"]
     path = _file(config)
     if path.is_file():
         record = read_json(path)
@@ -98,7 +95,7 @@ def check(folder: Path, cells: Sequence[Expected]) -> tuple[list[str], int]:
 
 def record(folder: Path) -> Path:
     """Write what a run of the study in `folder` gave as what is expected of the next."""
-    config = manifest(folder)["config"]
+    config = finished(folder)["config"]
     found = (cell for table, kind in recorded().items() for cell in _cells(folder, table, kind))
     cells = [json.dumps(asdict(cell)) for cell in found]
     shared = json.dumps({name: _setting(config, name) for name in SAME})
@@ -188,25 +185,3 @@ def _line(cell: Expected, measured: object, agrees: bool) -> str:
     verdict = "agrees " if agrees else "DIFFERS"
     what = f"{cell.table} {place} {cell.column}"
     return f"{verdict} {what}: {found}, expected {cell.value:.4g} +- {cell.tolerance:.3g}"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Compare (or record) one study; see the module for the exit status."""
-    words = [word for word in arguments if word != "record=true"]
-    try:
-        folder = study_folder(
-            words, "python -m sweeps.results.compare STUDY [artifacts=DIR] [record=true]"
-        )
-        if len(words) < len(arguments):
-            print(f"wrote {record(folder)}")
-            return 0
-        lines, differing = check(folder, expected(folder))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(*lines, f"{len(lines) - differing} of {len(lines)} cells agree", sep="\n")
-    return 1 if differing else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

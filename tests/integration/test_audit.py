@@ -11,9 +11,10 @@ import torch
 from support.people import people, untrained
 from torch import Tensor
 
-from lacuna.audit import Comparison, open_checkpoint
 from lacuna.audit.__main__ import main
 from lacuna.audit.behaviour import behaviour
+from lacuna.audit.precision import Comparison
+from lacuna.audit.stream import open_checkpoint
 from lacuna.audit.summary import findings, summarise
 from lacuna.data.base import Corpus
 from lacuna.data.tokens import Prompt, encode_examples

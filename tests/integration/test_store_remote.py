@@ -20,12 +20,12 @@ from support.stores import KEY, ROOT, STAGE, MemoryCoordinator, files_below, new
 from lacuna.errors import UserError
 from sweeps.engine.worker import Runtime, attempt, pack
 from sweeps.stage import Stage
-from sweeps.store.gc import collect
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import open_storage
 from sweeps.store.remote import RemoteStorage
 from sweeps.store.storage import name_of
 from sweeps.store.store import Store
+from sweeps.store.upkeep import collect
 from sweeps.tracking.client import RunLocation, connect
 
 NAME = name_of(KEY, 1)

@@ -1,4 +1,4 @@
-"""`python -m sweeps.store ls|verify|gc` on a real folder and a real tracking database."""
+"""`lacuna store ls|verify|gc` on a real folder and a real tracking database."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from support.stores import ROOT, files_below, flip, new_database, remove_file, writing
 
+from sweeps.cli import main
 from sweeps.stage import Stage
-from sweeps.store.__main__ import main
-from sweeps.store.gc import collect
 from sweeps.store.local import IDENTITY, LocalStorage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.store import Store
+from sweeps.store.upkeep import collect
 from sweeps.tracking.client import connect
 
 
@@ -39,7 +39,7 @@ class House:
 
     def said(self, *arguments: str) -> tuple[int, list[str], str]:
         self.capsys.readouterr()
-        status = main([*arguments, f"artifacts={self.artifacts}"])
+        status = main(["store", *arguments, f"artifacts={self.artifacts}"])
         said = self.capsys.readouterr()
         return status, said.out.splitlines(), said.err
 
@@ -113,9 +113,11 @@ def kill_while_writing(house: House) -> None:
 import os
 from pathlib import Path
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.cli import main
 from sweeps.stage import Stage
 from sweeps.store.local import LocalStorage
 from sweeps.store.store import Store
+from sweeps.store.upkeep import collect
 from sweeps.tracking.client import connect
 def work(inputs, out):
     (out / "half.bin").write_bytes(bytes(1000))
@@ -143,13 +145,13 @@ def test_gc_removes_what_no_study_can_use_and_only_when_told(house: House) -> No
         (part / "a.bin").write_bytes(bytes(2000))
     before = house.below()
     assert house.said("gc")[1] == ["can go: 0, 0 B"]  # all younger than a day
-    status, lines, _ = house.said("gc", "hours=0")
-    assert status == 0 and lines[-1].startswith("can go: 3, ") and "add delete=true" in lines[-1]
+    status, lines, _ = house.said("gc", "--hours", "0")
+    assert status == 0 and lines[-1].startswith("can go: 3, ") and "add --delete" in lines[-1]
     assert sum("half-written" in line for line in lines) == 1
     assert sum("no commit record" in line for line in lines) == 1
     assert sum("set aside" in line for line in lines) == 1
     assert house.below() == before
-    assert house.said("gc", "hours=0", "delete=true")[1][-1].startswith("removed: 3, ")
+    assert house.said("gc", "--hours=0", "--delete")[1][-1].startswith("removed: 3, ")
     assert house.below() == [name for name in keep if CHILD.key not in name]
     assert house.said("verify")[:2] == (0, ["results read: 1, damaged: 0"])
 
@@ -209,16 +211,14 @@ def test_gc_removes_what_a_silent_holder_left_and_keeps_what_it_does_not_know(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "unknown command '': choose one of gc, ls, verify"),
-        ("verfy", "unknown command 'verfy': did you mean 'verify'?"),
-        (
-            "ls delete=true",
-            "unknown key 'delete' of ls: choose one of artifacts, store",
-        ),
-        ("gc hour=1", "unknown key 'hour' of gc: did you mean 'hours'?"),
-        ("gc hours=-1", "hours=-1: give a number, 0 or more"),
-        ("gc hours=nan", "hours=nan: give a number, 0 or more"),
-        ("gc delete=yes", "delete=yes: write true or false"),
+        ("", "Missing command: see lacuna store --help"),
+        ("verfy", "No such command 'verfy'. Did you mean 'verify'?"),
+        ("ls delete=yes", "unknown key 'delete' of ls: choose one of artifacts, store"),
+        ("ls --delete", "No such option: --delete"),
+        ("gc artifact=here", "unknown key 'artifact' of gc: did you mean 'artifacts'?"),
+        ("gc --hours -1", "'--hours': Input should be greater than or equal to 0"),
+        ("gc --hours nan", "'--hours'"),
+        ("gc hours=-1", "'--hours'"),
         ("gc now", "argument 'now' is not key=value"),
         ("ls artifacts=none", "none/checkpoints is no store: name the output root"),
         ("ls artifacts=bare", "bare/mlflow.db does not exist: name the study's tracking_uri="),
@@ -235,7 +235,7 @@ def test_bad_input_is_one_line_with_status_2_and_makes_nothing(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bare" / "checkpoints").mkdir(parents=True)
     (tmp_path / "bare" / "checkpoints" / IDENTITY).write_text("it")
-    assert main(arguments.split()) == 2
+    assert main(["store", *arguments.split()]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1
     assert said.err.startswith("error: ") and message in said.err
@@ -246,9 +246,14 @@ def test_bad_input_is_one_line_with_status_2_and_makes_nothing(
     ]
 
 
-def test_the_store_is_a_command(tmp_path: Path) -> None:
+def test_the_older_spelling_is_the_same_command(house: House) -> None:
+    kill_while_writing(house)
     command = [sys.executable, "-m", "sweeps.store"]
-    shown = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert shown.returncode == 0 and "ls|verify|gc" in shown.stdout and shown.stderr == ""
+    place = f"artifacts={house.artifacts}"
+    told = subprocess.run(
+        [*command, "gc", place, "hours=0", "delete=true"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.splitlines()[-1].startswith("removed: 1, ")
     wrong = subprocess.run([*command, "lst"], cwd=ROOT, capture_output=True, text=True)
     assert (wrong.returncode, wrong.stdout) == (2, "") and wrong.stderr.count("\n") == 1

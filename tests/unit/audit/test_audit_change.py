@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from support.tiny import state, tiny_model
 from transformers import PreTrainedModel
 
-from lacuna.audit import Comparison, compare, open_checkpoint
-from lacuna.audit.stream import Checkpoint, place
+from lacuna.audit.change import compare
+from lacuna.audit.precision import Comparison
+from lacuna.audit.stream import Checkpoint, open_checkpoint, place
 from lacuna.audit.summary import differing_files, findings, summarise
 from lacuna.errors import UserError
 from lacuna.model import layout

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lacuna.audit import Comparison, open_checkpoint, precision, rounded
-from lacuna.audit.precision import EXACT_WEIGHTS
+from lacuna.audit.precision import EXACT_WEIGHTS, Comparison, precision
+from lacuna.audit.rounded import rounded
+from lacuna.audit.stream import open_checkpoint
 from lacuna.errors import UserError
 from lacuna.region import GroupMasks, WeightRegion, draw_masks
 from lacuna.seeds import torch_generator

@@ -10,8 +10,14 @@ from safetensors.torch import load_file, save_file
 from support.tiny import same_bits, state, tiny_model
 from transformers import PreTrainedModel
 
-from lacuna.audit import open_checkpoint, require_alike
-from lacuna.audit.stream import INDEX, SINGLE, place, refuse_non_finite
+from lacuna.audit.stream import (
+    INDEX,
+    SINGLE,
+    open_checkpoint,
+    place,
+    refuse_non_finite,
+    require_alike,
+)
 from lacuna.errors import UserError
 from lacuna.model import layout
 

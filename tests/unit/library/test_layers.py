@@ -47,9 +47,11 @@ PACKAGES = [
     "engine",
     "results",
     "study",
+    "cli",
     "__main__",
 ]
-"""Of `sweeps/`, in order: each may import itself and those before it."""
+"""Of `sweeps/`, in order: each may import itself and those before it. A package's own `__main__` is
+a command, and so stands last."""
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -93,6 +95,7 @@ def backward_arrows_of_sweeps(root: Path) -> list[str]:
     found = []
     for file in sorted((root / "sweeps").rglob("*.py")):
         place = file.relative_to(root / "sweeps").parts[0].removesuffix(".py")
+        place = "__main__" if file.name == "__main__.py" else place
         if place == "__init__":
             continue
         before = PACKAGES[: PACKAGES.index(place) + 1]

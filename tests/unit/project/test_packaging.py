@@ -13,12 +13,14 @@ import yaml
 from support import ROOT
 from support.needs import needs
 
+from sweeps.cli import reference
+
 FULL = ROOT / "docker/requirements.lock"
 CPU = ROOT / "docker/requirements-cpu.lock"
 CUDA_ONLY = re.compile(r"(triton|nvidia-.*|cuda-.*)$")
 
 # Stands in for Python: answers version questions, "makes" environments by copying itself, and
-# notes what pip was asked to install and what would have been run.
+# notes what pip was asked to install and what would have been run, and where results would go.
 SHIM = """#!/bin/sh
 for last; do :; done
 case "$*" in
@@ -28,11 +30,18 @@ case "$*" in
     echo venv >>"$SHIM_LOG"
     sleep "${SHIM_SLEEP:-0}"
     mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;;
+*"-m pip install"*"--editable"*)
+    echo "project $last" >>"$SHIM_LOG"
+    exit "${SHIM_NO_PROJECT:-0}" ;;
 *"-m pip install"*)
     asked=$(cat "$last")
     echo "pip $(echo "$asked" | grep -c '^[a-z]') $(echo "$asked" | head -n 1)" >>"$SHIM_LOG"
     case "$asked" in "${SHIM_REFUSES:-nothing}"*) echo "No matching distribution"; exit 1 ;; esac ;;
-"-P "*) echo "in $PWD"; shift; printf '<%s>' "$@"; exit "${SHIM_STATUS:-0}" ;;
+"-P "*)
+    echo "in $PWD, to ${LACUNA_ARTIFACTS:-nowhere}"
+    shift
+    printf '<%s>' "$@"
+    exit "${SHIM_STATUS:-0}" ;;
 esac
 """
 
@@ -54,6 +63,7 @@ def copy(tmp_path: Path) -> Path:
     (root / "docker").mkdir(parents=True)
     (root / "artifacts").mkdir()
     shutil.copy(ROOT / "reproduce.sh", root)
+    shutil.copy(ROOT / "pyproject.toml", root)
     for file in (FULL, CPU, ROOT / "docker/environment.sh"):
         shutil.copy(file, root / "docker")
     return root
@@ -153,47 +163,40 @@ def test_a_wrong_torch_choice_is_refused(start: Start) -> None:
 @pytest.mark.parametrize(
     ("words", "passed"),
     [
-        ((), "<study=mini>{home}"),
-        (("tofu",), "<study=tofu>{home}"),
-        (("seed=3", "plan=true"), "<study=mini>{home}<seed=3><plan=true>"),
-        (("tofu", "data.path=../a b"), "<study=tofu>{home}<data.path=../a b>"),
-        (("artifacts=/a", "seed=3"), "<study=mini><artifacts=/a><seed=3>"),
-        (("mini", "--overrides", ""), "<study=mini>{home}"),
-        (("mini", "--overrides", "seed=3 plan=true"), "<study=mini>{home}<seed=3><plan=true>"),
-        (("mini", "a=1", "--overrides", "seed=3"), "<study=mini>{home}<a=1><seed=3>"),
+        ((), "<run>"),
+        (("tofu",), "<run><tofu>"),
+        (("seed=3", "plan=true"), "<run><seed=3><plan=true>"),
+        (("tofu", "data.path=../a b"), "<run><tofu><data.path=../a b>"),
+        (("mini", "--overrides", ""), "<run><mini>"),
+        (("mini", "--overrides", "seed=3 plan=true"), "<run><mini><seed=3><plan=true>"),
+        (("mini", "a=1", "--overrides", "seed=3"), "<run><mini><a=1><seed=3>"),
+        (("run", "smoke"), "<run><smoke>"),
+        (("report", "smoke"), "<report><smoke>"),
+        (("compare", "mini", "artifacts=/a"), "<compare><mini><artifacts=/a>"),
+        (("report", "mini", "--overrides", ""), "<report><mini>"),
+        (("audit", "--before", "a b"), "<audit><--before><a b>"),
+        (("audit", "--overrides", "--region r"), "<audit><--region><r>"),
+        (("store", "gc", "--delete"), "<store><gc><--delete>"),
+        (("ui",), "<ui>"),
     ],
 )
-def test_study_and_settings_reach_the_sweep(
+def test_words_reach_the_command_line_with_the_folder_of_results(
     copy: Path, start: Start, tmp_path: Path, words: tuple[str, ...], passed: str
 ) -> None:
     result = start(*words, SHIM_STATUS="7")
     assert result.returncode == 7
-    home = f"<artifacts={copy}/artifacts>"
-    assert result.stdout == f"in {tmp_path}\n<-m><sweeps>{passed.format(home=home)}"
+    assert result.stdout == f"in {tmp_path}, to {copy}/artifacts\n<-m><sweeps>{passed}"
 
 
-@pytest.mark.parametrize(
-    ("words", "passed"),
-    [
-        (("report", "smoke"), "<-m><sweeps.results.rebuild><smoke><artifacts={home}>"),
-        (("compare", "mini", "artifacts=/a"), "<-m><sweeps.results.compare><mini><artifacts=/a>"),
-        (
-            ("report", "mini", "--overrides", ""),
-            "<-m><sweeps.results.rebuild><mini><artifacts={home}>",
-        ),
-        (("audit", "--before", "a b"), "<-m><lacuna.audit><--before><a b>"),
-        (("audit", "--overrides", "--region r"), "<-m><lacuna.audit><--region><r>"),
-    ],
-)
-def test_commands_on_finished_work_reach_their_module(
-    copy: Path, start: Start, tmp_path: Path, words: tuple[str, ...], passed: str
-) -> None:
-    said = start(*words).stdout
-    assert said == f"in {tmp_path}\n{passed.format(home=copy / 'artifacts')}"
+def test_every_command_is_one_of_the_wrapper_s_too() -> None:
+    commands = [path.split()[1] for path, _ in reference() if len(path.split()) == 2]
+    text = (ROOT / "reproduce.sh").read_text()
+    (known,) = re.findall(r"^    ([a-z |]+)\)\n        lacuna ", text, re.M)
+    assert sorted(known.split(" | ")) == sorted(commands)
 
 
 def test_results_go_where_the_environment_says(start: Start) -> None:
-    assert "<artifacts=/results>" in start("smoke", LACUNA_ARTIFACTS="/results").stdout
+    assert ", to /results\n" in start("smoke", LACUNA_ARTIFACTS="/results").stdout
 
 
 def test_an_image_s_environment_is_taken_as_it_is(
@@ -249,10 +252,13 @@ def test_other_drivers_are_none_of_its_business(
 
 
 def test_tests_run_in_the_checkout(copy: Path, start: Start) -> None:
-    assert start("test", "-k", "mixing").stdout == f"in {copy}\n<-m><pytest><-k><mixing>"
+    said = start("test", "-k", "mixing").stdout
+    assert said == f"in {copy}, to nowhere\n<-m><pytest><-k><mixing>"
 
 
-def test_an_environment_is_made_once(start: Start, log: Callable[[], list[str]]) -> None:
+def test_an_environment_is_made_once(
+    copy: Path, start: Start, log: Callable[[], list[str]]
+) -> None:
     assert start().returncode == 0
     count = len(pins(CPU))
     assert log() == [
@@ -260,11 +266,39 @@ def test_an_environment_is_made_once(start: Start, log: Callable[[], list[str]])
         f"pip 1 setuptools=={pins(CPU)['setuptools']} \\",
         f"pip 1 torch=={pins(CPU)['torch']} \\",
         f"pip {count} {requirements(CPU)[0].split()[0]} \\",
+        f"project {copy}",
     ]
     again = start()
     assert (again.returncode, again.stderr, log()) == (0, "", [])
     assert start(PYTHON="").returncode == 0
     assert log() == []
+
+
+def test_another_place_or_project_file_installs_the_command_anew_and_nothing_else(
+    copy: Path, start: Start, log: Callable[[], list[str]]
+) -> None:
+    start()
+    log()
+    with (copy / "pyproject.toml").open("a") as stream:
+        stream.write("\n")
+    assert start().returncode == 0
+    assert log() == [f"project {copy}"]
+    moved = copy.with_name("moved")
+    copy.rename(moved)
+    copy.symlink_to(moved)  # the fixture still starts the old path
+    assert start().returncode == 0
+    assert log() == [f"project {moved}"]
+    assert start().returncode == 0 and log() == []
+
+
+def test_a_command_that_cannot_be_installed_is_tried_again(
+    start: Start, log: Callable[[], list[str]]
+) -> None:
+    result = start(SHIM_NO_PROJECT="1")
+    assert result.returncode == 1 and "could not install the command lacuna" in result.stderr
+    log()
+    assert start().returncode == 0
+    assert [line.split()[0] for line in log()] == ["project"]
 
 
 def break_stamp(root: Path) -> None:
@@ -339,7 +373,7 @@ def test_without_a_cpu_build_of_torch_the_cuda_lock_is_installed(
     result = start(LACUNA_TORCH="", SHIM_REFUSES="torch")
     assert result.returncode == 0
     assert "installing the CUDA build" in result.stderr
-    assert log()[-1].startswith(f"pip {len(pins(FULL))} ")
+    assert log()[-2].startswith(f"pip {len(pins(FULL))} ")
 
 
 def test_a_cpu_build_asked_for_by_name_is_not_replaced(start: Start) -> None:
@@ -355,16 +389,6 @@ def test_a_folder_that_is_not_ours_is_never_deleted(start: Start, tmp_path: Path
     result = start(LACUNA_VENV=str(precious))
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert (precious / "thesis.tex").exists()
-
-
-def test_the_ui_wants_a_study_first(copy: Path, start: Start) -> None:
-    result = start("ui")
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "no study has run here yet" in result.stderr
-    (copy / "artifacts/mlflow.db").touch()
-    shown = start("ui", PORT="5012").stdout
-    assert f"<sqlite:///{copy}/artifacts/mlflow.db>" in shown
-    assert "<--host><127.0.0.1><--port><5012>" in shown
 
 
 def test_mlproject_entries_use_the_wrapper_and_only_declared_parameters() -> None:

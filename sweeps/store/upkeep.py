@@ -1,15 +1,81 @@
-"""What lies in a store and is of no use to any study: told from what somebody may still need."""
+"""Looking after a store: what it holds, whether that is whole, and what no study can use.
+
+Collecting never touches what is published, or what a living process still writes.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from lacuna.errors import UserError
 from sweeps.store.lease import Coordinator, Lease, Liveness, is_killed
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.store.open import study_storage
 from sweeps.store.storage import StoredAttempt, name_of
 from sweeps.store.store import Store
 from sweeps.text import size_text
+from sweeps.tracking.client import absolute_uri, prepare
 
 Say = Callable[[str], None]
+
+
+def open_store(
+    artifacts: Path, store: str | None, tracking_uri: str | None
+) -> "Store[MlflowCoordinator]":
+    """The store of the studies below `artifacts`; nothing is made here.
+
+    `store` and `tracking_uri` are a study's settings of these names. Raises `UserError` where no
+    study has left a store or a tracking database.
+    """
+    storage = study_storage(store, artifacts.absolute())
+    uri = absolute_uri(tracking_uri or f"sqlite:///{artifacts.absolute() / 'mlflow.db'}")
+    database = Path(uri.removeprefix("sqlite:///"))
+    if not storage.identity(make=False):
+        raise UserError(f"{storage.root} is no store: name the output root with artifacts=")
+    if uri.startswith("sqlite:///") and not database.is_file():
+        raise UserError(f"{database} does not exist: name the study's tracking_uri=")
+    return Store(storage, MlflowCoordinator(prepare(uri), storage.identity(make=False)))
+
+
+def listing(store: Store[MlflowCoordinator]) -> list[str]:
+    """A line per published result; sizes and ages without reading the files."""
+    lying = {entry.path: entry for entry in store.storage.entries()}
+    rows = []
+    for key, commit in store.coordinator.all_committed().items():
+        entry = lying.get(name_of(key, commit.epoch))
+        size, age = store.storage.weigh(entry) if entry else (0, 0.0)
+        found = (size_text(size), f"{age / 3600:.1f} h") if entry else ("missing", "-")
+        said = [commit.details.get(name, "-") or "-" for name in ("kind", "label", "run_id")]
+        rows.append((said[0], said[1], key[:12], str(commit.epoch), *found, said[2]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in sorted(rows)]
+
+
+def verify(store: Store[MlflowCoordinator], say: Say) -> int:
+    """Read every published byte; the number of damaged results, all set aside.
+
+    Raises `UserError` if nothing of what is recorded is here: root and records belong to different
+    studies, and to withdraw all records would cost their owner the results.
+    """
+    commits = store.coordinator.all_committed()
+    lying = {entry.path for entry in store.storage.entries()}
+    if commits and lying.isdisjoint(name_of(key, c.epoch) for key, c in commits.items()):
+        raise UserError(
+            f"none of the {len(commits)} results on record lies below {store.storage.root}: "
+            "name the artifacts= and tracking_uri= of one study"
+        )
+    damaged = 0
+    for key, commit in sorted(commits.items()):
+        name = name_of(key, commit.epoch)
+        problems = store.storage.damages(name, commit.sha256)
+        for problem in problems:
+            say(f"damaged: {store.storage.root}/{name}/{problem}")
+        if problems:
+            store.set_aside(key, commit, f"{name}/{'; '.join(problems)}")
+            damaged += 1
+    say(f"results read: {len(commits)}, damaged: {damaged}")
+    return damaged
 
 
 @dataclass(frozen=True)
@@ -40,7 +106,7 @@ def collect(store: Store[Coordinator], hours: float, delete: bool, say: Say) -> 
             store.storage.remove(item.entry.path)
         say(f"removed: {total}")
     else:
-        say(f"can go: {total}" + ("; add delete=true" if garbage else ""))
+        say(f"can go: {total}" + ("; add --delete" if garbage else ""))
 
 
 def unpublished(store: Store[Coordinator], hours: float, say: Say) -> Iterator[Item]:

@@ -1,0 +1,75 @@
+"""`lacuna run` and `lacuna plan`: a study, or what it would take."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweeps.cli.words import Settings, Study, ending, overrides
+from sweeps.config.groups import check_words, names
+
+if TYPE_CHECKING:
+    from sweeps.plan.planner import Planner
+
+CHOICES = f"""Studies: {", ".join(names("study"))}.
+
+Models: {", ".join(names("model"))}. model=A,B runs one after the other.
+
+`lacuna config --keys` explains every key, `lacuna config STUDY` prints a study's values and where
+each comes from. Exit status: 0 completed; 1 not, or a trial failed; 2 bad input."""
+"""What the help of both commands ends with."""
+
+
+@ending("stopped; the same command continues where this one was")
+def run(study: Study = None, settings: Settings = None) -> int:
+    """Run a study: tables, a page and a verdict in artifacts/STUDY/.
+
+    What is finished of it already is found and not repeated: the same command continues a study
+    that was interrupted."""
+    return _study(overrides(study, settings))
+
+
+@ending("stopped; nothing was written")
+def plan(study: Study = None, settings: Settings = None) -> int:
+    """Print what a study would run and take; train nothing.
+
+    Trials, distinct models, and estimated hours, memory and disk."""
+    return _study([*overrides(study, settings), "plan=true"])
+
+
+def _study(words: Sequence[str]) -> int:
+    check_words(words)
+    # Imported here: a mistyped word is answered before torch and ray are loaded.
+    from sweeps.config.compose import configure, per_model
+    from sweeps.plan.make import make_planner
+
+    for library in ("huggingface_hub", "transformers"):  # their news would bury our one line
+        logging.getLogger(library).setLevel(logging.ERROR)
+    planners = []
+    for model, given in per_model(words):
+        config = configure(given)
+        if model is not None:
+            config.study = f"{config.study}-{model}"
+        planners.append(make_planner(config))
+    from sweeps.plan.estimate import estimate_study, total_line
+
+    estimates = [estimate_study(planner) for planner in planners]
+    if not planners[0].config.plan:
+        from sweeps.plan.capacity import check_host
+
+        for estimate in estimates:
+            check_host(estimate)
+        return max(_run(planner) for planner in planners)
+    print("\n\n".join(estimate.text() for estimate in estimates))
+    if len(estimates) > 1:
+        print(f"\n{total_line(estimates)}")
+    return 0
+
+
+def _run(planner: "Planner") -> int:
+    from sweeps.study import run
+
+    failed = run(planner, print)
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
