@@ -32,9 +32,15 @@ RUN --mount=type=cache,target=/var/cache/pip \
     --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi && \
     export PIP_CACHE_DIR=/var/cache/pip LACUNA_TORCH="$TORCH" LACUNA_VENV=/opt/venv root=/opt/lacuna && \
-    bash -euo pipefail -c '. /opt/lacuna/docker/environment.sh; ensure_environment' && \
+    bash -euo pipefail -c '. /opt/lacuna/docker/environment.sh; torch=$(wanted_torch); build' && \
+    rm -f /opt/venv/setup.log
+
+# The command lacuna, of the source that the targets below copy.
+COPY pyproject.toml /opt/lacuna/
+RUN export LACUNA_VENV=/opt/venv root=/opt/lacuna && \
+    bash -euo pipefail -c '. /opt/lacuna/docker/environment.sh; install_project' && \
     touch /opt/venv/fixed && \
-    rm -f /opt/venv/setup.log /opt/venv.lock
+    rm -f /opt/venv/setup.log
 
 # Whoever runs it may have no name and no home here. What is compiled at run time must not go to /tmp, where
 # Docker forbids to execute files.

@@ -160,9 +160,10 @@ check_refusals() {
     [ "$status" = 2 ] && [ "$(wc -l <<<"$said")" = 1 ] && [[ $said == *"may not write to /results"* ]] ||
         die "a folder of somebody else's: exit $status, $said"
     start --help | grep --quiet "^usage: " || die "--help"
+    run /opt/venv/bin/lacuna --help | grep --quiet "^Usage: lacuna" || die "the command lacuna"
     start smoke plan=true | grep --quiet "^plan of study smoke" || die "plan=true"
     [ -z "$(ls -A "$results")" ] || die "a plan wrote something"
-    say "help, plan, and one line where results cannot be written"
+    say "help, the command lacuna, plan, and one line where results cannot be written"
 }
 
 check_study() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sourced by reproduce.sh and while the image is built: `ensure_environment` makes and mends the Python
-# environment in $venv from the locked, hashed requirements beside this file. Needs $root, the checkout.
+# environment in $venv from the locked, hashed requirements beside this file, with this checkout's command `lacuna` in
+# it. Needs $root, the checkout.
 venv=$(realpath -m "${LACUNA_VENV:-$root/.venv}")
 
 step() { echo "reproduce.sh: $*" >&2; }
@@ -109,10 +110,25 @@ build() {
     stamp "$venv/bin/python" >"$venv/stamp"
 }
 
+project() { # what the command must have been installed from
+    printf '%s %s\n' "$root" "$(sha256sum <"$root/pyproject.toml")"
+}
+
+is_installed() { # an environment that is somebody else's is used as it is
+    [ ! -w "$venv" ] || [ "$(cat "$venv/project" 2>/dev/null)" = "$(project)" ]
+}
+
+# Editable, and in the one mode that needs no source to be there yet: the image copies it last.
+install_project() {
+    must "install the command lacuna" "$venv/bin/python" -m pip install --no-deps --no-index \
+        --no-build-isolation --config-settings editable_mode=compat --editable "$root"
+    project >"$venv/project"
+}
+
 ensure_environment() {
     [ -f "$venv/fixed" ] && return # an image's: made with it, and not to be changed
     torch=$(wanted_torch)
-    is_ready && return
+    is_ready && is_installed && return
     mkdir -p "$(dirname "$venv")"
     exec 9>"$venv.lock"
     flock --nonblock 9 || {
@@ -120,5 +136,6 @@ ensure_environment() {
         flock 9
     }
     is_ready || build
+    is_installed || install_project
     exec 9>&-
 }
