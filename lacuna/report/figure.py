@@ -57,7 +57,7 @@ class Panel:
 class StudyFigure:
     """A figure of a study. Subclasses declare what stands here and define its methods."""
 
-    order: ClassVar[int]
+    order: ClassVar[int] = 1000
     """Place on the page among the other figures: lowest first."""
 
     @staticmethod

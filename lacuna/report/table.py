@@ -102,7 +102,7 @@ class Recorded:
 class StudyTable:
     """A table of a study. Subclasses declare what stands here and define `rows`."""
 
-    order: ClassVar[int]
+    order: ClassVar[int] = 1000
     """Place on the page among the other tables: lowest first."""
     title: ClassVar[str]
     note: ClassVar[str] = ""

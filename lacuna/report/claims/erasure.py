@@ -130,6 +130,7 @@ def _relearning(arms: Arms) -> list[Attack]:
 def _of_attack(stages: StageRows, arms: Arms, attack: Attack) -> Iterator[Evidence]:
     against = "" if arms.rival == BASELINE else f", against {arms.rival}"
     place = {BASELINE: "a random one", "full": "all parameters"}
+    rate = "" if attack.lr is None else f" (lr {attack.lr:g})"
     for outcome in OUTCOMES:
         after = MEASURES[outcome.measure].after
         asked = any(_known(cell, attack, after) for cell in arms.cells)
@@ -141,7 +142,7 @@ def _of_attack(stages: StageRows, arms: Arms, attack: Attack) -> Iterator[Eviden
             about=f"{named(arms.objective, arms.ratio)}, {attack}{against}",
             statement=(
                 f"With {arms.objective}, the {outcome.meaning} of the people not attacked is lower "
-                f"after {attack.name} (lr {attack.lr:g}) when unlearning was confined to the true "
+                f"after {attack.name}{rate} when unlearning was confined to the true "
                 f"region than to {place.get(arms.rival, f'the region of {arms.rival}')}."
             ),
             record=_pairs(arms, attack, after),

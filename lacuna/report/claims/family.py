@@ -75,7 +75,7 @@ class Evidence:
 class Claims:
     """Families judged side by side. Subclasses declare what stands here and define `evidence`."""
 
-    order: ClassVar[int]
+    order: ClassVar[int] = 1000
     """Place in the verdict: lowest first."""
     families: ClassVar[tuple[Family, ...]]
 

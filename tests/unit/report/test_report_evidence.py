@@ -113,3 +113,21 @@ def test_a_seed_without_inspections_blanks_the_mean() -> None:
     rows = made("inspections", [inspected, failed_trial("oracle", 2)])
     assert {row["status"] for row in rows} == {"failed (1 of 2)"}
     assert {row["mean"] for row in rows} == {None}
+
+
+def test_every_metric_that_stages_have_is_a_row_and_a_missing_value_blanks_its_mean() -> None:
+    assert "metrics" not in {table.name for table in tables(study())}
+
+    def with_metrics(found: Record, **forget: float | None) -> Record:
+        means = {"forget": forget, "retain": {"em": 0.9}}
+        return found | {"summary": found["summary"] | {"metrics": means}}
+
+    trials = [with_metrics(trial("oracle", s), em=0.1 * s) for s in (1, 3)]
+    trials[1]["summary"]["metrics"]["forget"]["long"] = 7.0  # installed after seed 1 was measured
+    rows = made("metrics", [*trials, with_metrics(control("retained", 1), em=0.05)])
+    found = {(r["scenario"], r["metric"]): r for r in rows}
+    em = found["oracle", "em"]
+    assert em["forget_mean"] == pytest.approx(0.2) and em["forget_sd"] == pytest.approx(0.02**0.5)
+    assert (em["n"], em["retain_mean"], em["retain_sd"]) == (2, pytest.approx(0.9), 0)
+    assert found["oracle", "long"]["forget_mean"] is None and found["oracle", "long"]["n"] == 1
+    assert found["retained", "em"]["forget_mean"] == 0.05
