@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rouge_score import rouge_scorer
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +23,10 @@ class Rouge(NamedTuple):
 
 @cache
 def _scorer() -> Any:
-    return rouge_scorer.RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+    # Imported here: it loads nltk and scikit-learn, a second that a plan need not wait.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
 
 
 def rouge(generated: Sequence[str], reference: Sequence[str]) -> Rouge:
