@@ -25,6 +25,10 @@ Value = str | float | None
 StageRows = Sequence[Row]
 BASELINE = "random"
 """The scenario that every other one is compared with: it looks at no fact."""
+ORACLE = "oracle"
+"""The scenario of the true region."""
+FULL = "full"
+"""The scenario in which every weight may change."""
 Words = Literal["objective", "scenario", "localizer", "purpose", "model"]
 Counts = Literal["seed", "turn", "rung"]
 Numbers = Literal["ratio", "lr"]

@@ -12,14 +12,14 @@ import numpy as np
 from markupsafe import Markup
 
 from lacuna.registry import Registry
-from lacuna.report.cells import Value, order
+from lacuna.report.cells import BASELINE, FULL, ORACLE, Value, order
 from lacuna.report.results import Results
 from lacuna.report.svg import Bars, Point, Series
 
 FIXED: Mapping[Value, str] = {
-    "oracle": "c0",
-    "random": "c1",
-    "full": "c2",
+    ORACLE: "c0",
+    BASELINE: "c1",
+    FULL: "c2",
     "retained": "c8",
     "injected": "c9",
 }

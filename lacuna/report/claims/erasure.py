@@ -15,6 +15,8 @@ from lacuna.report.attacks import (
 )
 from lacuna.report.cells import (
     BASELINE,
+    FULL,
+    ORACLE,
     Cell,
     Spread,
     StageRows,
@@ -24,7 +26,7 @@ from lacuna.report.cells import (
     tag,
 )
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
-from lacuna.report.claims.places import LACUNA, ORACLE, named, scenarios
+from lacuna.report.claims.places import LACUNA, named, scenarios
 from lacuna.report.claims.rules import LESS
 from lacuna.report.results import Margins, Results
 from lacuna.report.scores import chances
@@ -129,7 +131,7 @@ def _relearning(arms: Arms) -> list[Attack]:
 
 def _of_attack(stages: StageRows, arms: Arms, attack: Attack) -> Iterator[Evidence]:
     against = "" if arms.rival == BASELINE else f", against {arms.rival}"
-    place = {BASELINE: "a random one", "full": "all parameters"}
+    place = {BASELINE: "a random one", FULL: "all parameters"}
     rate = "" if attack.lr is None else f" (lr {attack.lr:g})"
     for outcome in OUTCOMES:
         after = MEASURES[outcome.measure].after

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from lacuna.report.cells import BASELINE, Cell, R, tag
+from lacuna.report.cells import BASELINE, FULL, Cell, R, tag
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named, trial_cells
 from lacuna.report.claims.rules import NO_MORE
@@ -44,7 +44,7 @@ class Localization(Claims):
                 keys=cell.keys,
             )
         for key, trials in trial_cells(results.stages).items():
-            if key.scenario == "full":
+            if key.scenario == FULL:
                 yield Evidence(
                     family=FAMILY,
                     about=f"{named(key.objective, key.ratio)} full-parameter change",

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 
-from lacuna.report.cells import BASELINE, Cell, CellKey, StageRows, grouped, trials
+from lacuna.report.cells import BASELINE, ORACLE, Cell, CellKey, StageRows, grouped, trials
 from lacuna.report.results import Results
 from lacuna.results import TrialRow
 
 LACUNA = "Boglioni et al. 2026 (LACUNA), arXiv 2607.02513"
-ORACLE = "oracle"
-"""The scenario of the true region."""
 Rivals = Mapping[str, Cell[TrialRow]]
 """Scenario -> its cell, of one ratio and objective."""
 

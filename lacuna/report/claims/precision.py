@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lacuna.report.cells import tag
+from lacuna.report.cells import FULL, tag
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named
 from lacuna.report.claims.rules import NO_MORE
@@ -31,7 +31,7 @@ class Precision(Claims):
     def evidence(results: Results) -> Iterator[Evidence]:
         """By cell, against both nulls."""
         for key, cell, score in headline(results.stages):
-            if key.scenario != "full":
+            if key.scenario != FULL:
                 continue
             rows = scores(cell, "forget", score)
             lost = [None for _ in cell.failed]

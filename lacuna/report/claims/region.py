@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from lacuna.report.cells import BASELINE, CellKey, find
+from lacuna.report.cells import BASELINE, ORACLE, CellKey, find
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family, unpaired
-from lacuna.report.claims.places import ORACLE, Rivals, named, scenarios
+from lacuna.report.claims.places import Rivals, named, scenarios
 from lacuna.report.claims.rules import NO_MORE
 from lacuna.report.published import SOURCE
 from lacuna.report.results import Results

@@ -75,4 +75,4 @@ def _run_link(uri: str | None, run_id: str) -> str | None:
     """The run's page on an MLflow server; None where the store is a file."""
     if uri is None or not uri.startswith(("http://", "https://")):
         return None
-    return f"{uri.rstrip('/')}/#/runs/{quote(run_id)}"
+    return f"{uri.rstrip('/')}/#/runs/{quote(run_id, safe='')}"

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lacuna.report.cells import BASELINE
+from lacuna.report.cells import BASELINE, ORACLE
 from lacuna.report.html.environment import origin
 from lacuna.report.labels import FAILED as UNLOCALIZED
 from lacuna.report.tables.main import MainRow
-
-ORACLE = "oracle"
 
 
 @dataclass(frozen=True)

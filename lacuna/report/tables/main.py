@@ -6,7 +6,7 @@ from typing import Annotated
 from typing_extensions import TypedDict
 
 from lacuna.report import published
-from lacuna.report.cells import Cell, Spread, TrialKey, find, grouped, tag, trials
+from lacuna.report.cells import ORACLE, Cell, Spread, TrialKey, find, grouped, tag, trials
 from lacuna.report.columns import KEYS, SEEDS, STATUS, N, Place
 from lacuna.report.results import Results
 from lacuna.report.scores import chances
@@ -223,5 +223,5 @@ def _beside(key: TrialKey | None, measure: str) -> Beside:
     gaps = published.differences_beside(objective, measure, key.ratio)
     return {
         "published": [str(cell) for cell in cells],
-        "published_difference": [str(gap) for gap in gaps] if scenario == "oracle" else [],
+        "published_difference": [str(gap) for gap in gaps] if scenario == ORACLE else [],
     }
