@@ -24,7 +24,10 @@ FAMILY = Family(
 
 @CLAIMS.register("localization")
 class Localization(Claims):
-    """A localizer that is told what a real one would not know, or draws blindly, is no claim."""
+    """Precision above chance of what localizers find and full-parameter unlearning changes.
+
+    A localizer that is told what a real one would not know, or draws blindly, is no claim.
+    """
 
     order = 30
     families = (FAMILY,)

@@ -22,7 +22,7 @@ FAMILY = Family(
 
 @CLAIMS.register("precision")
 class Precision(Claims):
-    """Against 1/2, and against noise as large as the update, rounded as it was."""
+    """AUC of full-parameter methods against 1/2, and against noise as large as the update."""
 
     order = 40
     families = (FAMILY,)

@@ -31,7 +31,7 @@ MU95 = Family(
 
 @CLAIMS.register("region")
 class Region(Claims):
-    """Per metric, ratio and objective, from the study's comparisons."""
+    """Oracle against random per metric, ratio and objective, from the study's comparisons."""
 
     order = 10
     families = (AUES, MU95)

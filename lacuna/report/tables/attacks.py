@@ -72,7 +72,7 @@ class AttackRow(AttackPlace):
 
 @TABLES.register("attacks")
 class Attacks(StudyTable):
-    """What comes back."""
+    """Levels before and after every attack, of the facts that the attacker did not train on."""
 
     order = 70
     title = "Attacks"

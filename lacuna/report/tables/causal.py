@@ -88,7 +88,7 @@ class CausalRow(TypedDict):
 
 @TABLES.register("causal")
 class Causal(StudyTable):
-    """Passed or not."""
+    """The report of every injected checkpoint that has one, passed or not."""
 
     order = 30
     title = "Causal localization"

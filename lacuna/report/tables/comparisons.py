@@ -70,7 +70,7 @@ class ComparisonRow(TypedDict):
 
 @TABLES.register("comparisons")
 class Comparisons(StudyTable):
-    """The numbers that claims about regions rest on."""
+    """Every scenario against the random one: what claims about regions rest on."""
 
     order = 40
     title = "Comparisons"

@@ -53,7 +53,7 @@ class CurveRow(Place):
 
 @TABLES.register("curves")
 class Curves(StudyTable):
-    """What the figures of curves are drawn from."""
+    """Every measure at every mixing weight of the reported trials."""
 
     order = 120
     title = "Mixing curves"

@@ -33,7 +33,7 @@ class FailureRow(TypedDict):
 
 @TABLES.register("failures")
 class Failures(StudyTable):
-    """What a study lacks."""
+    """Stages of the study that have no result."""
 
     order = 130
     title = "Failures"

@@ -61,7 +61,7 @@ class InspectionRow(AttackPlace, Measured):
 
 @TABLES.register("inspections")
 class Inspections(StudyTable):
-    """No rows where no stage was inspected."""
+    """What optional inspections measured; no rows where no stage was inspected."""
 
     order = 100
     title = "Membership and representations"

@@ -63,7 +63,7 @@ class OverlapRow(Pair):
 
 @TABLES.register("leaked_overlap")
 class LeakedOverlap(StudyTable):
-    """None where no leaked sets were asked for."""
+    """Overlap of leaked facts between cells; no rows where no leaked sets were asked for."""
 
     order = 90
     title = "Overlap of leaked facts"

@@ -106,7 +106,7 @@ NO_SCORES: Ranked = {
 
 @TABLES.register("localization")
 class Localization(StudyTable):
-    """Whether the facts are where somebody looks for them."""
+    """How well localizers, and what trials changed, find the region that holds the facts."""
 
     order = 50
     title = "Localization"

@@ -37,7 +37,7 @@ class LayerRow(LocatedPlace):
 
 @TABLES.register("localization_layers")
 class LocalizationLayers(StudyTable):
-    """What the figures of precision by layer are drawn from."""
+    """How well the region that holds the facts is found within each layer."""
 
     order = 55
     title = "Localization by layer"

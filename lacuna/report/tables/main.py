@@ -128,7 +128,7 @@ class MainRow(Place, Measured, Versus, Beside):
 
 @TABLES.register("main")
 class Main(StudyTable):
-    """The published cells are of value vectors: none stands beside a study of single weights."""
+    """The results of a study; published cells stand beside those of value vectors only."""
 
     order = 10
     title = "Oracle, random and located regions"

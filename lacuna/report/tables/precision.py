@@ -87,7 +87,7 @@ class Tail(TypedDict):
 
 @TABLES.register("precision")
 class Precision(StudyTable):
-    """Of studies whose regions are single weights."""
+    """AUC and precision of single weights; no rows in studies of value vectors."""
 
     order = 60
     title = "Localization precision"

@@ -43,7 +43,7 @@ class PublishedRow(TypedDict):
 
 @TABLES.register("published")
 class Published(StudyTable):
-    """What a study's numbers are read beside."""
+    """The numbers that the paper prints, which a study's own are read beside."""
 
     order = 140
     title = "Published results"

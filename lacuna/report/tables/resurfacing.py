@@ -112,7 +112,7 @@ class ResurfacingRow(AttackPlace, Made, Measured, Gap):
 
 @TABLES.register("resurfacing")
 class Resurfacing(StudyTable):
-    """What only a model that once knew gives back."""
+    """Levels after attacks, above those of a model that never knew the facts."""
 
     order = 80
     title = "Resurfacing"

@@ -62,7 +62,7 @@ BAND = (0.90, 1.0)
 
 @TABLES.register("search")
 class Search(StudyTable):
-    """How learning rates were chosen."""
+    """Every rate that was tried, and the choice of each cell."""
 
     order = 110
     title = "Learning-rate search"

@@ -21,7 +21,7 @@ class WorkRow(TypedDict):
 
 @TABLES.register("work")
 class Work(StudyTable):
-    """It differs between runs of one study, so it stands beside the page, not among the tables."""
+    """What this run had to do: differs between runs of one study, so it stands beside the page."""
 
     order = 150
     title = "Work of this run"
