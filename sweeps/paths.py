@@ -2,15 +2,17 @@
 
 import os
 from pathlib import Path
-
-from omegaconf import DictConfig
+from typing import TYPE_CHECKING
 
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
 from lacuna.results import StudyManifest
 
+if TYPE_CHECKING:
+    from sweeps.config.schema import Study
 
-def check_place(config: DictConfig) -> None:
+
+def check_place(config: "Study") -> None:
     """Raises `UserError` for an output root or a store that cannot be written; makes neither."""
     _check(Path(config.artifacts), "artifacts")
     if config.store and "://" not in config.store:

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Literal, TypeVar, get_args
 
-from lacuna.artifacts import digest
+from lacuna.artifacts import JsonObject, digest
 
-VERSIONS: dict[str, int] = {}
-"""Bumped, per kind, when a stage's numbers may change."""
+T = TypeVar("T")
+
+Kind = Literal["base", "retained", "injected", "localized", "trial", "control"]
+"""What a stage does; in the order in which a study needs them."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+KEY_FORMAT = 1
+"""Part of every key: another number gives every stage a new one."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +21,11 @@ class Stage:
     """One expensive result: what it is, what it depends on, what it needs to run."""
 
     kind: str
+    """One of `KINDS`."""
     label: str
     """For people: `injected seed=1 ratio=0.1`."""
-    params: Mapping[str, Any]
-    """JSON values: all of the resolved configuration that the result depends on."""
+    params: JsonObject
+    """All of the resolved configuration that the result depends on."""
     inputs: Mapping[str, str]
     """Role -> key of a parent stage."""
     tags: Mapping[str, str]
@@ -27,10 +34,22 @@ class Stage:
     gpus: float = 0.0
     workers: int = 0
     """Processes that share these, connected by Ray Train; 0: one plain task."""
-    context: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values that a worker needs but the result does not depend on: paths, devices."""
+    context: JsonObject = field(default_factory=dict)
+    """What a worker needs but the result does not depend on: paths, devices."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """sha256 over everything the result depends on, as 64 hex digits."""
-        return digest([self.kind, VERSIONS.get(self.kind, 1), dict(self.params), dict(self.inputs)])
+        return digest([self.kind, KEY_FORMAT, dict(self.params), dict(self.inputs)])
+
+    def param(self, name: str, kind: type[T]) -> T:
+        """The parameter `name`, which is of this type."""
+        value = self.params[name]
+        assert isinstance(value, kind), f"{self.label}: {name}={value!r} is no {kind.__name__}"
+        return value
+
+    def path(self, name: str) -> str | None:
+        """A text of the context, such as a path; None where it has none of this name."""
+        value = self.context.get(name)
+        assert value is None or isinstance(value, str), f"{self.label}: {name}={value!r}"
+        return value

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import cast
 
-from omegaconf import DictConfig
-
 from lacuna.artifacts import write_json
-from lacuna.report import Margins, Results, headline, render
+from lacuna.report import Results, headline, render
 from lacuna.results import (
     ChoiceRecord,
     Failure,
@@ -26,6 +24,7 @@ from lacuna.results import (
 from lacuna.seeds import derive, numpy_generator
 from lacuna.significance import METRICS, compare
 from lacuna.significance.compare import Metric
+from sweeps.config.schema import Study
 from sweeps.engine.engine import Engine
 from sweeps.paths import check_place
 from sweeps.plan.planner import Planner
@@ -51,7 +50,7 @@ def run(planner: Planner, say: Say) -> list[str]:
     check_place(config)
     artifacts = Path(config.artifacts)
     tracker = _tracker(config, artifacts)
-    tracker.begin(planner.plain)
+    tracker.begin(asdict(config))
     tracker.catch_up(say)
     with _engine(config, artifacts, tracker) as engine:
         completed, report = False, None
@@ -68,13 +67,13 @@ def run(planner: Planner, say: Say) -> list[str]:
     return failed
 
 
-def _tracker(config: DictConfig, artifacts: Path) -> Tracker:
+def _tracker(config: Study, artifacts: Path) -> Tracker:
     artifacts.mkdir(parents=True, exist_ok=True)
     uri = config.tracking_uri or f"sqlite:///{artifacts.absolute() / 'mlflow.db'}"
     return Tracker(uri, config.study, artifacts / "mlflow")
 
 
-def _engine(config: DictConfig, artifacts: Path, tracker: Tracker) -> Engine:
+def _engine(config: Study, artifacts: Path, tracker: Tracker) -> Engine:
     return Engine(
         tracker,
         root=study_storage(config.store, artifacts),
@@ -120,7 +119,7 @@ def _search(engine: Engine, planner: Planner) -> tuple[list[Stage], dict[Cell, C
     choices = {
         cell: searches[cell].choice()
         if cell in searches
-        else Choice(planner.candidates(cell)[0], True, "given, not searched")
+        else Choice(planner.rates.candidates(cell)[0], True, "given, not searched")
         for cell in planner.cells()
     }
     return trials, choices
@@ -128,22 +127,23 @@ def _search(engine: Engine, planner: Planner) -> tuple[list[Stage], dict[Cell, C
 
 def _cell_search(engine: Engine, planner: Planner, cell: Cell) -> Search:
     settings = planner.config.search
-    rounds: RateSource = GridRates(planner.candidates(cell))
+    rounds: RateSource = GridRates(planner.rates.candidates(cell))
     if settings.method == "optuna":
-        low, high = planner.bounds(cell)
+        low, high = planner.rates.bounds(cell)
         seed = derive(settings.seeds[0], "search") % 2**32
         searcher = engine.searcher(low, high, seed, startup=max(STARTUP, settings.round))
         rounds = SuggestedRates(searcher, low, high, settings.trials, settings.round)
-    rungs = planner.rungs(cell)
+    rungs = planner.rates.rungs(cell)
     return Search(rounds, settings.fs_low, settings.fs_high, rungs, settings.eta)
 
 
 def _cell(trial: Stage) -> Cell:
-    return Cell(*(trial.params[name] for name in Cell._fields))
+    ratio, objective, scenario = Cell._fields
+    return Cell(trial.param(ratio, float), trial.param(objective, str), trial.param(scenario, str))
 
 
 def _lr(trial: Stage) -> float:
-    return float(trial.params["train"]["lr"])
+    return float(trial.param("train", dict)["lr"])
 
 
 def _search_result(result: Result) -> SearchSummary | Failure:
@@ -176,7 +176,7 @@ def _comparison_jobs(
     planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
 ) -> list[_ComparisonJob]:
     """Every scenario with the baseline, in every metric."""
-    settings = planner.plain["significance"]
+    settings = planner.config.significance
     found: dict[Cell, list[TrialSummary | Failure]] = {}
     for stage in tests:
         found.setdefault(_cell(stage), []).append(_test_result(results[stage.key]))
@@ -185,8 +185,8 @@ def _comparison_jobs(
             a=found[cell],
             b=found[cell._replace(scenario=BASELINE)],
             metric=metric,
-            rounds=settings["permutations"],
-            seed=settings["seed"],
+            rounds=settings.permutations,
+            seed=settings.seed,
             pair={
                 "ratio": cell.ratio,
                 "objective": cell.objective,
@@ -238,13 +238,13 @@ def _results(
             counts.setdefault(kind, {})[what] = number
     return Results(
         study=planner.config.study,
-        config=planner.plain,
+        config=asdict(planner.config),
         stages=rows,
         comparisons=comparisons,
         counts=counts,
         choices=[_choice_record(cell, choice) for cell, choice in choices.items()],
         tracking_uri=engine.runtime.place.uri,
-        margins=Margins(**planner.plain["margins"]),
+        margins=planner.config.margins,
     )
 
 
@@ -289,11 +289,11 @@ def _write(
     keep(results, folder)
     manifest: StudyManifest = {
         "study": planner.config.study,
-        "config": planner.plain,
-        "corpus": planner.digest,
+        "config": asdict(planner.config),
+        "corpus": planner.stages.digest,
         "versions": dict(versions()),
         "hardware": hardware(),
-        "seeds": {"test": planner.plain["seeds"], "search": planner.plain["search"]["seeds"]},
+        "seeds": {"test": planner.config.seeds, "search": planner.config.search.seeds},
         "stages": {row["key"]: row["label"] for row in results.stages},
         "seconds": {row["key"]: row["seconds"] for row in results.stages},
         "duration_seconds": round(time.time() - started, 1),

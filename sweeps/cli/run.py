@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps.cli.words import Settings, Study, ending, overrides
@@ -49,7 +50,7 @@ def _study(words: Sequence[str]) -> int:
     for model, given in per_model(words):
         config = configure(given)
         if model is not None:
-            config.study = f"{config.study}-{model}"
+            config = replace(config, study=f"{config.study}-{model}")
         planners.append(make_planner(config))
     from sweeps.plan.estimate import estimate_study, total_line
 

@@ -2,49 +2,83 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lacuna.artifacts import JsonObject
 from lacuna.data import DATA
 from lacuna.errors import UserError
+from lacuna.train import TrainConfig
 from sweeps.config.groups import check_files, check_words, names
 from sweeps.config.keys import keys
-from sweeps.config.schema import Study, build, build_attack, register
+from sweeps.config.schema import Study, build, build_attack, named_config, register
 
 
-def configure(overrides: Sequence[str]) -> DictConfig:
-    """Compose the study that `key=value` arguments describe; paths become absolute.
+def configure(overrides: Sequence[str]) -> Study:
+    """The checked study that `key=value` arguments describe; paths become absolute.
 
     Raises `UserError` in one line for an unknown key, name or value, with what may have been meant.
     """
     check_words(overrides)
     check_files(frozenset(DATA))
-    register()
     try:
-        with initialize_config_module("sweeps.config", version_base="1.3"):
-            config = compose("config", overrides=list(overrides))
-        OmegaConf.resolve(config)
-        fit_batches(config)
-        _build(config)
+        study = _checked(compose_keys(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error, overrides)) from error
-    for holder, key in ((config, "artifacts"), (config.data, "path"), (config.region, "file")):
-        if holder.get(key):
-            holder[key] = str(Path(holder[key]).absolute())
-    if config.store and "://" not in config.store:
-        config.store = str(Path(config.store).absolute())
-    source = config.model.source
-    if source == "":
+    if study.model.source == "":
         raise UserError("model=hub names no model: add model.source=NAME or model.source=FOLDER")
-    if source is not None and Path(source).is_dir():
-        config.model.source = str(Path(source).absolute())
+    return _absolute(fit_batches(study))
+
+
+def _checked(config: DictConfig) -> Study:
+    """Every `Config` is made: keys added with + and values out of bounds are refused here."""
+    plain = cast(dict[str, JsonObject], OmegaConf.to_container(config))
+    data = plain["data"]
+    return replace(
+        build(Study, plain),
+        data=build(named_config(str(data["name"])), data),
+        attack=build_attack(plain["attack"]),
+    )
+
+
+def compose_keys(overrides: Sequence[str]) -> DictConfig:
+    """All keys with their values, before they are made a `Study` and checked together."""
+    register()
+    with initialize_config_module("sweeps.config", version_base="1.3"):
+        config = compose("config", overrides=list(overrides))
+    OmegaConf.resolve(config)
     return config
+
+
+def _absolute(study: Study) -> Study:
+    """The same study from any working folder."""
+    data, source, store = study.data, study.model.source, study.store
+    if path := getattr(data, "path", None):
+        data = replace(data, path=_path(path))
+    if source is not None and Path(source).is_dir():
+        source = _path(source)
+    if store and "://" not in store:
+        store = _path(store)
+    file = study.region.file and _path(study.region.file)
+    return replace(
+        study,
+        data=data,
+        model=replace(study.model, source=source),
+        region=replace(study.region, file=file),
+        artifacts=_path(study.artifacts),
+        store=store,
+    )
+
+
+def _path(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def per_model(overrides: Sequence[str]) -> list[tuple[str | None, list[str]]]:
@@ -60,15 +94,15 @@ def per_model(overrides: Sequence[str]) -> list[tuple[str | None, list[str]]]:
     return [(None, list(overrides))]
 
 
-def fit_batches(config: DictConfig) -> None:
-    """Cut training batches to what a GPU of `resources.gpu_memory` GB takes, in place.
+def fit_batches(study: Study) -> Study:
+    """The study with training batches cut to what a GPU of `resources.gpu_memory` GB takes.
 
     As many are accumulated as make up the batch that was asked for, so a step reads the same texts;
     its loss is then the mean over parts of their token means.
     """
-    memory, table = config.resources.gpu_memory, dict(config.resources.sequences)
+    memory, table = study.resources.gpu_memory, study.resources.sequences
     if memory is None:
-        return
+        return study
     fitting = [limit for size, limit in table.items() if float(size) <= memory]
     if not fitting:
         sizes = ", ".join(sorted(table, key=float)) or "no size"
@@ -76,20 +110,21 @@ def fit_batches(config: DictConfig) -> None:
             f"resources.gpu_memory={memory:g}: resources.sequences names {sizes}: give a larger "
             f"GPU, or add +resources.sequences.SIZE=SEQUENCES"
         )
-    recipe = config.retained.recipe
-    for train in (recipe.train, config.inject.train, config.unlearn.train, config.attack.train):
-        size = train.batch_size
-        train.batch_size = max(n for n in range(1, size + 1) if size % n == 0 and n <= max(fitting))
-        train.accumulation *= size // train.batch_size
+    limit, recipe = max(fitting), study.retained.recipe
+    return replace(
+        study,
+        retained=replace(study.retained, recipe=replace(recipe, train=_cut(recipe.train, limit))),
+        inject=replace(study.inject, train=_cut(study.inject.train, limit)),
+        unlearn=replace(study.unlearn, train=_cut(study.unlearn.train, limit)),
+        attack=replace(study.attack, train=_cut(study.attack.train, limit)),
+    )
 
 
-def _build(config: DictConfig) -> None:
-    """Every `Config` once: keys added with + and values out of bounds are refused here."""
-    plain: Any = OmegaConf.to_container(config)
-    build(Study, plain)
-    build_attack(plain["attack"])
-    values = {name: value for name, value in plain["data"].items() if name != "name"}
-    build(DATA[plain["data"]["name"]].Config, values)
+def _cut(train: TrainConfig, limit: int) -> TrainConfig:
+    """The largest batches of at most `limit` sequences that divide the batch."""
+    whole = train.batch_size
+    size = max(n for n in range(1, whole + 1) if whole % n == 0 and n <= limit)
+    return replace(train, batch_size=size, accumulation=train.accumulation * (whole // size))
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -124,12 +159,11 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 def _keys() -> Iterator[str]:
     """Keys of the schema, those of every data source among them, and of the default study."""
     yield from (key.name for key in keys())
-    with initialize_config_module("sweeps.config", version_base="1.3"):
-        yield from _flat(compose("config"), "")
+    yield from _flat(compose_keys([]), "")
 
 
-def _flat(config: Any, prefix: str) -> Iterator[str]:
-    for name in config:
-        yield prefix + str(name)
+def _flat(config: DictConfig, prefix: str) -> Iterator[str]:
+    for name in map(str, config):
+        yield prefix + name
         if not OmegaConf.is_missing(config, name) and isinstance(config[name], DictConfig):
             yield from _flat(config[name], f"{prefix}{name}.")

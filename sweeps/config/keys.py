@@ -44,9 +44,9 @@ def _keys(config: type, prefix: str, only_with: str = "", defaults: object = Non
         default = _default(field) if defaults is None else getattr(defaults, field.name)
         name = prefix + field.name
         if is_dataclass(hint):
-            assert isinstance(hint, type)
-            yield Key(name, "section", None, text or _first_line(hint), True, only_with)
-            yield from _keys(hint, f"{name}.", only_with, default)
+            kind = type(default)  # a subclass of the hint where methods bring the fields
+            yield Key(name, "section", None, text or _first_line(kind), True, only_with)
+            yield from _keys(kind, f"{name}.", only_with, default)
         else:
             yield Key(name, _type_text(hint), default, text, False, only_with)
 

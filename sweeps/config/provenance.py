@@ -1,13 +1,12 @@
 """Where each value of a composed study comes from: a default, a file, or the command line."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
 from sweeps.config.compose import configure
 from sweeps.config.groups import FOLDER, load
@@ -43,8 +42,7 @@ def values(overrides: Sequence[str]) -> list[Value]:
 
 
 def _composed(overrides: Sequence[str]) -> dict[str, Any]:
-    study: Any = OmegaConf.to_container(configure(overrides))
-    return dict(_flat(study))
+    return dict(_flat(asdict(configure(overrides))))
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

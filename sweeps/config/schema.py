@@ -1,21 +1,24 @@
 """Every key a user may type, with its type and default. Hydra refuses all others.
 
-Defaults live in the dataclasses of `lacuna`; the YAML files of `sweeps/conf` only say where a
+Defaults live in the dataclasses of `lacuna`; the YAML files of `sweeps/config` only say where a
 study, a model or a recipe differs. Objectives, localizers and data sources come from their
-registries, so a new one is known here without an edit.
+registries, so a new one is known here without an edit. `sweeps.config.compose` makes a `Study` of
+what was typed; it is frozen, and everything below takes it as it is.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, make_dataclass, replace
+from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from lacuna.artifacts import JsonObject
 from lacuna.attack import ATTACKS, AttackConfig
 from lacuna.data import DATA
+from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.inject import InjectConfig
 from lacuna.localize import LOCALIZERS
@@ -24,15 +27,29 @@ from lacuna.registry import Registry
 from lacuna.report import Margins
 from lacuna.train import Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS
+from sweeps.stage import KINDS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    class DataConfig(DataclassInstance, Protocol):
+        """The `Config` of a data source, which in a study also has the source's name."""
+
+        name: str
+
+    Ratio = float | list[float]
+    RateTable = dict[str, dict[str, list[float]]]
+else:  # OmegaConf knows neither; what they hold is looked at where it is used
+    DataConfig, Ratio, RateTable = Any, Any, dict[str, Any]
 
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(frozen=True)
 class RegionConfig:
     """Where facts are planted."""
 
-    ratio: Any = 0.1
+    ratio: Ratio = 0.1
     """Share of all value vectors in the target region (and in every other region), or a list of
     shares: each is a grid of its own, whose seeds share their injections."""
     unit: str = "vector"
@@ -41,8 +58,20 @@ class RegionConfig:
     file: str | None = None
     """Plant into this saved region instead of drawing one per seed and ratio."""
 
+    @property
+    def ratios(self) -> list[float]:
+        """The ratio or ratios, as a list. Raises `UserError` for one that is no number."""
+        given = self.ratio if isinstance(self.ratio, list) else [self.ratio]
+        return [_ratio(value) for value in given]
 
-@dataclass
+
+def _ratio(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise UserError(f"region.ratio={value}: give a number, or a list such as [0.05,0.1]")
+    return float(value)
+
+
+@dataclass(frozen=True)
 class RetainedConfig:
     """The retained model and whether seeds share it."""
 
@@ -52,41 +81,52 @@ class RetainedConfig:
     """How it is trained."""
 
 
-def _options(registry: Registry[Any]) -> type:
-    """A dataclass with one field per method, holding the method's own `Config`."""
+@dataclass(frozen=True)
+class MethodOptions:
+    """One field per method of a registry: the method's own `Config`, under the method's name."""
+
+    def of(self, name: str) -> "DataclassInstance":
+        """The options of one method."""
+        options: DataclassInstance = getattr(self, name)
+        return options
+
+
+def _options(registry: Registry[Any]) -> type[MethodOptions]:
+    """The class with a field for each method that is registered now."""
     made = [
         (name, method.Config, field(default_factory=method.Config))
         for name, method in registry.items()
     ]
-    return make_dataclass(f"{registry.kind.title()}Options", made)
+    name = f"{registry.kind.title()}Options"
+    return make_dataclass(name, made, bases=(MethodOptions,), frozen=True)
 
 
-ObjectiveOptions: Any = _options(OBJECTIVES)
-LocalizerOptions: Any = _options(LOCALIZERS)
-WrapperOptions: Any = _options(WRAPPERS)
+ObjectiveOptions = _options(OBJECTIVES)
+LocalizerOptions = _options(LOCALIZERS)
+WrapperOptions = _options(WRAPPERS)
 
 
-@dataclass
+@dataclass(frozen=True)
 class UnlearnSettings:
     """How trials unlearn and how their learning rate is found."""
 
     lr: float | None = None
-    """Fixes the rate of every trial and skips the search."""
-    lrs: dict[str, Any] = field(default_factory=dict)
+    """Learning rate of every trial, which then is not searched for; null searches."""
+    lrs: RateTable = field(default_factory=dict)
     """Candidate rates: scenario -> objective -> list; `region` stands for all scenarios but `full`.
     A wrapped objective that is not listed by its full name takes the objective's.
     A single candidate is used as it is, without a search (published rates)."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Steps, batch size, schedule."""
+    """Steps, batch size and schedule of unlearning."""
     parallel: Parallel = field(default_factory=Parallel)
     """Over how many devices trials in the scenario `full` unlearn."""
-    options: ObjectiveOptions = field(default_factory=ObjectiveOptions)
-    """Options of each objective."""
-    wrap: WrapperOptions = field(default_factory=WrapperOptions)
-    """Options of each wrapper; `objectives=[npo+sam]` puts one around an objective."""
+    options: MethodOptions = field(default_factory=ObjectiveOptions)
+    """Options of each objective, by its name."""
+    wrap: MethodOptions = field(default_factory=WrapperOptions)
+    """Options of each wrapper, by its name; `objectives=[npo+sam]` puts one around an objective."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class SearchConfig:
     """How a rate is chosen: highest AUES among candidates whose FS ends inside the window."""
 
@@ -94,60 +134,54 @@ class SearchConfig:
     """`grid` tries the listed rates; `optuna` lets a searcher suggest rates between the lowest and
     the highest of them, log-uniformly at first. A single listed rate is never searched."""
     low: float | None = None
-    """Lower bound of `optuna` for all cells, in place of the lowest listed rate."""
+    """Lowest rate that `optuna` may suggest, for all cells; null takes the lowest listed rate."""
     high: float | None = None
-    """Upper bound, likewise."""
+    """Highest rate that `optuna` may suggest, for all cells; null takes the highest listed rate."""
     trials: int = 8
     """Rates that `optuna` tries in every cell."""
     round: int = 4
     """Rates of a cell that `optuna` suggests before it is told results: they run side by side."""
     rungs: int = 0
-    """Stop rates early: looks at them after fewer steps, each letting 1 of `eta` through; 0 is
-    none. Rungs lie `eta` times apart below `unlearn.train.steps`."""
+    """How often rates are compared before their last step, so that the worse ones stop early; each
+    time 1 of `search.eta` goes on. 0 trains every rate to the end."""
     eta: int = 3
-    """See `rungs`."""
+    """One of so many rates passes a rung, and the steps between rungs grow by this factor."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Tuning seeds; must not be test seeds. The first seeds searchers too, all cells' alike."""
     fs_low: float = 0.90
-    """Forget strength at alpha = 1 that counts as unlearned."""
+    """Lowest forget strength at alpha = 1 that counts as unlearned."""
     fs_high: float = 1.0
-    """And that counts as too much (not reached)."""
+    """Forget strength at alpha = 1 from which on a trial has unlearned too much."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class SignificanceConfig:
     """The tests at the end."""
 
     permutations: int = 10000
     """Shuffles and resamples of every sampled test."""
     seed: int = 0
-    """Of all of them."""
+    """Seed of all sampled tests."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class StageResources:
     """What stages of one kind take; null: as `resources` says for all."""
 
     cpus: float | None = None
-    """CPUs of such a stage."""
+    """CPUs of each stage of this kind, and its number of threads; null: `resources.cpus`."""
     gpus: float | None = None
-    """GPUs of such a stage."""
+    """GPUs of each stage of this kind: whole ones, or a share of one; null: `resources.gpus`."""
 
 
-@dataclass
-class ResourceConfig:
+@dataclass(frozen=True)
+class Resources:
     """What one stage takes, and what Ray may use."""
 
     cpus: float = 1.0
     """CPUs per stage; also its number of threads."""
     gpus: float = 0.0
     """GPUs per stage: whole ones, or a share of one."""
-    base: StageResources = field(default_factory=StageResources)
-    retained: StageResources = field(default_factory=StageResources)
-    injected: StageResources = field(default_factory=StageResources)
-    localized: StageResources = field(default_factory=StageResources)
-    trial: StageResources = field(default_factory=StageResources)
-    control: StageResources = field(default_factory=StageResources)
     workers: int | None = None
     """CPUs of the local Ray (null: all of the machine's)."""
     flops: float | None = None
@@ -158,30 +192,44 @@ class ResourceConfig:
     sequences: dict[str, int] = field(default_factory=dict)
     """GB of a GPU -> sequences that a training batch may have there; from the model's file."""
 
+    def of(self, kind: str) -> StageResources:
+        """What is asked for stages of one kind, besides what is asked for all."""
+        own: StageResources = getattr(self, kind)
+        return own
 
-@dataclass
+
+_BY_KIND = [(kind, StageResources, field(default_factory=StageResources)) for kind in KINDS]
+ResourceConfig = make_dataclass("ResourceConfig", _BY_KIND, bases=(Resources,), frozen=True)
+"""`Resources`, and beside them a field for each kind of stage."""
+
+
+@dataclass(frozen=True)
 class Study:
     """A named grid with its tables."""
 
     study: str = MISSING
     """Name; also the folder under `artifacts`."""
-    data: Any = MISSING
-    """Where the facts come from: a data source by name, whose own keys lie below."""
+    data: DataConfig = MISSING
+    """Where facts come from: a source's name, and the source's own settings below it."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    """Which model, and how it is asked and held."""
     region: RegionConfig = field(default_factory=RegionConfig)
+    """Where facts are planted."""
     seeds: list[int] = field(default_factory=lambda: [1])
     """Test seeds: region, batches and (where not shared) the retained model."""
     base_seed: int = 0
     """Seed of the embedded base model."""
     objectives: list[str] = field(default_factory=list)
-    """Unlearning methods by name: objectives, or edits; `npo+sam` wraps one."""
+    """Unlearning methods: objectives and edits by name, wrapped ones as `npo+sam`."""
     scenarios: list[str] = field(default_factory=list)
     """`oracle`, `random` (outside the target region; under protocol `lacuna` outside all masks),
     `uniform` (anywhere), `full`, or a localizer's name."""
     localizers: list[str] = field(default_factory=list)
     """Localizers of the precision table; empty: all."""
     retained: RetainedConfig = field(default_factory=RetainedConfig)
+    """The model that never saw the forget facts."""
     inject: InjectConfig = field(default_factory=InjectConfig)
+    """How the forget facts go into the model."""
     inject_seed: int | None = None
     """One injected model, and target region, for all seeds; null plants anew for each."""
     protocol: str = "lee"
@@ -194,14 +242,22 @@ class Study:
     masked: ProtocolConfig = field(default_factory=ProtocolConfig)
     """Masks and their training, under protocol `lacuna`; there `region.ratio` is the share of all
     weights in each mask, and `region.file` a file of masks."""
-    localize: LocalizerOptions = field(default_factory=LocalizerOptions)
+    localize: MethodOptions = field(default_factory=LocalizerOptions)
+    """Options of each localizer, by its name."""
     unlearn: UnlearnSettings = field(default_factory=UnlearnSettings)
+    """How trials unlearn."""
     search: SearchConfig = field(default_factory=SearchConfig)
+    """How learning rates are found."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """What is asked of every model."""
     attack: AttackConfig = field(default_factory=AttackConfig)
+    """Attacks on unlearned models and on controls."""
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
+    """The tests at the end."""
     margins: Margins = field(default_factory=Margins)
-    resources: ResourceConfig = field(default_factory=ResourceConfig)
+    """Differences too small to matter."""
+    resources: Resources = field(default_factory=ResourceConfig)
+    """What a stage takes, for all kinds or by kind (`resources.trial.gpus`)."""
     artifacts: str = "artifacts"
     """Output root."""
     store: str | None = None
@@ -219,7 +275,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=_structured(Study))
     for name, source in DATA.items():
-        store.store(group="data", name=name, node=_structured(_named(source.Config, name)))
+        store.store(group="data", name=name, node=_structured(named_config(name)))
         file = files("sweeps.config") / "recipe" / f"mini-{name}.yaml"
         if source.recipe is not None and not file.is_file():
             recipe = {"defaults": ["mini-jsonl"], **source.recipe}
@@ -241,19 +297,12 @@ def _structured(config: type) -> DictConfig:
 _made: dict[type, DictConfig] = {}
 
 
-def _named(config: type, name: str) -> type:
-    """The source's Config with its name in front, so that the composed tree says which it is."""
-    assert is_dataclass(config)
-    columns = [(f.name, f.type, _default(f)) for f in fields(config)]
-    return make_dataclass(config.__qualname__, [("name", str, field(default=name)), *columns])
-
-
-def _default(column: Any) -> Any:
-    if column.default_factory is not dataclasses.MISSING:
-        return field(default_factory=column.default_factory)
-    if column.default is dataclasses.MISSING:
-        return field(default=MISSING)
-    return field(default=column.default)
+@cache
+def named_config(name: str) -> type["DataConfig"]:
+    """The `Config` of a data source with the source's name, so that a study says which it is."""
+    config = DATA[name].Config
+    column = ("name", str, field(default=name, kw_only=True))
+    return make_dataclass(config.__qualname__, [column], bases=(config,), frozen=True)
 
 
 def _nodes(config: DictConfig) -> Iterator[DictConfig]:
@@ -263,16 +312,16 @@ def _nodes(config: DictConfig) -> Iterator[DictConfig]:
             yield from _nodes(config[name])
 
 
-def build(config: type[T], values: Mapping[str, Any]) -> T:
+def build(config: type[T], values: JsonObject) -> T:
     """A `Config` from plain values; unknown keys and wrong types are refused."""
-    merged = OmegaConf.merge(_structured(config), dict(values))
+    merged = OmegaConf.merge(_structured(config), values)
     built = OmegaConf.to_object(merged)
     assert isinstance(built, config)
     return built
 
 
-def build_attack(values: Mapping[str, Any]) -> AttackConfig:
+def build_attack(values: JsonObject) -> AttackConfig:
     """The attacks of a study; those of other packages get their own `Config`."""
     config = build(AttackConfig, values)
     extra = {name: build(ATTACKS[name].Config, given) for name, given in config.extra.items()}
-    return dataclasses.replace(config, extra=extra)
+    return replace(config, extra=extra)

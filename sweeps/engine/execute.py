@@ -1,8 +1,10 @@
 """From a stage's plain values to the library's functions; runs inside a worker."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from lacuna.data import Corpus
 from lacuna.errors import UserError
@@ -21,14 +23,88 @@ from lacuna.pipeline import (
 )
 from lacuna.pipeline.splits import working
 from lacuna.results import Summary
-from lacuna.train import Parallel, TrainConfig
+from lacuna.train import ONE_DEVICE, OnStep, Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.config.schema import build, build_attack
 from sweeps.plan.corpus import load_corpus
 from sweeps.stage import Stage
 
-OnStep = Callable[[int, Mapping[str, float]], None]
+T = TypeVar("T")
 Inputs = Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage at work: what it reads and writes, and its parameters as the library takes them."""
+
+    stage: Stage
+    inputs: Inputs
+    """Role -> folder of a parent stage's result."""
+    out: Path
+    on_step: OnStep
+
+    def config(self, name: str, kind: type[T]) -> T:
+        """One of the parameters, as the record that it was made from."""
+        return build(kind, self.stage.param(name, dict))
+
+    @property
+    def seed(self) -> int:
+        """Seed of the stage's random draws."""
+        return self.stage.param("seed", int)
+
+    @property
+    def evaluate(self) -> EvaluateConfig:
+        """What is asked of the model."""
+        return self.config("evaluate", EvaluateConfig)
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model, where it is from here, on the device that was counted for the stage."""
+        config, device = self.config("model", ModelConfig), self.stage.path("device")
+        if device is None or (device == "auto" and not self.stage.gpus):
+            device = "cpu"  # a GPU that nobody counted may be another stage's
+        return replace(config, source=self.stage.path("source"), device=device)
+
+    @property
+    def scratch(self) -> Path | None:
+        """A folder for what the stage can resume from; it outlives an attempt that is killed."""
+        return _folder(self.stage.path("scratch"))
+
+    @property
+    def region_file(self) -> Path | None:
+        """The region or masks that a study brings along."""
+        return _folder(self.stage.path("region_file"))
+
+    @cached_property
+    def planned_corpus(self) -> Corpus:
+        """The study's corpus. Raises `UserError` where the data here is not what was planned."""
+        stage, data = self.stage, self.stage.context["data"]
+        assert isinstance(data, Mapping)
+        corpus, planned = load_corpus(data, bool(stage.context["embedded"])), stage.params["corpus"]
+        if corpus.digest() != planned:
+            raise UserError(
+                f"{stage.label}: the data here differs from the data that was planned with "
+                f"(digest {corpus.digest()[:12]}, planned {str(planned)[:12]})"
+            )
+        return corpus
+
+    @property
+    def corpus(self) -> Corpus:
+        """The planned corpus; under protocol `lacuna` with the facts of the stage's seed."""
+        if "masks" not in self.stage.params:
+            return self.planned_corpus
+        field = self.stage.params.get("validation")
+        return working(
+            self.planned_corpus,
+            self.config("masks", MaskConfig),
+            self.seed,
+            self.inputs.get("injected"),
+            None if field is None else str(field),
+        )
+
+
+def _folder(path: str | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def execute(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
@@ -39,189 +115,156 @@ def execute(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary
     Raises `UserError` for bad input, `lacuna.train.Diverged` for a non-finite loss, `OSError` where
     the disk is full.
     """
-    return STAGES[stage.kind](stage, inputs, out, on_step)
+    return STAGES[stage.kind](Job(stage, inputs, out, on_step))
 
 
-def _corpus(stage: Stage, inputs: Inputs) -> Corpus:
-    """The planned corpus; under protocol `lacuna` with the facts of the stage's seed."""
-    corpus, params = _planned_corpus(stage), stage.params
-    if "masks" not in params:
-        return corpus
-    masks, tuned_on = build(MaskConfig, params["masks"]), params.get("validation")
-    return working(corpus, masks, params["seed"], inputs.get("injected"), tuned_on)
-
-
-def _planned_corpus(stage: Stage) -> Corpus:
-    corpus = load_corpus(stage.context["data"], stage.context["embedded"])
-    if corpus.digest() != stage.params["corpus"]:
-        raise UserError(
-            f"{stage.label}: the data here differs from the data that was planned with "
-            f"(digest {corpus.digest()[:12]}, planned {str(stage.params['corpus'])[:12]})"
-        )
-    return corpus
-
-
-def _model(stage: Stage) -> ModelConfig:
-    config, device = build(ModelConfig, stage.params["model"]), stage.context["device"]
-    if device == "auto" and not stage.gpus:
-        device = "cpu"  # a GPU that nobody counted may be another stage's
-    return replace(config, source=stage.context["source"], device=device)
-
-
-def _scratch(stage: Stage) -> Path | None:
-    found = stage.context.get("scratch")
-    return None if found is None else Path(found)
-
-
-def _base(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+def _base(job: Job) -> Summary:
     return protocol_lee.base(
-        out,
-        corpus=_corpus(stage, inputs),
-        config=_model(stage),
-        seed=stage.params["seed"],
-        on_step=on_step,
+        job.out, corpus=job.corpus, config=job.model, seed=job.seed, on_step=job.on_step
     )
 
 
-def _planted(stage: Stage) -> PlantingInputs:
+def _planted(job: Job) -> PlantingInputs:
     """What stages of protocol `lacuna` share."""
-    masks = stage.context.get("region_file")
     return PlantingInputs(
-        corpus=_planned_corpus(stage),
-        model=_model(stage),
-        config=build(ProtocolConfig, stage.params["protocol"]),
-        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
-        ratio=stage.params["ratio"],
-        masks_file=None if masks is None else Path(masks),
-        checkpoint=stage.context.get("checkpoint"),
-        seed=stage.params["seed"],
+        corpus=job.planned_corpus,
+        model=job.model,
+        config=job.config("protocol", ProtocolConfig),
+        evaluate=job.evaluate,
+        ratio=job.stage.param("ratio", float),
+        masks_file=job.region_file,
+        checkpoint=job.stage.path("checkpoint"),
+        seed=job.seed,
     )
 
 
-def _retained(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
-    if "protocol" in stage.params:
+def _retained(job: Job) -> Summary | None:
+    if "protocol" in job.stage.params:
         return protocol_lacuna.retained(
-            out,
-            base=inputs["base"],
-            injected=inputs.get("injected"),
-            given=_planted(stage),
-            on_step=on_step,
+            job.out,
+            base=job.inputs["base"],
+            injected=job.inputs.get("injected"),
+            given=_planted(job),
+            on_step=job.on_step,
         )
-    return _learned(protocol_lee.retained, stage, inputs, out, on_step)
+    return _learned(protocol_lee.retained, job)
 
 
-def _learned(
-    learn: Callable[..., Summary | None], stage: Stage, inputs: Inputs, out: Path, on_step: OnStep
-) -> Summary | None:
+def _learned(learn: Callable[..., Summary | None], job: Job) -> Summary | None:
     """All parameters learn from the base on, by the retained model's recipe."""
     return learn(
-        out,
-        base=inputs["base"],
-        corpus=_corpus(stage, inputs),
-        model=_model(stage),
-        config=build(RetainConfig, stage.params["recipe"]),
-        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
-        seed=stage.params["seed"],
-        on_step=on_step,
-        scratch=_scratch(stage),
+        job.out,
+        base=job.inputs["base"],
+        corpus=job.corpus,
+        model=job.model,
+        config=job.config("recipe", RetainConfig),
+        evaluate=job.evaluate,
+        seed=job.seed,
+        on_step=job.on_step,
+        scratch=job.scratch,
     )
 
 
-def _injected(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
-    if "recipe" in stage.params:
-        return _learned(protocol_lee.taught, stage, inputs, out, on_step)
-    if "protocol" in stage.params:
+def _injected(job: Job) -> Summary | None:
+    if "recipe" in job.stage.params:
+        return _learned(protocol_lee.taught, job)
+    if "protocol" in job.stage.params:
         return protocol_lacuna.injected(
-            out, base=inputs["base"], given=_planted(stage), on_step=on_step
+            job.out, base=job.inputs["base"], given=_planted(job), on_step=job.on_step
         )
-    region = stage.context.get("region_file")
     return protocol_lee.injected(
-        out,
-        retained=inputs["retained"],
-        corpus=_corpus(stage, inputs),
-        model=_model(stage),
-        config=build(InjectConfig, stage.params["inject"]),
-        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
-        ratio=stage.params["ratio"],
-        region_file=None if region is None else Path(region),
-        seed=stage.params["seed"],
-        on_step=on_step,
-        scratch=_scratch(stage),
+        job.out,
+        retained=job.inputs["retained"],
+        corpus=job.corpus,
+        model=job.model,
+        config=job.config("inject", InjectConfig),
+        evaluate=job.evaluate,
+        ratio=job.stage.param("ratio", float),
+        region_file=job.region_file,
+        seed=job.seed,
+        on_step=job.on_step,
+        scratch=job.scratch,
     )
 
 
-def _localized(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
-    options = stage.params["localizers"]
-    localizers = {n: build(LOCALIZERS[n].Config, options[n]) for n in options}
-    parents = {"injected": inputs["injected"], "retained": inputs["retained"]}
-    if "protocol" in stage.params:
+def _localized(job: Job) -> Summary:
+    options = job.stage.param("localizers", dict)
+    localizers = {name: build(LOCALIZERS[name].Config, options[name]) for name in options}
+    parents = {"injected": job.inputs["injected"], "retained": job.inputs["retained"]}
+    if "protocol" in job.stage.params:
         return protocol_lacuna.localized(
-            out, **parents, given=_planted(stage), localizers=localizers
+            job.out, **parents, given=_planted(job), localizers=localizers
         )
+    params = job.stage.params
     return protocol_lee.localized(
-        out,
+        job.out,
         **parents,
-        corpus=_corpus(stage, inputs),
-        model=_model(stage),
+        corpus=job.corpus,
+        model=job.model,
         localizers=localizers,
-        ratio=stage.params.get("ratio"),
-        unit=stage.params.get("unit", "vector"),
-        seed=stage.params["seed"],
+        ratio=job.stage.param("ratio", float) if "ratio" in params else None,
+        unit=job.stage.param("unit", str) if "unit" in params else "vector",
+        seed=job.seed,
     )
 
 
-def _trial(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary | None:
-    params = stage.params
-    attacks, objective = params["attack"], OBJECTIVES[parse(params["objective"]).objective]
-    wrappers = params.get("wrappers", {})
+def _trial(job: Job) -> Summary | None:
+    stage = job.stage
+    name = stage.param("objective", str)
+    objective, wrappers = parse(name)
+    attacked = stage.params["attack"] is not None
     return trial.trial(
-        out,
-        injected=inputs["injected"],
-        retained=inputs["retained"],
-        base=inputs.get("base"),
-        region=_region_file(stage, inputs),
-        corpus=_corpus(stage, inputs),
-        model=_model(stage),
+        job.out,
+        injected=job.inputs["injected"],
+        retained=job.inputs["retained"],
+        base=job.inputs.get("base"),
+        region=_region_file(job),
+        corpus=job.corpus,
+        model=job.model,
         config=TrialConfig(
-            objective=params["objective"],
-            scenario=params["scenario"],
-            train=build(TrainConfig, params["train"]),
-            seed=params["seed"],
-            ratio=params["ratio"],
-            options=build(objective.Config, params["options"]),
-            wrappers={n: build(WRAPPERS[n].Config, wrappers[n]) for n in wrappers},
-            parallel=build(Parallel, params.get("parallel", {})),
+            objective=name,
+            scenario=stage.param("scenario", str),
+            train=job.config("train", TrainConfig),
+            seed=job.seed,
+            ratio=stage.param("ratio", float),
+            options=job.config("options", OBJECTIVES[objective].Config),
+            wrappers={
+                wrapper: build(WRAPPERS[wrapper].Config, stage.param("wrappers", dict)[wrapper])
+                for wrapper in wrappers
+            },
+            parallel=job.config("parallel", Parallel) if "parallel" in stage.params else ONE_DEVICE,
         ),
-        evaluate=build(EvaluateConfig, params["evaluate"]),
-        attacks=None if attacks is None else build_attack(attacks),
-        on_step=on_step,
-        scratch=_scratch(stage),
+        evaluate=job.evaluate,
+        attacks=build_attack(stage.param("attack", dict)) if attacked else None,
+        on_step=job.on_step,
+        scratch=job.scratch,
     )
 
 
-def _region_file(stage: Stage, inputs: Inputs) -> Path | None:
-    if stage.params["scenario"] == "full":
+def _region_file(job: Job) -> Path | None:
+    scenario = job.stage.param("scenario", str)
+    if scenario == "full":
         return None
-    if stage.params["scenario"] == "oracle":
-        return inputs["injected"] / "region.safetensors"
-    return inputs["region"] / f"{stage.params['localizer']}.safetensors"
+    if scenario == "oracle":
+        return job.inputs["injected"] / "region.safetensors"
+    return job.inputs["region"] / f"{job.stage.param('localizer', str)}.safetensors"
 
 
-def _control(stage: Stage, inputs: Inputs, out: Path, on_step: OnStep) -> Summary:
+def _control(job: Job) -> Summary:
     return trial.control(
-        out,
-        model_folder=inputs["model"],
-        retained=inputs["retained"],
-        name=stage.params["name"],
-        corpus=_corpus(stage, inputs),
-        model=_model(stage),
-        evaluate=build(EvaluateConfig, stage.params["evaluate"]),
-        attacks=build_attack(stage.params["attack"]),
-        seed=stage.params["seed"],
+        job.out,
+        model_folder=job.inputs["model"],
+        retained=job.inputs["retained"],
+        name=job.stage.param("name", str),
+        corpus=job.corpus,
+        model=job.model,
+        evaluate=job.evaluate,
+        attacks=build_attack(job.stage.param("attack", dict)),
+        seed=job.seed,
     )
 
 
-STAGES: dict[str, Callable[[Stage, Inputs, Path, OnStep], Summary | None]] = {
+STAGES: dict[str, Callable[[Job], Summary | None]] = {
     "base": _base,
     "retained": _retained,
     "injected": _injected,

@@ -7,7 +7,6 @@ import torch
 
 from lacuna.attack import asked, leave_out
 from lacuna.errors import UserError
-from sweeps.config.schema import build_attack
 from sweeps.plan.estimate import Estimate, Row
 from sweeps.plan.planner import Planner
 from sweeps.plan.stages import SPREAD
@@ -52,12 +51,14 @@ def _gpus(estimate: Estimate, missing: list[Row]) -> None:
 
 def _relief(planner: Planner, kind: str) -> str:
     """What makes a stage of this kind smaller."""
-    ways = []
-    attacks = asked(build_attack(planner.plain["attack"]))
-    training = {name: each for name, each in attacks.items() if each.trains_all}
+    ways, config = [], planner.config
+    training = {name: each for name, each in asked(config.attack).items() if each.trains_all}
     own = "trial" if kind in ("search", "test") else kind
-    everywhere = {"injected": planner.everywhere, "trial": "full" in planner.config.scenarios}
-    if own in SPREAD and everywhere.get(own, True) and not planner.by_weight:
+    everywhere = {
+        "injected": planner.stages.everywhere,
+        "trial": "full" in config.scenarios,
+    }
+    if own in SPREAD and everywhere.get(own, True) and not planner.stages.by_weight:
         ways.append(f"spread its training ({SPREAD[own]}.zero=3 {SPREAD[own]}.workers=GPUS)")
     if kind in ("test", "control") and training:
         ways.append(f"attack LoRA weights only ({leave_out(training)})")

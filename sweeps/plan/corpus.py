@@ -1,18 +1,19 @@
 """The corpus that a configuration names, read once per process."""
 
 import json
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
-from lacuna.artifacts import canonical
+from lacuna.artifacts import JsonObject, canonical
 from lacuna.data import DATA, Corpus, with_general_knowledge
 from sweeps.config.schema import build
 
 
-def load_corpus(data: Mapping[str, Any], embedded: bool) -> Corpus:
-    """The corpus that a data configuration names; read once per process."""
-    return _load_corpus(canonical(dict(data)), embedded)
+def load_corpus(data: JsonObject, embedded: bool) -> Corpus:
+    """The corpus of a source's `name` and settings; read once per process.
+
+    The `embedded` model also needs general knowledge to be taught, where the source brings none.
+    """
+    return _load_corpus(canonical(data), embedded)
 
 
 @lru_cache(maxsize=2)

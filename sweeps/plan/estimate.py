@@ -7,18 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import Olmo2ForCausalLM
+from transformers import Olmo2ForCausalLM, PreTrainedModel
 
 from lacuna.attack import asked, leave_out
 from lacuna.data import Corpus
-from lacuna.model import MiniConfig
 from lacuna.model.load import outline
 from lacuna.model.mini import mini_config
 from lacuna.region import budget, load_vectors
-from sweeps.config.schema import build, build_attack
 from sweeps.errors import CoordinatorError
 from sweeps.plan.costs import BYTES, REGION_BYTES, Costs, Size, full_bytes
 from sweeps.plan.planner import Planner
@@ -88,7 +85,7 @@ def estimate_study(planner: Planner) -> Estimate:
     size = _size(planner)
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
-    costs = Costs(planner.plain, planner.corpus, size)
+    costs = Costs(planner.config, planner.corpus, size)
     rows = [_row(planner, kind, stages[kind], stored, costs) for kind in KINDS]
     return Estimate(planner, size, rows, source)
 
@@ -109,32 +106,35 @@ def total_line(estimates: Sequence[Estimate]) -> str:
 
 def _size(planner: Planner) -> Size:
     """From the model's configuration, on the meta device: no weight is read or made."""
-    model = planner.plain["model"]
-    if model["source"] is None:
+    model = planner.config.model
+    made: PreTrainedModel
+    if model.source is None:
         with torch.device("meta"):
-            made: Any = Olmo2ForCausalLM(mini_config(build(MiniConfig, model["mini"])))
+            made = Olmo2ForCausalLM(mini_config(model.mini))
     else:
-        made = outline(model["source"], model["revision"])
+        made = outline(model.source, model.revision)
     shapes = list(planner.layout.shapes.values())
     values = sum(height * width for height, width in shapes)
-    if planner.by_weight:
-        groups = len(planner.plain["masked"]["masks"]["forget_groups"])
-        held = round(groups * planner.ratios()[0] * made.num_parameters())
+    if planner.stages.by_weight:
+        groups = len(planner.config.masked.masks.forget_groups)
+        held = round(groups * planner.ratios[0] * made.num_parameters())
         return Size(made.num_parameters(), values, held, len(shapes))
-    region = planner.plain["region"]
-    vectors = budget(planner.layout, max(planner.ratios()))
-    if region["file"] is not None:
-        vectors = len(load_vectors(Path(region["file"]), planner.layout))
-    trained = round(max(planner.ratios()) * values) if planner.single else vectors * shapes[0][0]
+    file = planner.config.region.file
+    vectors = budget(planner.layout, max(planner.ratios))
+    if file is not None:
+        vectors = len(load_vectors(Path(file), planner.layout))
+    trained = (
+        round(max(planner.ratios) * values) if planner.stages.single else vectors * shapes[0][0]
+    )
     return Size(made.num_parameters(), values, trained, len(shapes))
 
 
 def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
     """FLOP/s of a stage that takes these, on one device, and what they are taken from."""
-    flops = planner.plain["resources"]["flops"]
+    flops = planner.config.resources.flops
     if flops is not None:
         return flops, f"{flops:.1e} FLOP/s a stage (resources.flops)"
-    dtype = planner.plain["model"]["dtype"]
+    dtype = planner.config.model.dtype
     if gpus:
         card = GPU_FLOPS[dtype]
         return card * min(1, gpus), (
@@ -147,7 +147,7 @@ def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
 def _seconds(planner: Planner, costs: Costs, stage: Stage) -> float:
     """How long a stage takes: several GPUs share its training, several processes its CPUs."""
     flop, rate = costs.flop(stage), _rate(planner, stage.cpus, stage.gpus)[0]
-    if not stage.workers or planner.plain["resources"]["flops"] is not None:
+    if not stage.workers or planner.config.resources.flops is not None:
         return flop / rate
     shared = costs.shared(stage)
     if stage.gpus:
@@ -167,22 +167,22 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
     for cell in planner.searched():
         found["search"] += planner.foreseen_search(cell)
     for cell in planner.cells():
-        for seed in planner.plain["seeds"]:
-            rates = planner.foreseen(cell)
-            found["test"].append([planner.trial(cell, lr, seed, "test") for lr in rates])
+        for seed in planner.config.seeds:
+            rates = planner.rates.foreseen(cell)
+            found["test"].append([planner.stages.trial(cell, lr, seed, "test") for lr in rates])
     return found
 
 
 def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
     """Keys with a published result, and where they were looked up; creates no file."""
-    uri, artifacts = planner.plain["tracking_uri"], Path(planner.plain["artifacts"])
+    uri, artifacts = planner.config.tracking_uri, Path(planner.config.artifacts)
     place = uri or f"sqlite:///{artifacts / 'mlflow.db'}"
     if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
         return set(), f"{place.removeprefix('sqlite:///')} does not exist yet: nothing is stored"
     from sweeps.tracking.client import absolute_uri, connect
 
     keys = [stage.key for kind in stages.values() for group in kind for stage in group]
-    storage = study_storage(planner.plain["store"], artifacts)
+    storage = study_storage(planner.config.store, artifacts)
     store = Store(
         storage, MlflowCoordinator(connect(absolute_uri(place)), storage.identity(make=False))
     )
@@ -211,17 +211,17 @@ def _row(
 
 
 def _head(planner: Planner, size: Size) -> list[str]:
-    config, corpus = planner.plain, planner.corpus
+    config, corpus = planner.config, planner.corpus
     vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
     region = f"{vectors:,} of {planner.layout.total:,} value vectors, {size.region:,} weights"
-    if planner.single:
+    if planner.stages.single:
         region = f"{size.region:,} of {size.values:,} weights"
-    if planner.by_weight:
+    if planner.stages.by_weight:
         region = f"{size.region:,} single weights, the masks of the forget groups"
     return [
-        f"plan of study {config['study']}: nothing is trained or written",
-        f"model {config['model']['source'] or 'embedded'}: {size.model:,} parameters in "
-        f"{config['model']['dtype']}; a region is {region}",
+        f"plan of study {config.study}: nothing is trained or written",
+        f"model {config.model.source or 'embedded'}: {size.model:,} parameters in "
+        f"{config.model.dtype}; a region is {region}",
         f"data {corpus.name}: {_questions(corpus)}",
     ]
 
@@ -271,8 +271,8 @@ def _counts(estimate: Estimate) -> list[str]:
 
 def _injection(estimate: Estimate) -> list[str]:
     """What compact training saves, in the terms in which it is measured."""
-    size, width = estimate.size, BYTES[estimate.planner.plain["model"]["dtype"]]
-    if estimate.planner.everywhere:
+    size, width = estimate.size, BYTES[estimate.planner.config.model.dtype]
+    if estimate.planner.stages.everywhere:
         return []
     compact = width * size.model + REGION_BYTES * size.region
     return [
@@ -284,14 +284,14 @@ def _injection(estimate: Estimate) -> list[str]:
 
 def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
     hours = {row.kind: row.seconds / 3600 for row in rows}
-    takes = {kind: planner.resources(kind) for kind in hours}
+    takes = {kind: planner.stages.resources(kind) for kind in hours}
     assumed = dict.fromkeys(_rate(planner, *took)[1] for took in takes.values())
     lines = [
         f"compute: {sum(hours.values()):.3g} hours of stages that are not in the store, at "
         f"{' and '.join(assumed)}"
     ]
-    if planner.plain["address"] is None and not any(gpus for _, gpus in takes.values()):
-        cores = planner.plain["resources"]["workers"] or os.cpu_count() or 1
+    if planner.config.address is None and not any(gpus for _, gpus in takes.values()):
+        cores = planner.config.resources.workers or os.cpu_count() or 1
         wall = sum(hours[kind] / max(1, cores // cpus) for kind, (cpus, _) in takes.items())
         lines[0] += f"; {wall:.3g} with as many at a time as {cores} cores take"
     lines += [
@@ -305,7 +305,7 @@ def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
 
 def _alone(planner: Planner) -> list[str]:
     """What is not spread, where training is."""
-    attacks = asked(build_attack(planner.plain["attack"]))
+    attacks = asked(planner.config.attack)
     training = {name: each for name, each in attacks.items() if each.trains_all}
     if not planner.spread or not training:
         return []

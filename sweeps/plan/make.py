@@ -1,28 +1,25 @@
 """From a configuration to a checked planner: reads corpus and layout, trains nothing."""
 
-from typing import Any
+from dataclasses import asdict
 
-from omegaconf import DictConfig, OmegaConf
-
-from lacuna.model import MiniConfig, mini_layout, read_layout
-from sweeps.config.schema import build
+from lacuna.model import mini_layout, read_layout
+from sweeps.config.schema import Study
 from sweeps.plan.corpus import load_corpus
 from sweeps.plan.planner import Planner
 from sweeps.plan.validate import check
 
 
-def make_planner(config: DictConfig) -> Planner:
+def make_planner(config: Study) -> Planner:
     """Read the corpus, look at the model, and check the study; nothing is trained.
 
     Raises `UserError` for data or a model that cannot be used.
     """
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    source = config.model.source
-    corpus = load_corpus(plain["data"], embedded=source is None)
-    if source is None:
-        shape = mini_layout(build(MiniConfig, plain["model"]["mini"]))
+    model = config.model
+    corpus = load_corpus(asdict(config.data), embedded=model.source is None)
+    if model.source is None:
+        shape = mini_layout(model.mini)
     else:
-        shape = read_layout(source, config.model.revision)
+        shape = read_layout(model.source, model.revision)
     planner = Planner(config, corpus, shape)
     check(planner)
     return planner

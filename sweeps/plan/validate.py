@@ -1,28 +1,24 @@
 """What a study asks for is refused here if it cannot work, before anything is trained."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-
-from omegaconf import OmegaConf
 
 from lacuna.attack import asked, leave_out
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.pipeline import ProtocolConfig
 from lacuna.pipeline.splits import refuse
 from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
 from lacuna.train.zero import require_deepspeed
 from lacuna.unlearn import OBJECTIVES, parse
-from sweeps.config.schema import build, build_attack
+from sweeps.config.schema import Resources, StageResources
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import METHODS
+from sweeps.plan.stages import SPREAD
+from sweeps.stage import KINDS
 from sweeps.store.open import study_storage
 
-STAGES = ("base", "retained", "injected", "localized", "trial", "control")
-"""Kinds of stages, as `resources` names them."""
 PROTOCOLS = ["lee", "lacuna"]
 
 
@@ -39,9 +35,9 @@ def check(planner: Planner) -> None:
     _parallel(planner)
     _places(planner)
     for cell in planner.cells():
-        planner.candidates(cell)
+        planner.rates.candidates(cell)
     _search(planner)
-    if planner.plain["evaluate"]["membership"] and not planner.corpus.holdout:
+    if planner.config.evaluate.membership and not planner.corpus.holdout:
         raise UserError(
             f"evaluate.membership=true needs people who were never injected, and data "
             f"{planner.corpus.name!r} has no holdout: use data that has, or leave it out"
@@ -51,8 +47,7 @@ def check(planner: Planner) -> None:
 
 def _attacks(planner: Planner) -> None:
     """Attacks exist, and have people to know and people to be measured by."""
-    attacks = asked(build_attack(planner.plain["attack"]))
-    knowing = {name: each for name, each in attacks.items() if each.knows_people}
+    knowing = {n: each for n, each in asked(planner.config.attack).items() if each.knows_people}
     people = {item.person for item in planner.corpus.forget}
     if knowing and len(people) < 2 and not planner.corpus.relearn:
         raise UserError(
@@ -80,19 +75,22 @@ def _names(planner: Planner) -> None:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
             if name in LOCALIZERS and (reason := planner.unfit(name)):
                 raise UserError(f"{kind} {name!r} {reason}: leave it out")
-    if planner.everywhere and config.region.file is not None:
+    if planner.stages.everywhere and config.region.file is not None:
         raise UserError("region.file is a target region, and inject.method=full has none: drop one")
 
 
 def _seeds(planner: Planner) -> None:
     config = planner.config
-    for key in ("seeds", "objectives", "scenarios"):
-        values = list(config[key])
+    for key, values in (
+        ("seeds", config.seeds),
+        ("objectives", config.objectives),
+        ("scenarios", config.scenarios),
+    ):
         if not values or len(set(values)) < len(values):
             raise UserError(f"{key}={values}: give at least one value, each once")
     if not planner.searched():
         return
-    tuning = list(config.search.seeds)
+    tuning = config.search.seeds
     if not tuning or len(set(tuning)) < len(tuning):
         raise UserError(f"search.seeds={tuning}: give at least one value, each once")
     if shared := set(config.seeds) & set(tuning):
@@ -103,23 +101,23 @@ def _seeds(planner: Planner) -> None:
 
 
 def _region(planner: Planner) -> None:
-    file, ratios = planner.config.region.file, planner.ratios()
+    file, ratios = planner.config.region.file, planner.ratios
     unit = planner.config.region.unit
     if unit not in ("vector", "weight"):
         raise UserError(f"region.unit={unit!r}: choose vector or weight")
-    if planner.single and not planner.everywhere:
+    if planner.stages.single and not planner.stages.everywhere:
         raise UserError(
             "region.unit=weight: facts are planted into value vectors here: use "
             "inject.method=full, or region.unit=vector"
         )
     if not ratios or len(set(ratios)) < len(ratios):
         raise UserError(f"region.ratio={ratios}: give at least one value, each once")
-    if planner.plain["checkpoint"] is not None and (file is None or not planner.by_weight):
+    if planner.config.checkpoint is not None and (file is None or not planner.stages.by_weight):
         raise UserError(
-            f"checkpoint={planner.plain['checkpoint']} needs its masks: set protocol=lacuna and "
+            f"checkpoint={planner.config.checkpoint} needs its masks: set protocol=lacuna and "
             f"region.file=MASKS.safetensors"
         )
-    if planner.by_weight:
+    if planner.stages.by_weight:
         _masks(planner)
         return
     for ratio in ratios:
@@ -136,7 +134,7 @@ def _region(planner: Planner) -> None:
 
 def _masks(planner: Planner) -> None:
     """Masks fit beside each other and into the model, the data has people enough for groups."""
-    config, ratios = planner.config, planner.ratios()
+    config, ratios = planner.config, planner.ratios
     if len(ratios) > 1:
         raise UserError(
             f"region.ratio={ratios}: under protocol lacuna retained models have masks too: give "
@@ -147,8 +145,7 @@ def _masks(planner: Planner) -> None:
             f"inject_seed={config.inject_seed}: under protocol lacuna every seed has groups of its "
             f"own, so an injected model serves its own seed only: drop it"
         )
-    protocol = build(ProtocolConfig, planner.plain["masked"])
-    masks = protocol.masks
+    protocol, masks = config.masked, config.masked.masks
     if config.region.file is not None:
         load_masks(Path(config.region.file), planner.layout)
     density = masks.density(planner.layout, ratios[0])
@@ -181,10 +178,10 @@ def _search(planner: Planner) -> None:
     if search.method not in METHODS:
         raise UserError(f"search.method={search.method}{suggest(search.method, list(METHODS))}")
     for key, least in (("trials", 1), ("round", 1), ("rungs", 0), ("eta", 2)):
-        if search[key] < least:
-            raise UserError(f"search.{key}={search[key]}: must be at least {least}")
+        if getattr(search, key) < least:
+            raise UserError(f"search.{key}={getattr(search, key)}: must be at least {least}")
     for cell in searched:
-        low, high = planner.bounds(cell)
+        low, high = planner.rates.bounds(cell)
         if search.method == "optuna" and not 0 < low < high < math.inf:
             raise UserError(
                 f"search.method=optuna: rates from {low:g} to {high:g} for objective "
@@ -193,7 +190,7 @@ def _search(planner: Planner) -> None:
             )
     for objective in planner.config.objectives:
         cells = [cell for cell in searched if cell.objective == objective]
-        budgets = {cell.scenario: len(planner.foreseen(cell)) for cell in cells}
+        budgets = {cell.scenario: len(planner.rates.foreseen(cell)) for cell in cells}
         if len(set(budgets.values())) > 1:
             given = ", ".join(f"{number} in {scenario}" for scenario, number in budgets.items())
             raise UserError(
@@ -203,20 +200,26 @@ def _search(planner: Planner) -> None:
 
 
 def _resources(planner: Planner) -> None:
-    resources = planner.plain["resources"]
+    resources = planner.config.resources
     for key in ("flops", "workers", "gpu_memory"):
-        if resources[key] is not None and not resources[key] > 0:
-            raise UserError(f"resources.{key}={resources[key]:g}: must be above 0")
-    kinds = {f"resources.{name}": resources[name] for name in STAGES}
-    for place, own in {"resources": resources, **kinds}.items():
-        cpus, gpus = own["cpus"], own["gpus"]
-        if cpus is not None and not (0 < cpus < math.inf):
-            raise UserError(f"{place}.cpus={cpus:g}: must be above 0")
-        if gpus is not None and not (gpus == round(gpus, 4) if 0 <= gpus < 1 else _whole(gpus)):
+        value = getattr(resources, key)
+        if value is not None and not value > 0:
+            raise UserError(f"resources.{key}={value:g}: must be above 0")
+    asked: list[tuple[str, Resources | StageResources]] = [("resources", resources)]
+    asked += [(f"resources.{kind}", resources.of(kind)) for kind in KINDS]
+    for place, own in asked:
+        if own.cpus is not None and not 0 < own.cpus < math.inf:
+            raise UserError(f"{place}.cpus={own.cpus:g}: must be above 0")
+        if own.gpus is not None and not _countable(own.gpus):
             raise UserError(
-                f"{place}.gpus={gpus:g}: give a whole number of GPUs, or a share of one below 1 "
-                f"with at most 4 digits"
+                f"{place}.gpus={own.gpus:g}: give a whole number of GPUs, or a share of one below "
+                f"1 with at most 4 digits"
             )
+
+
+def _countable(gpus: float) -> bool:
+    """Whether Ray can count them: whole ones, or a share of one in ten-thousandths."""
+    return gpus.is_integer() if gpus >= 1 else gpus == round(gpus, 4) >= 0
 
 
 def _parallel(planner: Planner) -> None:
@@ -224,9 +227,9 @@ def _parallel(planner: Planner) -> None:
     if not spread:
         return
     require_deepspeed()
-    for kind, key in spread.items():
-        workers = OmegaConf.select(planner.config, f"{key}.workers")
-        gpus = planner.resources(kind)[1]
+    for kind, parallel in spread.items():
+        key, workers = SPREAD[kind], parallel.workers
+        gpus = planner.stages.resources(kind)[1]
         if gpus not in (0, workers) and (kind != "trial" or gpus > 1):
             raise UserError(
                 f"resources.{kind}.gpus={gpus:g}: {key}.workers={workers} take a GPU each: set it "
@@ -234,37 +237,33 @@ def _parallel(planner: Planner) -> None:
             )
         if planner.config.model.dtype == "float64":
             raise UserError(f"model.dtype=float64: {key}.zero needs float32 or bfloat16")
-    _spreadable(planner, spread)
+    _spreadable(planner)
 
 
-def _spreadable(planner: Planner, spread: Mapping[str, str]) -> None:
+def _spreadable(planner: Planner) -> None:
     """Only training of all parameters is spread, and only where it is a loss and nothing else."""
-    config = planner.config
+    config, spread = planner.config, planner.spread
     for kind in ("retained", "injected"):
-        if kind in spread and planner.by_weight:
-            raise UserError(f"{spread[kind]}.zero: protocol lacuna trains on one device: drop it")
-    if "injected" in spread and not planner.everywhere:
+        if kind in spread and planner.stages.by_weight:
+            raise UserError(f"{SPREAD[kind]}.zero: protocol lacuna trains on one device: drop it")
+    if "injected" in spread and not planner.stages.everywhere:
         raise UserError(
-            f"{spread['injected']}.zero: a region is planted on one device: drop it, or use "
+            f"{SPREAD['injected']}.zero: a region is planted on one device: drop it, or use "
             f"inject.method=full"
         )
     if "trial" not in spread:
         return
     if "full" not in config.scenarios:
         raise UserError(
-            f"{spread['trial']}.zero: only scenario full trains all weights: add it, or drop this"
+            f"{SPREAD['trial']}.zero: only scenario full trains all weights: add it, or drop this"
         )
     for name in config.objectives:
         base, wrappers = parse(name)
         if wrappers or not OBJECTIVES[base].spreads:
             raise UserError(
-                f"{spread['trial']}.zero: objective {name!r} is more than a loss (an edit, an "
+                f"{SPREAD['trial']}.zero: objective {name!r} is more than a loss (an edit, an "
                 f"adapter, a multiplier or a wrapper) and stays on one device: drop one of them"
             )
-
-
-def _whole(number: float) -> bool:
-    return number > 0 and number.is_integer()
 
 
 def _places(planner: Planner) -> None:
@@ -277,13 +276,13 @@ def _places(planner: Planner) -> None:
         pick_device(config.model.device)
     except RuntimeError as error:
         raise UserError(f"model.device={config.model.device}: use auto, cpu or cuda") from error
-    without = [kind for kind in STAGES if not planner.resources(kind)[1]]
+    without = [kind for kind in KINDS if not planner.stages.resources(kind)[1]]
     if config.model.device.startswith("cuda") and without:
         raise UserError(
             f"model.device={config.model.device}, but {without[0]} stages are given no GPU: set "
             f"resources.gpus=1, or a share of one, or model.device=auto"
         )
-    for key in ("artifacts", "store"):
-        if config[key] and Path(config[key]).exists() and not Path(config[key]).is_dir():
-            raise UserError(f"{key}={config[key]} is a file: name a folder for the results")
+    for key, place in (("artifacts", config.artifacts), ("store", config.store)):
+        if place and Path(place).exists() and not Path(place).is_dir():
+            raise UserError(f"{key}={place} is a file: name a folder for the results")
     study_storage(config.store, Path(config.artifacts))

@@ -1,7 +1,7 @@
 """What a run worked on, as datasets for the tracking UI: the corpus, and the target region."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lacuna.artifacts import digest
@@ -15,9 +15,10 @@ def corpus_of(stage: Stage) -> list[Dataset]:
     if "corpus" not in stage.params or "data" not in stage.context:
         return []
     source = stage.context["data"]
+    assert isinstance(source, Mapping)
     corpus: Dataset = {
-        "name": source["name"],
-        "digest": stage.params["corpus"],
+        "name": str(source["name"]),
+        "digest": stage.param("corpus", str),
         "role": "corpus",
         "source": source,
         "profile": {},

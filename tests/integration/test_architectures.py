@@ -1,6 +1,7 @@
 """Every named architecture from retained to evaluated: the stages of a study, on tiny models."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,7 @@ def walk(tmp_path: Path, name: str, *overrides: str) -> tuple[Walk, torch.nn.Mod
     source, root = tmp_path / "hub", tmp_path / "stages"
     root.mkdir()
     given = ["study=smoke", *DATA.split()]
-    corpus = load_corpus(
-        make_planner(configure([*given, "unlearn.lr=1e-2"])).plain["data"], embedded=False
-    )
+    corpus = load_corpus(asdict(configure([*given, "unlearn.lr=1e-2"]).data), embedded=False)
     model = save_tiny(source, name, corpus)
     given += [f"model={name}", f"model.source={source}", "model.revision=null", *SMALL.split()]
     return Walk(make_planner(configure([*given, *overrides])), root), model
@@ -90,7 +89,7 @@ def test_a_model_of_the_hub_goes_all_the_way(tmp_path: Path, name: str) -> None:
     steps, model = walk(tmp_path, name, "seeds=[1]")
     assert len(list((tmp_path / "hub").glob("model-*.safetensors"))) > 1, "the model is in shards"
     planner = steps.planner
-    retained, injected = planner.retained(1), planner.injected(1, 0.1)
+    retained, injected = planner.stages.retained(1), planner.stages.injected(1, 0.1)
     summary = steps.run(injected)
     assert summary["outside_equal"] and summary["leak"]["passed"]
     assert steps.losses[retained.key][-1] < steps.losses[retained.key][0]
@@ -108,7 +107,7 @@ def test_a_model_of_the_hub_goes_all_the_way(tmp_path: Path, name: str) -> None:
     assert len(heads) == (0 if tied else 1)
 
     for scenario in ("oracle", "random", "full"):
-        trial = planner.trial(Cell(0.1, "npo", scenario), 1e-2, 1, "test")
+        trial = planner.stages.trial(Cell(0.1, "npo", scenario), 1e-2, 1, "test")
         found = steps.run(trial)
         assert len(found["curve"]["fs"]) == 3 and 0 <= found["aues"] <= 1
         changed = found["localization"]["change"]
@@ -124,9 +123,9 @@ def test_without_a_target_region_localizers_are_compared_with_random_vectors(
         "scenarios=[random,wagle]", "localizers=[norm,wagle]", "region.ratio=0.2",
     )  # fmt: skip
     planner = steps.planner
-    injected = planner.injected(2, 0.2)
-    assert injected.key == planner.injected(1, 0.2).key
-    assert injected.inputs == {"base": planner.base().key}
+    injected = planner.stages.injected(2, 0.2)
+    assert injected.key == planner.stages.injected(1, 0.2).key
+    assert injected.inputs == {"base": planner.stages.base().key}
     summary = steps.run(injected)
     texts = [len(planner.corpus.retain), len(planner.corpus.forget)]
     assert summary["steps"] == -(-6 * sum(texts) // texts[0])
@@ -134,7 +133,7 @@ def test_without_a_target_region_localizers_are_compared_with_random_vectors(
 
     regions = []
     for seed in (1, 2):
-        trial = planner.trial(Cell(0.2, "npo", "random"), 1e-2, seed, "test")
+        trial = planner.stages.trial(Cell(0.2, "npo", "random"), 1e-2, seed, "test")
         assert steps.run(trial)["localization"] is None
         regions.append(load_vectors(steps.root / trial.inputs["region"] / "random.safetensors"))
     assert [len(region) for region in regions] == [16, 16]
@@ -142,7 +141,7 @@ def test_without_a_target_region_localizers_are_compared_with_random_vectors(
     survey = steps.run(planner.survey(1, 0.2))
     assert [row["localizer"] for row in survey["localizers"]] == ["norm", "wagle"]
     assert survey["ratio"] == 0.2 and "precision" not in survey["localizers"][0]
-    assert steps.run(planner.control("injected", 1, 0.2))["model"] == "injected"
+    assert steps.run(planner.stages.control("injected", 1, 0.2))["model"] == "injected"
 
 
 def test_regions_of_single_weights_are_ranked_drawn_and_trained(tmp_path: Path) -> None:
@@ -153,7 +152,7 @@ def test_regions_of_single_weights_are_ranked_drawn_and_trained(tmp_path: Path) 
     planner = steps.planner
     regions = {}
     for scenario in ("random", "wagle"):
-        trial = planner.trial(Cell(0.8, "npo", scenario), 1e-2, 1, "test")
+        trial = planner.stages.trial(Cell(0.8, "npo", scenario), 1e-2, 1, "test")
         assert 0 <= steps.run(trial)["aues"] <= 1
         file = steps.root / trial.inputs["region"] / f"{scenario}.safetensors"
         region = load_region(file)

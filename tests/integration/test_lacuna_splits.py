@@ -72,9 +72,9 @@ class Done:
         yield from planner.setup()
         cells = planner.cells()
         yield from planner.search(
-            {cell: dict(zip(planner.candidates(cell)[:1], count(1))) for cell in cells}
+            {cell: dict(zip(planner.rates.candidates(cell)[:1], count(1))) for cell in cells}
         )
-        yield from planner.tests({cell: planner.candidates(cell)[0] for cell in cells})
+        yield from planner.tests({cell: planner.rates.candidates(cell)[0] for cell in cells})
         yield from planner.controls()
 
     def of(self, stage: Stage) -> dict[str, Any]:
@@ -94,12 +94,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 @pytest.fixture(scope="module")
 def splits(done: Done) -> Splits:
-    folder = done.root / done.planner.injected(1, 0.05).key
+    folder = done.root / done.planner.stages.injected(1, 0.05).key
     return Splits.from_json(read_json(folder / FILE))
 
 
 def test_most_facts_are_memorised_and_the_summary_says_how_many(done: Done, splits: Splits) -> None:
-    summary = done.of(done.planner.injected(1, 0.05))
+    summary = done.of(done.planner.stages.injected(1, 0.05))
     assert summary["memorised"].keys() == {"birth_city", "email", "licence"}
     for field in summary["memorised"].values():
         assert field["facts"] == 12 and field["share"] >= 0.5, summary["memorised"]
@@ -113,17 +113,19 @@ def test_every_later_stage_works_on_the_splits(done: Done, splits: Splits) -> No
     planner = done.planner
     ids = {s: [i.id for i in getattr(splits.main, s)] for s in ("forget", "retain")}
     for stage in (
-        planner.injected(1, 0.05),
-        planner.retained(1),
-        *planner.tests({cell: planner.candidates(cell)[0] for cell in planner.cells()}),
+        planner.stages.injected(1, 0.05),
+        planner.stages.retained(1),
+        *planner.tests({cell: planner.rates.candidates(cell)[0] for cell in planner.cells()}),
     ):
         found = done.items(stage)
         assert {s: found[s]["id"] for s in ids} == ids, stage.label
     assert (
-        done.of(planner.retained(1))["forget_es"] < 0.5 < done.of(planner.retained(1))["retain_es"]
+        done.of(planner.stages.retained(1))["forget_es"]
+        < 0.5
+        < done.of(planner.stages.retained(1))["retain_es"]
     )
     control = {s.params["name"]: done.of(s) for s in planner.controls()}
-    assert control["retained"]["forget_es"] == done.of(planner.retained(1))["forget_es"]
+    assert control["retained"]["forget_es"] == done.of(planner.stages.retained(1))["forget_es"]
     assert control["injected"]["forget_es"] >= 0.9
 
 

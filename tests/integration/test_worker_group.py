@@ -99,8 +99,10 @@ def test_two_workers_of_which_one_is_killed_train_as_one_process_does(
     engine: Engine, folder: Path
 ) -> None:
     plain, parted = planned(folder), planned(folder, *spread("retained.recipe.parallel", 3))
-    base, alone, together = plain.base(), plain.retained(0), parted.retained(0)
-    assert base.key == parted.base().key and alone.key != together.key and together.workers == 2
+    base, alone, together = plain.stages.base(), plain.stages.retained(0), parted.stages.retained(0)
+    assert (
+        base.key == parted.stages.base().key and alone.key != together.key and together.workers == 2
+    )
     results = engine.run_tasks([base, alone, together])
     one, two = results[alone.key], results[together.key]
     assert "failed" not in two, two
@@ -125,9 +127,9 @@ def test_all_parameters_learn_and_unlearn_over_two_workers_as_over_one(
     cell = Cell(0.1, "npo", "full")
     plain, parted = planned(folder), planned(folder, *spread("inject.parallel", 2))
     unlearned = planned(folder, *spread("unlearn.parallel", 3))
-    base, retained = plain.base(), plain.retained(1)
-    taught = [p.injected(1, 0.1) for p in (plain, parted)]
-    trials = [p.trial(cell, 1e-3, 1, "search") for p in (plain, unlearned)]
+    base, retained = plain.stages.base(), plain.stages.retained(1)
+    taught = [p.stages.injected(1, 0.1) for p in (plain, parted)]
+    trials = [p.stages.trial(cell, 1e-3, 1, "search") for p in (plain, unlearned)]
     assert [stage.workers for stage in (*taught, *trials)] == [0, 2, 0, 2]
     results = engine.run_tasks([base, retained, *taught, *trials])
     for alone, together in (taught, trials):

@@ -118,10 +118,12 @@ def test_workers_are_planned_where_the_recipe_asks_for_them(tmp_path: Path) -> N
     assert {stage.workers for stage in plain.setup()} == {0}
     assert {s.workers for s in sharded.setup() if s.kind == "retained"} == {4}
     assert {s.workers for s in sharded.setup() if s.kind != "retained"} == {0}
-    assert plain.retained(1).key != sharded.retained(1).key, "other bits"
-    assert plain.base().key == sharded.base().key
+    assert plain.stages.retained(1).key != sharded.stages.retained(1).key, "other bits"
+    assert plain.stages.base().key == sharded.stages.base().key
     size = Size(model=1000, values=100, region=10, layers=2)
-    memory = [Costs(p.plain, p.corpus, size).memory(p.retained(1)) for p in (plain, sharded)]
+    memory = [
+        Costs(p.config, p.corpus, size).memory(p.stages.retained(1)) for p in (plain, sharded)
+    ]
     assert memory == [16_000, 5_000]
 
 
@@ -129,30 +131,30 @@ def test_every_stage_that_trains_all_weights_can_be_spread(tmp_path: Path) -> No
     options = "inject.method=full", "scenarios=[full,random]", "unlearn.lr=1e-3"
     plain = planned(tmp_path, *options)
     two = planned(tmp_path, *options, *TAUGHT, *UNLEARN, "resources.trial.gpus=0.5")
-    assert plain.retained(1).key == two.retained(1).key
-    assert plain.injected(1, 0.1).key != two.injected(1, 0.1).key, "other bits"
+    assert plain.stages.retained(1).key == two.stages.retained(1).key
+    assert plain.stages.injected(1, 0.1).key != two.stages.injected(1, 0.1).key, "other bits"
     assert {s.workers for s in two.setup() if s.kind == "injected"} == {2}
     alone = planned(tmp_path, *options, *UNLEARN)
     cells = Cell(0.1, "npo", "full"), Cell(0.1, "npo", "random")
-    old, new = ([p.trial(c, 1e-3, 1, "test") for c in cells] for p in (plain, alone))
+    old, new = ([p.stages.trial(c, 1e-3, 1, "test") for c in cells] for p in (plain, alone))
     assert [stage.workers for stage in new] == [2, 0]
     assert [a.key == b.key for a, b in zip(old, new, strict=True)] == [False, True]
-    assert [two.trial(c, 1e-3, 1, "test").gpus for c in cells] == [2, 0.5]
+    assert [two.stages.trial(c, 1e-3, 1, "test").gpus for c in cells] == [2, 0.5]
 
 
 def test_memory_and_time_of_a_spread_trial(tmp_path: Path) -> None:
     size = Size(model=1000, values=100, region=10, layers=2)
     npo, rmu = Cell(0.1, "npo", "full"), Cell(0.1, "rmu", "full")
     planner = planned(tmp_path, "scenarios=[full]", *UNLEARN, "unlearn.train.save_every=2")
-    costs = Costs(planner.plain, planner.corpus, size)
+    costs = Costs(planner.config, planner.corpus, size)
 
     def memory(cell: Cell, purpose: str) -> float:
-        return costs.memory(planner.trial(cell, 1e-3, 1, purpose))
+        return costs.memory(planner.stages.trial(cell, 1e-3, 1, purpose))
 
     assert memory(npo, "search") == 10_000 + 4_000, "the start of the mixing curve"
     assert memory(rmu, "search") == 10_000 + 2 * 4_000, "and the model as it was"
     assert memory(npo, "test") == 16_000 + 3 * 4_000, "attacks are not spread"
-    spread = planner.trial(npo, 1e-3, 1, "test")
+    spread = planner.stages.trial(npo, 1e-3, 1, "test")
     assert costs.disk(spread) == 12_000 and 0 < costs.shared(spread) < costs.flop(spread)
 
     def hours(*overrides: str) -> tuple[float, float, str]:

@@ -39,7 +39,7 @@ def test_each_of_several_models_is_printed(capsys: pytest.CaptureFixture[str]) -
 def test_keys_of_a_prefix_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     lines = said(capsys, "--keys", "search.fs")
     assert lines[0] == "search.fs_low: float = 0.9"
-    assert lines[1].startswith("    Forget strength at alpha = 1")
+    assert lines[1].startswith("    Lowest forget strength at alpha = 1")
     assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == [
         "search.fs_low",
         "search.fs_high",

@@ -37,8 +37,8 @@ def test_every_study_runs_on_every_kind_of_data(study: str, data: str) -> None:
         [f"study={study}", "model=mini", f"data={data}", "data.path=x"][: 3 + (data != "synthetic")]
     )
     assert config.study == study and config.data.name == data
-    assert config.unlearn.lrs.region.keys() == CONFINED
-    assert config.unlearn.lrs.full.keys() == LEARNED
+    assert config.unlearn.lrs["region"].keys() == CONFINED
+    assert config.unlearn.lrs["full"].keys() == LEARNED
     assert config.model.source is None and config.resources.gpus == 0
 
 

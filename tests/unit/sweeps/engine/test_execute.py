@@ -30,6 +30,6 @@ def test_a_stage_takes_a_gpu_only_where_one_was_counted_for_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(protocol_lee, "base", base)
     planner = make_planner(configure(["study=smoke", f"model.device={device}"]))
-    stage = replace(planner.base(), gpus=gpus)
+    stage = replace(planner.stages.base(), gpus=gpus)
     execute.execute(stage, {}, tmp_path, lambda step, values: None)
     assert seen == [taken]

@@ -104,15 +104,15 @@ def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
 
 
 def stage(planner: Planner, scenario: str, purpose: str, objective: str = "npo") -> Stage:
-    return planner.trial(Cell(0.1, objective, scenario), 1e-2, 1, purpose)
+    return planner.stages.trial(Cell(0.1, objective, scenario), 1e-2, 1, purpose)
 
 
 def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     size = Size(model=1000, values=300, region=30, layers=3)
     planner = planned(tmp_path)
-    costs = Costs(planner.plain, planner.corpus, size)
-    assert costs.memory(planner.retained(1)) == 16 * 1000
-    assert costs.memory(planner.injected(1, 0.1)) == 4 * 1000 + 16 * 30
+    costs = Costs(planner.config, planner.corpus, size)
+    assert costs.memory(planner.stages.retained(1)) == 16 * 1000
+    assert costs.memory(planner.stages.injected(1, 0.1)) == 4 * 1000 + 16 * 30
     assert costs.memory(stage(planner, "oracle", "search")) == 4 * 1000 + 16 * 30
     # the start of the mixing curve is a copy; so is the model as it was, where anything asks it
     assert costs.memory(stage(planner, "full", "search")) == 16 * 1000 + 4 * 1000
@@ -123,17 +123,17 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     assert costs.memory(stage(planner, "full", "test")) == 16 * 1000 + 3 * 4 * 1000
 
     half = planned(tmp_path, "model.dtype=bfloat16")
-    costs = Costs(half.plain, half.corpus, size)
-    assert costs.memory(half.retained(1)) == 18 * 1000
+    costs = Costs(half.config, half.corpus, size)
+    assert costs.memory(half.stages.retained(1)) == 18 * 1000
     assert costs.memory(stage(half, "oracle", "search")) == 2 * 1000 + 16 * 30
-    assert costs.disk(half.injected(1, 0.1)) == 2 * 1000
+    assert costs.disk(half.stages.injected(1, 0.1)) == 2 * 1000
     assert costs.disk(stage(half, "oracle", "test")) == 0
 
 
 def test_training_work_is_proportional_to_steps_and_weights(tmp_path: Path) -> None:
     def work(scenario: str, steps: int, weights: int = 1000) -> float:
         planner = planned(tmp_path, f"unlearn.train.steps={steps}")
-        costs = Costs(planner.plain, planner.corpus, Size(weights, 300, 30, 3))
+        costs = Costs(planner.config, planner.corpus, Size(weights, 300, 30, 3))
         return costs.flop(stage(planner, scenario, "search"))
 
     rest = work("oracle", 0)
@@ -152,7 +152,7 @@ def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
 
     storage = LocalStorage(artifacts / "checkpoints")
     store = Store(storage, MlflowCoordinator(client, storage.identity()))
-    base = planner.base()
+    base = planner.stages.base()
     store.produce(base, lambda inputs, out: {"steps": 0})
     before = {path: path.stat().st_mtime_ns for path in artifacts.rglob("*")}
     table = rows(estimate_study(planner).text())
@@ -164,7 +164,7 @@ def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
 def test_localizers_that_try_vectors_or_paths_are_counted(tmp_path: Path) -> None:
     def work(*localizers: str) -> float:
         planner = planned(tmp_path, f"localizers=[{','.join(localizers)}]")
-        costs = Costs(planner.plain, planner.corpus, Size(1000, 300, 30, 3))
+        costs = Costs(planner.config, planner.corpus, Size(1000, 300, 30, 3))
         return costs.flop(planner.survey(1, 0.1))
 
     shared = work("snip")

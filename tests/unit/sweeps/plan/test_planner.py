@@ -31,12 +31,12 @@ def kinds(stages: list[Stage]) -> dict[str, int]:
 
 
 def rates(planner: Planner) -> dict[Cell, float]:
-    return {cell: planner.candidates(cell)[0] for cell in planner.cells()}
+    return {cell: planner.rates.candidates(cell)[0] for cell in planner.cells()}
 
 
 def search(planner: Planner) -> list[Stage]:
     """The trials of a grid, as the first and only round asks for them."""
-    turns = {cell: planner.foreseen(cell) for cell in planner.searched()}
+    turns = {cell: planner.rates.foreseen(cell) for cell in planner.searched()}
     return planner.search({cell: dict(zip(lrs, count(1))) for cell, lrs in turns.items()})
 
 
@@ -44,7 +44,7 @@ def test_an_edit_needs_no_rates_in_the_recipe_and_no_search() -> None:
     planner = planned("objectives=[ssd,restore]")
     assert set(rates(planner).values()) == {1.0} and planner.searched() == []
     tried = planned("objectives=[ssd]", "+unlearn.lrs.region.ssd=[0.5,2]")
-    assert tried.candidates(Cell(0.1, "ssd", "oracle")) == [0.5, 2.0]
+    assert tried.rates.candidates(Cell(0.1, "ssd", "oracle")) == [0.5, 2.0]
 
 
 def test_the_smoke_study_has_the_stages_that_its_grid_asks_for() -> None:
@@ -85,7 +85,7 @@ def test_injections_are_shared_by_all_objectives_scenarios_and_rates() -> None:
 def test_a_key_follows_what_the_result_depends_on_and_nothing_else(tmp_path: Path) -> None:
     def key(*overrides: str) -> str:
         planner = planned(*overrides)
-        return planner.injected(1, planner.ratios()[0]).key
+        return planner.stages.injected(1, planner.ratios[0]).key
 
     assert key() == key(f"artifacts={tmp_path}", "resources.cpus=2", "objectives=[npo]")
     assert key() == key("unlearn.train.steps=3", "seeds=[1,2,3]", "model.device=cpu")
@@ -111,16 +111,16 @@ def test_a_search_over_ratios_trains_each_injection_once_for_all_its_rates() -> 
     stages = search(planner)
     assert len(stages) == 2 * 8 * 6 and len({stage.key for stage in stages}) == len(stages)
     used = {(stage.params["ratio"], stage.inputs["injected"]) for stage in stages}
-    assert used == {(ratio, planner.injected(0, ratio).key) for ratio in (0.05, 0.1)}
+    assert used == {(ratio, planner.stages.injected(0, ratio).key) for ratio in (0.05, 0.1)}
 
 
 def test_a_searcher_gets_the_listed_rates_as_bounds_and_the_same_budget_everywhere() -> None:
     planner = planned("search.method=optuna", "search.trials=5")
-    assert planner.bounds(Cell(0.1, "npo", "oracle")) == (1e-2, 4e-2)
-    assert planner.bounds(Cell(0.1, "npo", "full")) == (2e-4, 8e-4)
-    assert {len(planner.foreseen(cell)) for cell in planner.cells()} == {5}
+    assert planner.rates.bounds(Cell(0.1, "npo", "oracle")) == (1e-2, 4e-2)
+    assert planner.rates.bounds(Cell(0.1, "npo", "full")) == (2e-4, 8e-4)
+    assert {len(planner.rates.foreseen(cell)) for cell in planner.cells()} == {5}
     given = planned("search.method=optuna", "search.low=1e-5", "search.high=1")
-    assert {given.bounds(cell) for cell in given.cells()} == {(1e-5, 1.0)}
+    assert {given.rates.bounds(cell) for cell in given.cells()} == {(1e-5, 1.0)}
     single = planned("search.method=optuna", "objectives=[ssd,npo]", "search.low=1e-5")
     assert {cell.objective for cell in single.searched()} == {"npo"}
 
@@ -136,14 +136,14 @@ def test_a_rate_is_the_same_trial_whoever_asked_for_it_and_whenever() -> None:
 def test_rungs_are_trials_of_fewer_steps_with_keys_of_their_own() -> None:
     planner = planned("unlearn.train.steps=30", "search.rungs=2", "objectives=[npo,ssd]")
     cell, edit = Cell(0.1, "npo", "oracle"), Cell(0.1, "ssd", "oracle")
-    assert planner.rungs(cell) == [3, 10, 30] and planner.rungs(edit) == [30]
-    short, whole = (planner.trial(cell, 1e-2, 0, "search", 1, steps) for steps in (10, 30))
+    assert planner.rates.rungs(cell) == [3, 10, 30] and planner.rates.rungs(edit) == [30]
+    short, whole = (planner.stages.trial(cell, 1e-2, 0, "search", 1, steps) for steps in (10, 30))
     assert short.params["train"]["steps"] == 10 and short.tags["rung"] == "10"
     assert short.label.endswith(" steps=10") and "rung" not in whole.tags
-    assert short.key != whole.key == planner.trial(cell, 1e-2, 0, "search").key
+    assert short.key != whole.key == planner.stages.trial(cell, 1e-2, 0, "search").key
     few = planned("unlearn.train.steps=2", "search.rungs=5")
-    assert few.rungs(cell) == [2], "no rung of no steps"
-    assert planned("unlearn.train.steps=30").rungs(cell) == [30]
+    assert few.rates.rungs(cell) == [2], "no rung of no steps"
+    assert planned("unlearn.train.steps=30").rates.rungs(cell) == [30]
 
 
 def test_every_kind_of_stage_has_resources_of_its_own_or_the_general_ones() -> None:
@@ -158,25 +158,25 @@ def test_every_kind_of_stage_has_resources_of_its_own_or_the_general_ones() -> N
 
 def test_search_and_test_trials_never_share_a_key() -> None:
     planner = planned("search.seeds=[7]")
-    search = planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "search")
-    assert search.key != planner.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
+    search = planner.stages.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "search")
+    assert search.key != planner.stages.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
 
 
 def test_a_wrapped_objective_has_rows_rates_and_keys_of_its_own() -> None:
     planner = planned("objectives=[npo,npo+sam,npo+sam+smoothing,npo+smoothing+sam]")
     names = list(planner.config.objectives)
-    plain, *wrapped = (planner.trial(Cell(0.1, n, "oracle"), 1e-2, 1, "test") for n in names)
+    plain, *wrapped = (planner.stages.trial(Cell(0.1, n, "oracle"), 1e-2, 1, "test") for n in names)
     assert len({plain.key, *(stage.key for stage in wrapped)}) == 4
-    assert plain.key == planned().trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
+    assert plain.key == planned().stages.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "test").key
     assert plain.key == planned("unlearn.wrap.sam.rho=2").tests(rates(planner))[0].key
     assert "wrappers" not in plain.params
     assert wrapped[0].params["wrappers"] == {"sam": {"reach": "editable", "rho": 0.01}}
     assert wrapped[0].tags["objective"] == "npo+sam"
-    candidates = [planner.candidates(Cell(0.1, name, "oracle")) for name in names]
+    candidates = [planner.rates.candidates(Cell(0.1, name, "oracle")) for name in names]
     assert candidates[0] == candidates[1] == candidates[2]
     own = planned("objectives=[npo+sam]", "+unlearn.lrs.full={npo+sam:[7e-3]}")
-    assert own.candidates(Cell(0.1, "npo+sam", "full")) == [7e-3]
-    assert own.candidates(Cell(0.1, "npo+sam", "oracle")) == candidates[0]
+    assert own.rates.candidates(Cell(0.1, "npo+sam", "full")) == [7e-3]
+    assert own.rates.candidates(Cell(0.1, "npo+sam", "oracle")) == candidates[0]
 
 
 def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Path) -> None:
@@ -184,7 +184,8 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         draw(layout, 0.1, seed).save(tmp_path / f"{name}.safetensors")
     a, b, c = (
-        planned(f"region.file={tmp_path / name}.safetensors").injected(1, 0.1).key for name in "abc"
+        planned(f"region.file={tmp_path / name}.safetensors").stages.injected(1, 0.1).key
+        for name in "abc"
     )
     assert a == b and a != c
 
@@ -299,10 +300,10 @@ FULL = ("inject.method=full", "scenarios=[random,wagle]")
 
 def test_facts_that_are_learned_everywhere_need_no_region_and_one_injected_model() -> None:
     planner = planned(*FULL, "inject_seed=1", "region.ratio=[0.05,0.1]")
-    ratios = planner.ratios()
-    keys = {planner.injected(seed, ratio).key for seed in (0, 1, 2) for ratio in ratios}
-    assert keys == {planner.injected(1, 0.1).key}
-    assert "inject" not in planner.injected(1, 0.1).params
+    ratios = planner.ratios
+    keys = {planner.stages.injected(seed, ratio).key for seed in (0, 1, 2) for ratio in ratios}
+    assert keys == {planner.stages.injected(1, 0.1).key}
+    assert "inject" not in planner.stages.injected(1, 0.1).params
     assert planner.scenario_localizers() == ["random", "wagle"]
     assert planner.regions(1, 0.05)[0].key != planner.regions(1, 0.1)[0].key
     told = planner.survey(1, 0.1).params["localizers"]
@@ -312,13 +313,13 @@ def test_facts_that_are_learned_everywhere_need_no_region_and_one_injected_model
 def test_one_injection_can_serve_all_seeds_and_each_draws_its_own_random_region() -> None:
     planner = planned("inject_seed=1")
     assert kinds(planner.setup())["injected"] == 1
-    assert planner.injected(1, 0.1).key == planned().injected(1, 0.1).key
+    assert planner.stages.injected(1, 0.1).key == planned().stages.injected(1, 0.1).key
     assert len({stage.key for seed in (1, 2) for stage in planner.regions(seed, 0.1)}) == 4
 
 
 def test_a_system_message_is_part_of_the_key_only_where_there_is_one() -> None:
-    chat = planned("model.prompt.chat=true").base()
-    told = planned("model.prompt.chat=true", "model.prompt.system=Be kind.").base()
+    chat = planned("model.prompt.chat=true").stages.base()
+    told = planned("model.prompt.chat=true", "model.prompt.system=Be kind.").stages.base()
     assert "system" not in chat.params["model"]["prompt"] and chat.key != told.key
 
 
@@ -364,19 +365,19 @@ def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
     # the regions of random, uniform and activations, and a survey, per seed
     assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 8}
     assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
-    for stage in (planner.retained(1), planner.injected(1, 0.05)):
-        assert stage.inputs == {"base": planner.base().key}
-    assert planner.retained(1).key != planner.retained(2).key
+    for stage in (planner.stages.retained(1), planner.stages.injected(1, 0.05)):
+        assert stage.inputs == {"base": planner.stages.base().key}
+    assert planner.stages.retained(1).key != planner.stages.retained(2).key
 
 
 def test_test_trials_of_the_lacuna_study_know_the_base_model_and_others_do_not() -> None:
     """It is what injection started from, asked only where precision is; other keys stay."""
     planner = weights("unlearn.lr=1e-3")
     cell = planner.cells()[0]
-    test, search = (planner.trial(cell, 1e-3, 1, purpose) for purpose in ("test", "search"))
-    assert test.inputs["base"] == planner.base().key and "base" not in search.inputs
+    test, search = (planner.stages.trial(cell, 1e-3, 1, purpose) for purpose in ("test", "search"))
+    assert test.inputs["base"] == planner.stages.base().key and "base" not in search.inputs
     plain = planned()
-    assert "base" not in plain.trial(plain.cells()[0], 1e-3, 1, "test").inputs
+    assert "base" not in plain.stages.trial(plain.cells()[0], 1e-3, 1, "test").inputs
 
 
 def test_one_injected_model_for_all_seeds_is_refused_where_groups_differ_by_seed() -> None:
@@ -386,32 +387,32 @@ def test_one_injected_model_for_all_seeds_is_refused_where_groups_differ_by_seed
 
 def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> None:
     ours, faithful = weights(), weights("masked.inject.dropout.rate=0")
-    assert ours.base().key == faithful.base().key
-    assert ours.injected(1, 0.05).key != faithful.injected(1, 0.05).key
+    assert ours.stages.base().key == faithful.stages.base().key
+    assert ours.stages.injected(1, 0.05).key != faithful.stages.injected(1, 0.05).key
     published = make_planner(configure(["study=lacuna-faithful"]))
-    assert published.injected(1, 0.05).key == faithful.injected(1, 0.05).key
+    assert published.stages.injected(1, 0.05).key == faithful.stages.injected(1, 0.05).key
 
 
 def test_with_a_book_all_that_follows_reads_the_splits_of_its_injected_model() -> None:
     planner = weights("data=profiles", "seeds=[1]", "localizers=[norm]")
-    injected = planner.injected(1, 0.05)
-    assert injected.inputs == {"base": planner.base().key}
+    injected = planner.stages.injected(1, 0.05)
+    assert injected.inputs == {"base": planner.stages.base().key}
     setup = [stage.key for stage in planner.setup()]
-    assert setup.index(injected.key) < setup.index(planner.retained(1).key)
-    for stage in (planner.retained(1), *planner.controls(), *planner.tests(rates(planner))):
+    assert setup.index(injected.key) < setup.index(planner.stages.retained(1).key)
+    for stage in (planner.stages.retained(1), *planner.controls(), *planner.tests(rates(planner))):
         assert stage.inputs["injected"] == injected.key, stage.label
     fewer = weights("data=profiles", "masked.splits.people=5")
-    assert fewer.injected(1, 0.05).key != injected.key
+    assert fewer.stages.injected(1, 0.05).key != injected.key
     plain, other = weights(), weights("masked.splits.people=5")
-    assert plain.injected(1, 0.05).key == other.injected(1, 0.05).key
-    assert "injected" not in plain.control("retained", 1).inputs
+    assert plain.stages.injected(1, 0.05).key == other.stages.injected(1, 0.05).key
+    assert "injected" not in plain.stages.control("retained", 1).inputs
 
 
 def test_rates_are_searched_on_validation_fields_and_tested_on_the_main_ones() -> None:
     planner = weights("data=profiles", "search.seeds=[0]")
     trials = search(planner)
     assert {stage.params["validation"] for stage in trials} == {"licence", "email"}
-    rated = sum(len(planner.candidates(cell)) for cell in planner.searched())
+    rated = sum(len(planner.rates.candidates(cell)) for cell in planner.searched())
     assert len({stage.key for stage in trials}) == len(trials) == rated * 2
     foreseen = [group for cell in planner.searched() for group in planner.foreseen_search(cell)]
     assert {s.key for group in foreseen for s in group} == {s.key for s in trials}
@@ -437,5 +438,8 @@ def test_splits_that_no_memory_could_fill_are_refused(asked: str, said: str) -> 
 
 def test_keys_of_the_first_protocol_do_not_know_the_second() -> None:
     plain, other = planned(), planned("masked.inject.cycles=7")
-    stages = [(p.injected(1, 0.1), p.retained(1), p.control("retained", 1)) for p in (plain, other)]
+    stages = [
+        (p.stages.injected(1, 0.1), p.stages.retained(1), p.stages.control("retained", 1))
+        for p in (plain, other)
+    ]
     assert [s.key for s in stages[0]] == [s.key for s in stages[1]]

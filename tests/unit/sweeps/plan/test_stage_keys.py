@@ -14,6 +14,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def planned(study: str, folder: Path) -> Planner:
     planner = make_planner(config)
     if not config.localizers:
         own = [n for n in planner.known() if LOCALIZERS[n].__module__.startswith("lacuna.")]
-        config.localizers = own
+        return replace(planner, config=replace(config, localizers=own))
     return planner
 
 
@@ -88,9 +89,9 @@ def stages(planner: Planner) -> Iterator[Stage]:
     """All that a study may run, whichever rates its searches choose from."""
     yield from planner.setup()
     yield from planner.controls()
-    turns = {cell: dict.fromkeys(planner.foreseen(cell), 0) for cell in planner.searched()}
+    turns = {cell: dict.fromkeys(planner.rates.foreseen(cell), 0) for cell in planner.searched()}
     yield from planner.search(turns)
-    yield from planner.tests({cell: planner.candidates(cell)[0] for cell in planner.cells()})
+    yield from planner.tests({cell: planner.rates.candidates(cell)[0] for cell in planner.cells()})
 
 
 def kind(stage: Stage) -> str:
