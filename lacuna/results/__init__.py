@@ -66,6 +66,7 @@ from lacuna.results.study import (
     PairedValues,
     Purpose,
     Result,
+    ResultsFile,
     RetainedRow,
     Row,
     ScenarioComparison,
@@ -76,6 +77,7 @@ from lacuna.results.study import (
     StudyManifest,
     Summary,
     TableFile,
+    TableValue,
     TrialRow,
 )
 from lacuna.results.trials import (
@@ -155,6 +157,7 @@ __all__ = [
     "Ranking",
     "RepresentationsRecord",
     "Result",
+    "ResultsFile",
     "RetainedRow",
     "RetainedSummary",
     "RoundedArea",
@@ -171,6 +174,7 @@ __all__ = [
     "StudyManifest",
     "Summary",
     "TableFile",
+    "TableValue",
     "TensorArea",
     "TensorChange",
     "Tops",

@@ -195,6 +195,22 @@ class ChoiceRecord(TypedDict):
     reason: str
 
 
+class ResultsFile(TypedDict):
+    """results.json of a finished study: all that its report is made from."""
+
+    study: str
+    config: Mapping[str, object]
+    """Resolved configuration."""
+    stages: list[Row]
+    comparisons: list[ScenarioComparison]
+    choices: list[ChoiceRecord]
+    counts: dict[str, dict[str, int]]
+    """Kind of stage -> how many this run planned, found in the store, trained."""
+    tracking_uri: str | None
+    margins: dict[str, float]
+    """Measure -> difference too small to matter."""
+
+
 class Claim(TypedDict):
     """One published claim, judged by a rule fixed beforehand: a row of verdict.json."""
 
@@ -224,6 +240,10 @@ class Claim(TypedDict):
     """Of the stages that it rests on."""
 
 
+TableValue = str | float | bool | None | list[str] | list[float | None]
+"""What a table's cell may hold; a list has a member for each seed, or each key."""
+
+
 class TableFile(TypedDict):
     """A table of tables/NAME.json; every row has every column."""
 
@@ -232,7 +252,7 @@ class TableFile(TypedDict):
     note: str
     """What a reader must know."""
     columns: list[str]
-    rows: list[dict[str, object]]
+    rows: list[dict[str, TableValue]]
 
 
 class Hardware(TypedDict):

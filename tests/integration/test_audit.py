@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.people import people, untrained
+from support.schemas import problems
 from torch import Tensor
 
 from lacuna.audit.__main__ import main
@@ -64,6 +65,7 @@ def test_a_model_restored_to_base_has_forgotten_and_is_at_distance_zero(
     said_last = capsys.readouterr().out
     assert "The distance from base to after is zero: the model was restored to base." in said_last
     found = json.loads((tmp_path / "audit.json").read_text())
+    assert problems("audit", found) == []
     said = rows(found, "outputs")
     assert list(said) == ["before", "after", "base"]
     assert said["before"]["forget_es"] > 0.9 and said["before"]["retain_es"] > 0.9

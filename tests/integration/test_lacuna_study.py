@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.schemas import problems_of_study
 from support.studies import Result, results, sweeps
 
 from lacuna.region import WeightRegion, load_masks, load_region
@@ -69,6 +70,10 @@ def test_every_stage_of_the_study_is_there(finished: Path) -> None:
     }
     controls = {label.split()[2] for label in labels if label.startswith("control")}
     assert controls == {"model=base", "model=retained", "model=injected"}
+
+
+def test_all_that_a_study_writes_is_as_its_schemas_say(finished: Path) -> None:
+    assert problems_of_study(finished / "lacuna") == []
 
 
 def test_the_injected_checkpoint_ships_masks_region_and_causal_report(finished: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.needs import needs
+from support.schemas import problems_of_study
 from support.studies import results, sweeps
 
 from sweeps.__main__ import main
@@ -88,6 +89,10 @@ def test_a_study_writes_its_report_tables_verdict_and_manifest(first: Run) -> No
     assert len(manifest["stages"]) == sum(STAGES.values())
     assert manifest["seeds"] == {"test": [1], "search": [0]}
     assert f"report: {folder / 'report' / 'index.html'}" in first.out
+
+
+def test_all_that_a_study_writes_is_as_its_schemas_say(first: Run) -> None:
+    assert problems_of_study(first.artifacts / "smoke") == []
 
 
 def test_inspections_reach_the_tables_and_leave_their_scores_item_by_item(first: Run) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.schemas import problems
 from support.tiny import tiny_model
 
 from lacuna.audit.__main__ import main
@@ -69,6 +70,7 @@ def test_an_audit_writes_its_page_and_numbers_and_prints_its_findings(
     assert run(folder, f"{PAIR} --base @before{extra}") == 0
     said = capsys.readouterr().out.splitlines()
     found = json.loads((folder / "out" / "audit.json").read_text())
+    assert problems("audit", found) == []
     assert said[:-1] == found["findings"] and "weights differ" in said[0]
     page = Tags()
     page.feed((folder / "out" / "index.html").read_text())

@@ -1,0 +1,77 @@
+"""From types to JSON schemas: pydantic's, with the docstrings of fields and without other keys."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+from typing_extensions import get_original_bases, is_typeddict
+
+from lacuna.artifacts import write_json
+from lacuna.results import AuditRecord, Claim, ResultsFile, StudyManifest, TableFile
+
+DIALECT = GenerateJsonSchema.schema_dialect
+RECORDS: dict[str, Any] = {
+    "verdict": list[Claim],
+    "manifest": StudyManifest,
+    "table": TableFile,
+    "results": ResultsFile,
+    "audit": AuditRecord,
+}
+"""Name of a schema -> the type that it is made from."""
+
+
+def made(name: str) -> dict[str, object]:
+    """The schema of that name, from the type as it is now."""
+    schema = TypeAdapter(RECORDS[name]).json_schema(schema_generator=_Generator)
+    return {"$schema": DIALECT, **schema}
+
+
+def write(folder: Path) -> Iterator[Path]:
+    """Write every schema, and name its file."""
+    for name in RECORDS:
+        path = folder / f"{name}.json"
+        write_json(path, made(name))
+        yield path
+
+
+class _Generator(GenerateJsonSchema):
+    """Fields have their docstrings for descriptions; a record has no keys but its own."""
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> dict[str, Any]:
+        """One record."""
+        found = super().typed_dict_schema(schema)
+        found["additionalProperties"] = False
+        for name, text in _docstrings(schema["cls"]):
+            found["properties"][name].setdefault("description", text)
+        return found
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        """Never: it would repeat the key."""
+        return False
+
+
+def _docstrings(record: type) -> Iterator[tuple[str, str]]:
+    """Field and docstring, those of base classes first."""
+    for base in get_original_bases(record):
+        if is_typeddict(base):
+            yield from _docstrings(base)
+    body = _body(record)
+    for field, text in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(field.target, ast.Name) and isinstance(text.value, ast.Constant)
+            yield field.target.id, inspect.cleandoc(str(text.value.value)).replace("\n", " ")
+
+
+def _body(record: type) -> list[ast.stmt]:
+    """The statements of a class; none of a record that was made by a call."""
+    try:
+        (definition,) = ast.parse(dedent(inspect.getsource(record))).body
+    except OSError:  # what inspect raises where there is no class statement
+        return []
+    return definition.body if isinstance(definition, ast.ClassDef) else []

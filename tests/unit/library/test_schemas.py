@@ -1,0 +1,59 @@
+"""The shipped schemas: as the types are, and as what is written is."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from support import reports
+from support.schemas import problems, problems_of_file
+
+from lacuna.report import render
+from lacuna.results import StudyManifest
+from lacuna.schemas import FOLDER, schema
+from lacuna.schemas.make import RECORDS, made
+
+MANIFEST: StudyManifest = {
+    "study": "toy",
+    "config": {"seed": 1},
+    "corpus": "c" * 64,
+    "versions": {"python": "3.11.7"},
+    "hardware": {"machine": "x86_64", "cpus": 2, "gpu": None},
+    "seeds": {"test": [1], "search": [9]},
+    "stages": {"k" * 64: "base"},
+    "seconds": {"k" * 64: None},
+    "duration_seconds": 1.5,
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_shipped_schemas_are_those_of_the_types(name: str) -> None:
+    assert schema(name) == made(name), "python -m lacuna.schemas writes them anew"
+    Draft202012Validator.check_schema(schema(name))
+
+
+def test_no_other_schema_is_shipped() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(RECORDS)
+
+
+def test_a_report_is_as_its_schemas_say(tmp_path: Path) -> None:
+    render(reports.study(), tmp_path)
+    assert problems_of_file("verdict", tmp_path / "verdict.json") == []
+    tables = sorted((tmp_path / "tables").glob("*.json"))
+    assert len(tables) > 5
+    assert [problem for path in tables for problem in problems_of_file("table", path)] == []
+
+
+def test_misspelt_missing_and_mistyped_keys_are_named(tmp_path: Path) -> None:
+    assert problems("manifest", MANIFEST) == []
+    other = {**MANIFEST, "durations": 1.5, "study": 3, "seeds": {"test": [1]}}
+    said = " ".join(problems("manifest", other))
+    assert "'durations' was unexpected" in said and "'search' is a required property" in said
+    assert "$.study: 3 is not of type 'string'" in said
+
+
+def test_fields_have_the_docstrings_of_their_types_even_inherited_ones() -> None:
+    records = json.loads((FOLDER / "audit.json").read_text())["$defs"]
+    (told,) = (records[name]["properties"]["gini"] for name in ("PairChange",))
+    assert told["description"].startswith("Inequality of the changes")
+    assert records["ModelAttack"]["properties"]["k"]["description"].startswith("Prompts per fact")
