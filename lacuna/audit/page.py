@@ -48,7 +48,9 @@ def _table(
 ) -> Section:
     """Rows as they are, below charts of them."""
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = tuple(Column("", name=name, text=_is_text(rows, name)) for name in names)
+    columns = tuple(
+        Column("", name=name, holds=str if _is_text(rows, name) else float) for name in names
+    )
     made = table(Table(anchor, title, note, columns, rows))
     return Section(anchor, title, join([figures(charts), made]))
 

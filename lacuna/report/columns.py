@@ -23,7 +23,7 @@ KEYS = Column("Keys of the stages that the row comes from", hidden=True)
 CHECKPOINT = Column(
     "Whether the causal report of the injected checkpoints found their facts localized",
     name="checkpoint",
-    text=True,
+    holds=str | None,
 )
 ATTACK = Column("Attack: relearning (all weights or adapters), rounding, or other prompts")
 ATTACK_LR = Column("Learning rate of the attacker; empty for attacks that do not train")

@@ -42,4 +42,8 @@ def labelled(table: Table, known: Reports) -> Table:
         named = value if isinstance(value, list) else [value]
         rows.append({**row, CHECKPOINT.name: label(known, row.get("ratio"), named) or None})
     columns = [column for column in table.columns if column.name != "keys"]
-    return replace(table, columns=(*columns, CHECKPOINT, replace(KEYS, name="keys")), rows=rows)
+    return replace(
+        table,
+        columns=(*columns, CHECKPOINT, replace(KEYS, name="keys", holds=list[str])),
+        rows=rows,
+    )

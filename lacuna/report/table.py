@@ -30,12 +30,17 @@ class Column:
     direction: Direction = "none"
     """Which values are better; `none` where neither is, or the column is no result."""
     name: str = ""
-    text: bool = False
-    """Words, set from the left; taken from the field's type."""
+    holds: object = float | None
+    """Type of its values; taken from the field."""
     long: bool = False
     """Words of more than a line: the page breaks them."""
     hidden: bool = False
     """Only in the files: the page shows it elsewhere or not at all."""
+
+    @property
+    def text(self) -> bool:
+        """Whether it holds words, which the page sets from the left."""
+        return self.holds in (str, str | None)
 
     @property
     def title(self) -> str:
@@ -51,8 +56,7 @@ def columns_of(row: type) -> tuple[Column, ...]:
     for name, hint in get_type_hints(row, include_extras=True).items():
         declared = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Column)]
         assert declared, f"{row.__name__}.{name} declares no Column"
-        text = hint.__origin__ in (str, str | None)
-        columns.append(replace(declared[0], name=name, text=text))
+        columns.append(replace(declared[0], name=name, holds=hint.__origin__))
     return tuple(columns)
 
 

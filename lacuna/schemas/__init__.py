@@ -2,8 +2,8 @@
 
     verdict.json   STUDY/verdict.json
     manifest.json  STUDY/manifest.json
-    table.json     STUDY/tables/*.json
     results.json   STUDY/results.json: the summary of every stage
+    tables/*.json  STUDY/tables/*.json
     audit.json     AUDIT/audit.json
 
 `python -m lacuna.schemas` writes them anew; a test fails where that was forgotten.
@@ -17,5 +17,5 @@ FOLDER = Path(__file__).parent
 
 
 def schema(name: str) -> dict[str, object]:
-    """One of the schemas above, by its name without `.json`."""
+    """One of the schemas above, by its path without `.json`: `verdict`, `tables/main`."""
     return dict(read_json(FOLDER / f"{name}.json"))

@@ -13,31 +13,53 @@ from pydantic_core import core_schema
 from typing_extensions import get_original_bases, is_typeddict
 
 from lacuna.artifacts import write_json
+from lacuna.report.columns import CHECKPOINT
+from lacuna.report.tables import TABLES
 from lacuna.results import AuditRecord, Claim, ResultsFile, StudyManifest, TableFile
 
 DIALECT = GenerateJsonSchema.schema_dialect
 RECORDS: dict[str, Any] = {
     "verdict": list[Claim],
     "manifest": StudyManifest,
-    "table": TableFile,
     "results": ResultsFile,
     "audit": AuditRecord,
 }
-"""Name of a schema -> the type that it is made from."""
+"""Name of a schema -> the type that it is made from; tables are made from their columns."""
 
 
-def made(name: str) -> dict[str, object]:
-    """The schema of that name, from the type as it is now."""
-    schema = TypeAdapter(RECORDS[name]).json_schema(schema_generator=_Generator)
-    return {"$schema": DIALECT, **schema}
+def schemas() -> dict[str, dict[str, Any]]:
+    """Every schema by its name, from the types and tables as they are now."""
+    found = {name: _schema(record) for name, record in RECORDS.items()}
+    ours = (name for name, table in TABLES.items() if table.__module__.startswith("lacuna."))
+    found |= {f"tables/{name}": _table(name) for name in ours}
+    return {name: {"$schema": DIALECT, **schema} for name, schema in found.items()}
 
 
 def write(folder: Path) -> Iterator[Path]:
     """Write every schema, and name its file."""
-    for name in RECORDS:
+    for name, schema in schemas().items():
         path = folder / f"{name}.json"
-        write_json(path, made(name))
+        write_json(path, schema)
         yield path
+
+
+def _schema(record: Any) -> dict[str, Any]:
+    return TypeAdapter(record).json_schema(schema_generator=_Generator)
+
+
+def _table(name: str) -> dict[str, Any]:
+    """That of a table's file; beside checkpoints with a causal report stands one more column."""
+    table = TABLES[name]
+    columns = (*table.columns, CHECKPOINT)
+    file = _schema(TableFile)
+    file["properties"]["name"]["const"] = name
+    file["properties"]["rows"]["items"] = {
+        "type": "object",
+        "properties": {c.name: {**_schema(c.holds), "description": c.title} for c in columns},
+        "required": [column.name for column in table.columns],
+        "additionalProperties": False,
+    }
+    return {**file, "title": table.title}
 
 
 class _Generator(GenerateJsonSchema):

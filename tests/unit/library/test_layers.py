@@ -34,6 +34,8 @@ FLOOR = {
     "results",
     "__version__",
 }
+SCHEMAS = "schemas"
+"""Made from the types of all stages; nothing is made from them."""
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 PACKAGES = [
     "errors",
@@ -73,6 +75,8 @@ def allowed(place: str) -> set[str]:
     """What a file or folder of the library may import from the library."""
     if place in FLOOR or place == "__init__":
         return FLOOR
+    if place == SCHEMAS:
+        return {*FLOOR, *STAGES, SCHEMAS}
     if place in STAGES:
         return {*FLOOR, *STAGES[: STAGES.index(place) + 1]}
     return {*FLOOR, *STAGES, CONTENTS} - {"report"}
