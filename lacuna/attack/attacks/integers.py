@@ -14,11 +14,11 @@ from torch import Tensor
 from lacuna.attack.base import ATTACKS, AttackInputs
 from lacuna.attack.config import AttackConfig, check_bits
 from lacuna.attack.outcome import Outcome
-from lacuna.attack.rounding import Rounding
+from lacuna.attack.replacing import Replacing
 
 
 @ATTACKS.register("integers")
-class Integers(Rounding):
+class Integers(Replacing):
     """Symmetric rounding to integers, `int8` and the like."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Integers(Rounding):
     def run(self, given: AttackInputs) -> list[Outcome]:
         """Measure all forget questions before and after each rounding."""
         return [
-            self.round(given, f"int{bits}", partial(rounded, bits=bits))
+            self.measure(given, f"int{bits}", partial(rounded, bits=bits))
             for bits in self.config.bits
         ]
 

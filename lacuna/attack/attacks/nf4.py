@@ -21,7 +21,7 @@ from torch import Tensor
 from lacuna.attack.base import ATTACKS, AttackInputs
 from lacuna.attack.config import AttackConfig
 from lacuna.attack.outcome import Outcome
-from lacuna.attack.rounding import Rounding
+from lacuna.attack.replacing import Replacing
 
 BLOCK = 64
 """Weights that share a scale, along the flattened matrix."""
@@ -30,7 +30,7 @@ DELTA = (1 / 32 + 1 / 30) / 2
 
 
 @ATTACKS.register("nf4")
-class NF4(Rounding):
+class NF4(Replacing):
     """Rounding to 16 values spread like a normal distribution."""
 
     @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class NF4(Rounding):
 
     def run(self, given: AttackInputs) -> list[Outcome]:
         """Measure all forget questions before and after rounding."""
-        return [self.round(given, "nf4", nf4_rounded)]
+        return [self.measure(given, "nf4", nf4_rounded)]
 
 
 @cache

@@ -219,7 +219,7 @@ def test_quantization_rounds_every_matrix_but_the_head_and_the_embeddings(
         during.append(changed(before, model))
         return Level(0.0, 0.0, None)
 
-    monkeypatch.setattr(sys.modules["lacuna.attack.rounding"], "level", looking)
+    monkeypatch.setattr(sys.modules["lacuna.attack.replacing"], "level", looking)
     quantized(model, 4)
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     assert during == [set(), linear - {"lm_head.weight"}]

@@ -1,4 +1,4 @@
-"""What attacks have in common that round the weights of every linear layer.
+"""What attacks have in common that replace the weights of linear layers by others, and measure.
 
 The output head and the embeddings stay as they are, as common quantizers leave them.
 """
@@ -14,19 +14,14 @@ from lacuna.attack.outcome import Outcome, level, outcome
 from lacuna.costs import Workload
 
 
-class Rounding(Attack):
-    """Base class of attacks that round; every layer is put back from a copy."""
+class Replacing(Attack):
+    """Base class of such attacks; every layer is put back from a copy."""
 
     copies: ClassVar[int] = 1
 
-    @property
-    def times(self) -> int:
-        """Outcomes it has."""
-        return 1
-
     @torch.no_grad()
-    def round(self, given: AttackInputs, name: str, round_: Callable[[Tensor], Tensor]) -> Outcome:
-        """Measure all forget questions before and after rounding each layer by `round_`."""
+    def measure(self, given: AttackInputs, name: str, other: Callable[[Tensor], Tensor]) -> Outcome:
+        """All forget questions before and after each layer's weight is replaced by `other`."""
         model, facts = given.model, given.facts.spared()
         before = level(model, facts)
         head = model.get_output_embeddings()
@@ -34,11 +29,16 @@ class Rounding(Attack):
         kept = [layer.weight.clone() for layer in layers]
         try:
             for layer in layers:
-                layer.weight.copy_(round_(layer.weight))
+                layer.weight.copy_(other(layer.weight))
             return outcome(name, facts, before, level(model, facts))
         finally:
             for layer, weight in zip(layers, kept, strict=True):
                 layer.weight.copy_(weight)
+
+    @property
+    def times(self) -> int:
+        """Outcomes it has."""
+        return 1
 
     def work(self, load: Workload, level: float) -> float:
         """The forget facts before and after."""
