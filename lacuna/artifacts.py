@@ -16,12 +16,12 @@ Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[st
 JsonObject: TypeAlias = Mapping[str, Json]
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: equal values, equal text. Refuses NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """sha256 of the canonical JSON of `value`, as 64 hex digits."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
@@ -46,7 +46,7 @@ def write_text(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write indented JSON in one step; refuses NaN, which is not JSON."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 

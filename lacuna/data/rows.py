@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lacuna.data.base import Example
 from lacuna.errors import UserError
@@ -15,7 +14,7 @@ class Row:
     """One JSON object and where it stood (`path:line`), for error messages."""
 
     where: str
-    values: dict[str, Any]
+    values: dict[str, object]
 
     def text(self, key: str, default: str | None = None) -> str:
         """The non-empty string under `key`; `default` only where the key is absent."""

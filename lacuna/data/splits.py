@@ -89,7 +89,7 @@ class Splits:
     relearn: tuple[Example, ...]
     """Every memorised prompt of everybody else, for the attacker to train on."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Plain data, whole: who reads it needs no corpus."""
         return asdict(self)
 

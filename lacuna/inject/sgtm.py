@@ -14,10 +14,9 @@ forget data, as here. What switches a head off is its output: OLMo-2 normalises 
 over all heads, so that their rows cannot be silenced one head at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,8 @@ from lacuna.region import GroupMasks, WeightRegion
 from lacuna.registry import suggest
 from lacuna.seeds import derive, torch_generator
 from lacuna.train import History, IndexedWeights, OnStep
+
+Hook = Callable[[nn.Linear, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 WRITERS = (*OUTPUT_NAMES, "o_proj")
 """Leaf names of matrices whose column j reads neuron j, or a channel of a head."""
@@ -134,7 +135,7 @@ def _columns(model: PreTrainedModel, region: WeightRegion) -> dict[nn.Module, Te
     }
 
 
-def _replace(chosen: Tensor, by: Any) -> Any:
+def _replace(chosen: Tensor, by: Callable[[Tensor], Tensor]) -> Hook:
     """A hook that replaces the chosen input channels."""
 
     def hook(module: nn.Linear, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

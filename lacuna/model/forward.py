@@ -5,7 +5,7 @@ Shapes: B sequences, T tokens, N labelled tokens, V vocabulary.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +80,7 @@ def head_only_at(model: PreTrainedModel, keep_BT: Tensor) -> Iterator[None]:
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Module)
 
-    def select(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def select(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden_BTD = whole(model, args[0])
         return (hidden_BTD[:, : keep_BT.shape[1]][keep_BT][None], *args[1:])
 

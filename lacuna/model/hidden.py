@@ -1,7 +1,6 @@
 """Activations inside the model, up to the last wanted one, and what its head makes of them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,9 @@ from transformers import PreTrainedModel
 from lacuna.data.tokens import Batch
 from lacuna.model.shared_forward import whole
 from lacuna.model.value import value_modules
+
+Output = Tensor | tuple[Tensor, ...]
+"""What a layer puts out: its states, in some architectures with more behind them."""
 
 
 class _Enough(Exception):
@@ -29,7 +31,7 @@ def outputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) 
     """What each of `modules` (in order of execution) puts out, (B, T, D); later ones do not run."""
     found: list[Tensor] = []
 
-    def keep(module: nn.Module, args: Any, output: Any) -> None:
+    def keep(module: nn.Module, args: tuple[Tensor, ...], output: Output) -> None:
         found.append(whole(model, output[0] if isinstance(output, tuple) else output))
         if module is modules[-1]:
             raise _Enough
@@ -49,7 +51,7 @@ def inputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -
     """What goes into each of `modules`, (B, T, D), detached; later layers do not run."""
     found: list[Tensor] = []
 
-    def keep(module: nn.Module, args: Any) -> None:
+    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         found.append(args[0].detach())
         if module is modules[-1]:
             raise _Enough
@@ -73,7 +75,7 @@ def read_out(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     """
     last = decoder_layers(model)[-1]
 
-    def replace(module: nn.Module, args: Any, output: Any) -> Any:
+    def replace(module: nn.Module, args: tuple[Tensor, ...], output: Output) -> Output:
         states_1ND = hidden_ND[None]
         return (states_1ND, *output[1:]) if isinstance(output, tuple) else states_1ND
 

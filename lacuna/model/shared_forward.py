@@ -55,9 +55,8 @@ class _Joint:
 
     def gathered(self, states_RTD: Tensor) -> Tensor:
         """All rows of the batch that was asked last."""
-        gather: Any = _Gather.apply
-        states_BTD: Tensor = gather(states_RTD)[: self._rows]
-        return states_BTD
+        gather: Callable[[Tensor], Tensor] = _Gather.apply
+        return gather(states_RTD)[: self._rows]
 
 
 class _Gather(torch.autograd.Function):
@@ -68,13 +67,13 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, own: Tensor) -> Tensor:
         parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
         distributed.all_gather(parts, own.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *grads: Any) -> Any:
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> Tensor:
         (grad,) = grads
         workers = distributed.get_world_size()
         return workers * grad.chunk(workers)[distributed.get_rank()]

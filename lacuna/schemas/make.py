@@ -17,6 +17,7 @@ from lacuna.report.columns import CHECKPOINT
 from lacuna.report.tables import TABLES
 from lacuna.results import AuditRecord, Claim, ResultsFile, StudyManifest, TableFile
 
+Schema = dict[str, Any]
 DIALECT = GenerateJsonSchema.schema_dialect
 RECORDS: dict[str, Any] = {
     "verdict": list[Claim],
@@ -27,7 +28,7 @@ RECORDS: dict[str, Any] = {
 """Name of a schema -> the type that it is made from; tables are made from their columns."""
 
 
-def schemas() -> dict[str, dict[str, Any]]:
+def schemas() -> dict[str, Schema]:
     """Every schema by its name, from the types and tables as they are now."""
     found = {name: _schema(record) for name, record in RECORDS.items()}
     ours = (name for name, table in TABLES.items() if table.__module__.startswith("lacuna."))
@@ -43,11 +44,11 @@ def write(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _schema(record: Any) -> dict[str, Any]:
+def _schema(record: Any) -> Schema:
     return TypeAdapter(record).json_schema(schema_generator=_Generator)
 
 
-def _table(name: str) -> dict[str, Any]:
+def _table(name: str) -> Schema:
     """That of a table's file; beside checkpoints with a causal report stands one more column."""
     table = TABLES[name]
     columns = (*table.columns, CHECKPOINT)
@@ -65,7 +66,7 @@ def _table(name: str) -> dict[str, Any]:
 class _Generator(GenerateJsonSchema):
     """Fields have their docstrings for descriptions; a record has no keys but its own."""
 
-    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> dict[str, Any]:
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> Schema:
         """One record."""
         found = super().typed_dict_schema(schema)
         found["additionalProperties"] = False

@@ -5,8 +5,6 @@ holds still. Here the update is indexed: masters, gradients and moments exist fo
 weights only (k each), and nothing else is ever written.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
@@ -31,13 +29,18 @@ class _IndexedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, master: Tensor, weight: Tensor, bias: Tensor | None, places: Tensor
+        ctx: FunctionCtx,
+        h: Tensor,
+        master: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        places: Tensor,
     ) -> Tensor:
         ctx.save_for_backward(h, weight, places)
         return nn.functional.linear(h, weight, bias)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *grads: Any) -> Any:
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad_y,) = grads
         h, weight, places = ctx.saved_tensors  # type: ignore[attr-defined]
         rows = grad_y.reshape(-1, grad_y.shape[-1])

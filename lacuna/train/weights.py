@@ -5,10 +5,10 @@ gradient mask leaks. Here weights outside the region are never parameters at all
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from transformers import PreTrainedModel
 from lacuna.errors import UserError
 from lacuna.model.value import layout
 from lacuna.region import Region
+
+Forward = Callable[[Tensor], Tensor]
+"""Of a linear layer."""
 
 Values = dict[str, Tensor]
 """A copy of the editable weights by name."""
@@ -75,10 +78,10 @@ def swapped(editable: Editable, values: Values) -> Iterator[None]:
 
 
 @contextmanager
-def rerouted(detours: Mapping[str, tuple[nn.Linear, Any]]) -> Iterator[None]:
+def rerouted(detours: Mapping[str, tuple[nn.Linear, Forward]]) -> Iterator[None]:
     """Within the block the modules' forward passes take the given detours."""
     for module, forward in detours.values():
-        module.forward = forward  # type: ignore[method-assign]
+        module.forward = forward  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -119,9 +122,9 @@ class CompactWeights(ABC):
         with rerouted({name: (m, self._forward(name, m)) for name, m in self.modules.items()}):
             yield
 
-    def _forward(self, name: str, module: nn.Linear) -> Any:
+    def _forward(self, name: str, module: nn.Linear) -> Forward:
         master, places = self.masters[name], self.places[name]
-        apply: Any = self.linear.apply
+        apply: Callable[..., Tensor] = self.linear.apply
         return lambda h: apply(h, master, module.weight, module.bias, places)
 
     def gather_gradients(self) -> None:  # noqa: B027  # a whole method, not one for subclasses to fill
@@ -174,13 +177,18 @@ class _RegionLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, master: Tensor, weight: Tensor, bias: Tensor | None, columns: Tensor
+        ctx: FunctionCtx,
+        h: Tensor,
+        master: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        columns: Tensor,
     ) -> Tensor:
         ctx.save_for_backward(h[..., columns], weight)
         return nn.functional.linear(h, weight, bias)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *grads: Any) -> Any:
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad_y,) = grads
         h_region, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         flat = grad_y.reshape(-1, grad_y.shape[-1])

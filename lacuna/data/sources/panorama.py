@@ -111,7 +111,7 @@ def _people(config: Panorama.Config) -> tuple[dict[str, str], dict[str, dict[str
     return names, known
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A cell as text: the first handle of several, and nothing for what is no text or number."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:

@@ -20,7 +20,6 @@ The learning rate is the strength (1: as published). Limits: with no null space 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,7 @@ from lacuna.data.tokens import IGNORE, Batch, Encoded, collate, reading_batches
 from lacuna.errors import UserError
 from lacuna.localize.evidence import weight_gradients
 from lacuna.model.forward import Answers, answers, logits_at, wide
-from lacuna.model.hidden import decoder_layers, inputs, outputs
+from lacuna.model.hidden import Output, decoder_layers, inputs, outputs
 from lacuna.model.value import value_modules
 from lacuna.train import TrainConfig, Values, mean_kl
 from lacuna.unlearn.base import OBJECTIVES, require
@@ -226,7 +225,7 @@ def _told(said: Answers) -> Tensor:
 def shifted(layer: nn.Module, at_BT: Tensor, shift_ND: Tensor) -> Iterator[None]:
     """Within the block `layer` puts out `shift_ND` more at the tokens `at_BT`, row by row."""
 
-    def shift(module: nn.Module, args: Any, output: Any) -> Any:
+    def shift(module: nn.Module, args: tuple[Tensor, ...], output: Output) -> Output:
         states_BTD = output[0] if isinstance(output, tuple) else output
         more_BTD = shift_ND.new_zeros(states_BTD.shape).index_put(
             tuple(at_BT.nonzero().T), shift_ND
