@@ -1,4 +1,5 @@
-"""What the models say and hide: extraction, hidden layers, resurfacing. This part loads them."""
+"""How the models behave: extraction, hidden layers, attacks. The only part of an audit that loads
+them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

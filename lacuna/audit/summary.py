@@ -215,7 +215,7 @@ def _precision_findings(summary: WeightsRecord) -> list[str]:
 
 
 def _behaviour_findings(found: BehaviourRecord | None) -> list[str]:
-    """What the models say, and the most that an attack brought back."""
+    """What the models answer, and the most that an attack brought back."""
     if found is None:
         return []
 

@@ -56,8 +56,10 @@ def regroup(corpus: Corpus, masks: MaskConfig, seed: int) -> Grouped:
 
 
 def refuse(corpus: Corpus, masks: MaskConfig, config: SplitConfig, seed: int) -> None:
-    """Raise `UserError` for groups or splits that the data cannot fill, however much is memorised;
-    nothing is trained for that."""
+    """Raise `UserError` for groups or splits that the data cannot fill, however much is memorised.
+
+    Checked before anything is trained.
+    """
     grouped = regroup(corpus, masks, seed)
     if corpus.book is None:
         return
@@ -124,7 +126,7 @@ def _draw(
 
 
 def _shares(facts: Sequence[Example], recalled: Recalled, least: int) -> dict[str, Memorised]:
-    """Per field: facts, those with `least` prompts right, and their share."""
+    """How many facts of each field are recited for at least `least` of their prompts."""
     found: dict[str, Memorised] = {}
     for field in dict.fromkeys(item.field for item in facts):
         right = [len(recalled[item.id]) >= least for item in facts if item.field == field]

@@ -226,7 +226,7 @@ class AllWeights:
 
     @cached_property
     def masters(self) -> dict[str, nn.Parameter]:
-        """Made at first use: who only reads and writes has no room for them."""
+        """Created lazily: callers that only read and write must not pay for them."""
         return {
             name: weight if weight.dtype.itemsize >= 4 else nn.Parameter(master(weight))
             for name, weight in self.weights.items()

@@ -26,14 +26,17 @@ class Batch:
         results: dict[str, Result],
         close: Callable[[Stage, Result, str], None],
     ) -> None:
-        """`close(stage, result, how)` hears of every end; `how`: reused, trained or failed."""
+        """`close(stage, result, how)` is called once for every stage that ends.
+
+        `how` is `reused`, `trained` or `failed`.
+        """
         self.stages = {stage.key: stage for stage in stages}
         self.results, self._hear = results, close
         self.waiting = dict(self.stages)
         self.running: set[str] = set()
 
     def take_found(self, found: Mapping[str, Result]) -> None:
-        """Close what the store already has, in order."""
+        """Close the stages whose results the store already has, in order."""
         for key, stage in list(self.waiting.items()):
             if key in found:
                 self.close(stage, found[key], "reused")
@@ -52,7 +55,7 @@ class Batch:
         return ready
 
     def close(self, stage: Stage, result: Result, how: str) -> None:
-        """A stage has ended."""
+        """Record the result of a stage that ended."""
         self.waiting.pop(stage.key, None)
         self.running.discard(stage.key)
         self.results[stage.key] = result

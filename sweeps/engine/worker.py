@@ -34,7 +34,7 @@ would fail again; anything else is a bug, which Ray reports with its own means."
 
 @dataclass(frozen=True)
 class Runtime:
-    """All that a worker must know; plain values, the same for every stage of a study."""
+    """All that a worker needs to know; plain values, the same for every stage of a study."""
 
     place: RunLocation
     root: str
@@ -69,9 +69,9 @@ def open_store(runtime: Runtime) -> Store[MlflowCoordinator]:
 
 @cache
 def freeze(runtime: Runtime) -> None:
-    """Take all that a worker needs for every stage out of the garbage collector's rounds.
+    """Exclude what a worker needs for every stage from garbage collection.
 
-    They are half a million objects, and 0.3 s, each time that a stage's own are collected.
+    It is half a million objects: 0.3 s each time that a stage's own are collected.
     """
     open_store(runtime).coordinator.committed("")  # the client imports most at its first question
     _work_of(runtime)
@@ -84,8 +84,8 @@ def attempt(
 ) -> dict[str, str]:
     """Have one stage's result published: `{"how": "trained" | "reused" | "failed", "reason": ...}`.
 
-    Safe to repeat: a stage whose result exists is not computed again. `begin` hears of the folders,
-    inputs and output, once it is to be computed.
+    Safe to repeat: a stage whose result exists is not computed again. `begin(inputs, out)` is
+    called with the folders before the stage is computed.
     """
     stage = unpack(text)
     store = open_store(runtime)
@@ -106,7 +106,7 @@ def attempt(
 
 
 def seed_worker(stage: Stage) -> None:
-    """Threads as paid for, and global generators that know nothing of the worker's last stage."""
+    """Use as many threads as the stage has CPUs, and seed the global generators by its key."""
     torch.set_num_threads(max(1, int(stage.cpus)))
     seed = int(stage.key[:8], 16)
     random.seed(seed)
@@ -117,9 +117,10 @@ def seed_worker(stage: Stage) -> None:
 def execute(
     runtime: Runtime, stage: Stage, inputs: Mapping[str, Path], out: Path, on_step: OnStep
 ) -> Summary | None:
-    """The stage's work itself, which finds in `stage.context` a folder for what it can resume from.
+    """Do the stage's work, with a folder in `stage.context` for what it can resume from.
 
-    That folder outlives an attempt that is killed, and goes once there is a result.
+    That folder outlives an attempt that is killed, and is removed once there is a result. Where
+    several processes work together, all but the first return None.
     """
     scratch = str(_scratch(runtime, stage))
     stage = replace(stage, context={**stage.context, "scratch": scratch})
@@ -133,7 +134,7 @@ def _work_of(runtime: Runtime) -> Callable[..., Summary | None]:
 
 
 def _scratch(runtime: Runtime, stage: Stage) -> Path:
-    """Beside the results where that is a folder of all nodes, else on this node."""
+    """In the store, if that is a folder that all nodes share, else on this node."""
     return Path(runtime.cache or runtime.root) / scratch_of(stage.key)
 
 

@@ -26,7 +26,7 @@ class LocalStorage:
         self._intact: set[str] = set()
 
     def identity(self, make: bool = True) -> str:
-        """From a file that the first to ask makes: the folder may be mounted anywhere, and move."""
+        """Kept in a file, since the folder may be moved or mounted elsewhere."""
         path = self._root / IDENTITY
         if make and not path.exists():
             self._root.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class LocalStorage:
         shutil.rmtree(self._root / path, ignore_errors=True)
 
     def entries(self, key: str = "") -> list[StoredAttempt]:
-        """Folders with a name of ours; others are none of our business."""
+        """Folders named as attempts; all others are ignored."""
         found = []
         for path in sorted(self._root.glob(f"{key[:2] or '*'}/*")):
             match = NAME.fullmatch(path.name)

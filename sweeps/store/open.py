@@ -8,7 +8,10 @@ from sweeps.store.storage import Storage
 
 
 def open_storage(root: str, cache: Path) -> Storage:
-    """A folder or a URL; `cache` is for the URL's results. Raises `UserError` for a URL unknown."""
+    """The storage at `root`, a folder or a URL, whose results are copied to `cache`.
+
+    Raises `UserError` for a URL of an unknown kind.
+    """
     if "://" not in root:
         return LocalStorage(Path(root))
     return RemoteStorage(root, cache)

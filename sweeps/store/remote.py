@@ -45,7 +45,7 @@ class RemoteStorage:
         self.cache = self._cache.root
 
     def identity(self, make: bool = True) -> str:
-        """Of the URL, which is the same everywhere."""
+        """A digest of the URL, which is the same on every host."""
         return hashlib.sha256(self.root.encode()).hexdigest()[:16]
 
     @contextmanager
@@ -56,7 +56,7 @@ class RemoteStorage:
             self._upload(part, name)
 
     def fetch(self, name: str, sha256: str) -> Path:
-        """The cache's copy; of all processes on a host that want it, one downloads it."""
+        """The copy in the cache, downloaded by one process of the host for all of them."""
         with self._lock(name):
             try:
                 return self._cache.fetch(name, sha256)
@@ -68,7 +68,7 @@ class RemoteStorage:
             return self._cache.fetch(name, sha256)
 
     def peek(self, name: str, sha256: str, file: str) -> dict[str, object]:
-        """Compares the manifest, all sizes and this file: the rest is left to those who fetch."""
+        """Compares the manifest, all sizes and this file; `fetch` compares the rest."""
         try:
             return self._peek(name, sha256, file)
         except Damaged:  # or one bad answer, which must not cost a result
@@ -81,11 +81,11 @@ class RemoteStorage:
             return self._download(name, sha256, Path(folder))
 
     def set_aside(self, name: str) -> None:
-        """It stays where it is: without a commit record nobody reads it, and `gc` removes it."""
+        """Only the copy in the cache goes: without a commit record nobody reads the original."""
         self._cache.remove(name)
 
     def remove(self, path: str) -> None:
-        """The original and the cache's copy."""
+        """Delete both the original and the copy in the cache."""
         self._cache.remove(path)
         self._fs.invalidate_cache()
         with suppress(FileNotFoundError):
@@ -107,7 +107,7 @@ class RemoteStorage:
         return uploaded + [entry for entry in self._cache.entries(key) if entry.state == "part"]
 
     def weigh(self, entry: StoredAttempt) -> tuple[int, float]:
-        """By the server's clock."""
+        """Size and age, by the server's clock."""
         sizes = self._sizes(entry.path)
         if not sizes:
             return self._cache.weigh(entry)
@@ -115,7 +115,7 @@ class RemoteStorage:
         return sum(sizes.values()), time.time() - newest
 
     def _upload(self, folder: Path, name: str) -> None:
-        """All files or, unless we are killed, none."""
+        """Upload all files; on an error remove those that are there already."""
         if self._sizes(name):
             raise FileExistsError(f"{self.root}/{name} exists: do two tracking stores use it?")
         files, whole = [path for path in sorted(folder.rglob("*")) if path.is_file()], False
@@ -166,12 +166,12 @@ class RemoteStorage:
         return _or_none(lambda: bytes(self._fs.cat_file(self._at(name, file))))
 
     def _download(self, name: str, sha256: str, folder: Path) -> list[str]:
-        """What is wrong with the files, now in `folder`, if it is wrong a second time too."""
+        """Download into `folder`, twice if need be; what is damaged even the second time."""
         problems = self._download_once(name, sha256, folder)
         return self._download_once(name, sha256, folder) if problems else []
 
     def _download_once(self, name: str, sha256: str, folder: Path) -> list[str]:
-        """By the manifest, not by a listing: only a file that the server denies is missing."""
+        """Goes by the manifest: a listing may lag behind. Missing is what cannot be downloaded."""
         content = self._bytes(name, MANIFEST)
         if content is not None:
             (folder / MANIFEST).write_bytes(content)

@@ -1,6 +1,6 @@
-"""Where results lie, by name (`<key[:2]>/<key>.<epoch>`): how they get there whole, and leave.
+"""Where results are stored, by name (`<key[:2]>/<key>.<epoch>`).
 
-In a folder that all nodes share, or (`sweeps.store.remote`) at a URL.
+`sweeps.store.local` is a folder that all nodes share, `sweeps.store.remote` a URL.
 """
 
 import re
@@ -13,21 +13,22 @@ NAME = re.compile(r"\.?(?P<key>[0-9a-f]{64})\.(?P<epoch>\d+)(?:\.bad|\.\d+\.part
 
 
 def name_of(key: str, epoch: int) -> str:
-    """Where attempt `epoch` at `key` puts its result, below the root."""
+    """The path, below the root, of the result of attempt `epoch` at `key`."""
     return f"{key[:2]}/{key}.{epoch}"
 
 
 def scratch_of(key: str) -> str:
-    """Where attempts at `key` keep what the next one can resume from, below a folder of theirs.
+    """The path, below a folder of the caller's, of what the next attempt at `key` can resume from.
 
-    To `gc` it looks half-written, by an attempt that never was: attempts count from 1.
+    It is named as half-written by attempt 0, which does not exist (attempts count from 1), so that
+    `gc` treats it as something unpublished.
     """
     return f"{key[:2]}/.{key}.0.0.part"
 
 
 @dataclass(frozen=True)
 class StoredAttempt:
-    """Something that lies below the root: what attempt `epoch` at `key` made."""
+    """What attempt `epoch` at `key` left in the storage."""
 
     path: str
     """Below the root."""
@@ -38,7 +39,7 @@ class StoredAttempt:
 
 
 class Storage(Protocol):
-    """Holds results; knows nothing of who may use them (that is the coordinator's business)."""
+    """Holds results. Who may use them is decided by the coordinator, not here."""
 
     root: str
     """For people and other processes: an absolute path or a URL."""
@@ -46,19 +47,19 @@ class Storage(Protocol):
     """A folder on this host for copies; empty where none are needed."""
 
     def identity(self, make: bool = True) -> str:
-        """The same for all who use this storage, and nobody else's; empty if not `make` and new."""
+        """A stable id of this storage. Returns "" if it has none yet and `make` is false."""
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
-        """A private folder; what the block puts there is stored as `name`, whole or not at all."""
+        """A private folder; what the block writes there is stored as `name`, or nothing is."""
 
     def fetch(self, name: str, sha256: str) -> Path:
-        """A folder with the result's bytes, all read and compared once in this process.
+        """A folder with the result. Every byte is compared, once in this process.
 
         Raises `Damaged` naming the files that differ.
         """
 
     def peek(self, name: str, sha256: str, file: str) -> dict[str, object]:
-        """One JSON object of a result that is undamaged as far as a look at all of it can tell.
+        """One JSON file of a result, which is checked for damage without fetching all of it.
 
         Raises `Damaged` naming the files that differ.
         """
@@ -67,13 +68,13 @@ class Storage(Protocol):
         """`FILE problem` for each damaged file; reads every byte again."""
 
     def set_aside(self, name: str) -> None:
-        """Keep a damaged result for inspection, where it can be taken for nothing else."""
+        """Keep a damaged result for inspection, under a name that no reader looks for."""
 
     def remove(self, path: str) -> None:
-        """Delete what lies there, if anything."""
+        """Delete what is stored at `path`, if anything."""
 
     def entries(self, key: str = "") -> list[StoredAttempt]:
-        """All there is, or all of one key."""
+        """Every attempt in the storage, or every attempt at one key."""
 
     def weigh(self, entry: StoredAttempt) -> tuple[int, float]:
-        """Its bytes, and seconds since the last of them was written."""
+        """Size in bytes, and seconds since its last file was written."""

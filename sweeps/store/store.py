@@ -74,7 +74,7 @@ class Store(Generic[A_co]):
             return None
 
     def summaries(self, keys: list[str]) -> dict[str, dict[str, object]]:
-        """`summary` for many keys after one question to the coordinator; none for the missing."""
+        """`summary` of many keys, asking the coordinator once; none for keys without a result."""
         commits = self._commits(keys)
         found = {key: self._peek(key, commits[key], SUMMARY) for key in commits}
         return {key: summary for key, summary in found.items() if summary is not None}
@@ -84,7 +84,7 @@ class Store(Generic[A_co]):
         return set(self._commits(keys))
 
     def summary(self, key: str) -> dict[str, object] | None:
-        """What a stage found, or None if it has no result."""
+        """The summary that a stage returned, or None if it has no result."""
         return self._read(key, SUMMARY)
 
     def manifest(self, key: str) -> StageManifest | None:
@@ -109,7 +109,7 @@ class Store(Generic[A_co]):
                 return folder
 
     def set_aside(self, key: str, commit: Commit, problem: str) -> None:
-        """Take a damaged result out of use, for all; the next study rebuilds it."""
+        """Take a damaged result out of use, for everybody; the next study computes it again."""
         self.storage.set_aside(name_of(key, commit.epoch))
         self.coordinator.withdraw(key, commit.generation, problem)
 
@@ -118,7 +118,7 @@ class Store(Generic[A_co]):
         return {key: found[key] for key in keys if key in found}
 
     def _fetch(self, key: str, commit: Commit) -> Path:
-        """The folder; raises `Damaged` once the result is out of use."""
+        """The result's folder; a damaged one is set aside before `Damaged` is raised."""
         with self._withdrawing(key, commit):
             return self.storage.fetch(name_of(key, commit.epoch), commit.sha256)
 
@@ -192,7 +192,7 @@ class Store(Generic[A_co]):
         return self.storage.fetch(name, sha256) if kept else None
 
     def _write(self, stage: Stage, epoch: int, work: Work, run_id: Callable[[], str]) -> str:
-        """Have the work done and stored; the manifest's sha256."""
+        """Do the work and store it; returns the manifest's sha256."""
         start = time.time()
         with self.storage.writing(name_of(stage.key, epoch)) as part:
             summary = work(self._inputs(stage), part)
@@ -218,7 +218,7 @@ class Store(Generic[A_co]):
 
     @contextmanager
     def _closing(self, key: str, epoch: int) -> Iterator[None]:
-        """Gives the claim back however the attempt ends, even by Ctrl-C: as failed, or as free."""
+        """Gives the claim back however the block ends, even by Ctrl-C: released, or as failed."""
         ended = False
         try:
             yield

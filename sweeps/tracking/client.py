@@ -49,7 +49,7 @@ def absolute_uri(uri: str) -> str:
 
 
 def _quiet() -> None:
-    """What MLflow reads from the environment when it is imported; the user's own values win."""
+    """Set what MLflow reads from the environment at import, except what the user has set."""
     for name, value in MLFLOW.items():
         os.environ.setdefault(name, value)
 
@@ -102,7 +102,7 @@ def _schema_lock(uri: str) -> Iterator[None]:
 
 
 def patiently(call: Callable[[], T], attempts: int = 4, pause: float = 0.5) -> T:
-    """Call a tracking server, again after `pause`, 2 `pause`, ... seconds if it is away.
+    """Call a tracking server; if it cannot be reached, again after `pause`, 2 `pause`, ... seconds.
 
     Raises:
         CoordinatorError: it stayed away.
@@ -186,7 +186,7 @@ def experiment_of(client: "MlflowClient", run_id: str) -> str | None:
 
 
 def quietly(call: Callable[[], object]) -> None:
-    """Ask something of the server, again if it is away; then warn in one line and go on."""
+    """Call the server, with retries; if that fails, warn in one line and go on."""
     from mlflow.exceptions import MlflowException
 
     try:

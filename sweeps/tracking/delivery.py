@@ -1,4 +1,4 @@
-"""Telling the tracking server what a record holds; safe to repeat."""
+"""Sends records to the tracking server; safe to repeat."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ Part = tuple[str, dict[str, str] | list[Point] | list[Dataset], Callable[[], Non
 
 
 def close_orphans(client: "MlflowClient", place: RunLocation) -> None:
-    """Children of killed workers, which could not close themselves, are closed as killed."""
+    """Close the child runs of killed workers, which could not do so themselves, as killed."""
     running = f"tags.mlflow.parentRunId = '{place.parent}' and attributes.status = 'RUNNING'"
     for run in client.search_runs([place.experiment], running, max_results=1000):
         client.set_terminated(run.info.run_id, "KILLED")
 
 
 def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
-    """Tell the server all that `record` holds; False if it stayed away, with the rest kept there.
+    """Send all that `record` holds; False if the server stayed away. What was sent is removed.
 
     Safe to repeat, even if an answer was lost on the way. What the server refuses is named in a
     warning and dropped.
@@ -58,7 +58,7 @@ def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:
 
 
 def _parts(client: "MlflowClient", record: Record) -> list[Part]:
-    """What a record holds, and what sends it; each may be repeated without effect."""
+    """The parts of a record and what sends them; sending one twice has no effect."""
     run_id = record.run_id
     return [
         ("tags", record.tags, partial(_send_tags, client, run_id, record.tags)),
@@ -70,7 +70,7 @@ def _parts(client: "MlflowClient", record: Record) -> list[Part]:
 
 
 def _open(client: "MlflowClient", record: Record) -> None:
-    """The record's run, by its unique tag: an earlier call may have made it and lost the answer.
+    """Create the record's run, or find it by its unique tag if an earlier answer was lost.
 
     MLflow's client repeats requests by itself, so one creation may make two runs: one stays.
     """
@@ -140,4 +140,4 @@ def _send_texts(client: "MlflowClient", run_id: str, texts: Mapping[str, str]) -
 
 
 UID = "lacuna.record"
-"""Tag that makes a run findable by whoever wants it told, exactly once."""
+"""Tag that identifies a run across retries, so that it is created once."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def keep(folder: Path, uri: str, record: Record) -> None:
-    """Write down a record that ended, for `upload`. Raises `OSError` where the disk is full."""
+    """Store a record that ended, for `upload`. Raises `OSError` where the disk is full."""
     # Zeros in front: files sort as the runs ended.
     write_json(
         folder / f"{record.ended:015d}-{record.uid}.json", {"uri": uri, "record": asdict(record)}
@@ -24,10 +24,11 @@ def keep(folder: Path, uri: str, record: Record) -> None:
 
 
 def upload(folder: Path, uri: str, client: "MlflowClient") -> tuple[int, int]:
-    """Tell the server at `uri` what waits for it, oldest first: how many were told, how many wait.
+    """Send what waits for the server at `uri`, oldest first; returns (sent, still waiting).
 
-    Each run arrives once, even if an upload is cut off and repeated: its record goes only after
-    the server has it all, and what it has already is recognised. One process uploads at a time.
+    Each run arrives once, even if an upload is cut off and repeated: its record is deleted only
+    once the server has all of it, and runs that it has are recognised. One process uploads at a
+    time.
     """
     told, waiting = 0, sorted(folder.glob("*.json"))
     if not waiting:

@@ -1,6 +1,6 @@
-"""What a run shows, as the plain values a tracking server takes.
+"""What a run shows, as plain values.
 
-A record is JSON, so that it can wait on disk; nothing here knows a server.
+A record is JSON, so that it can wait on disk; nothing here talks to a server.
 """
 
 import math
@@ -39,7 +39,7 @@ def now() -> int:
 
 @dataclass
 class Record:
-    """A run, and all that its server has not been told yet."""
+    """A run, and what has not been sent to its server yet."""
 
     name: str
     experiment: str
@@ -60,13 +60,13 @@ class Record:
     ended: int = 0
 
     def add(self, rows: list[Metric]) -> None:
-        """Metrics, measured now; what is no number cannot be drawn and is left out."""
+        """Add metrics, measured now; values that are not finite are left out."""
         at = now()
         self.points += [(*row, at) for row in rows if math.isfinite(row[1])]
 
 
 def run_name(stage: Stage) -> str:
-    """A name short enough for a table whose columns tell the rest."""
+    """A short name: objective, scenario and seed of a trial; columns hold the rest."""
     tags = stage.tags
     if "objective" not in tags:
         return stage.label
@@ -141,7 +141,7 @@ def _numbers(value: object, path: str, step: int = 0) -> Iterator[Metric]:
 
 
 def _row(row: Mapping[str, object], path: str, step: int) -> tuple[dict[str, object], str, int]:
-    """A list's row without what tells it apart, which goes into its path or step."""
+    """A row without the name or layer that identifies it, which goes into its path or step."""
     rest = dict(row)
     if "layer" in row:
         return rest, path, int(str(rest.pop("layer")))

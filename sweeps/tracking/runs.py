@@ -1,7 +1,7 @@
 """The tracked runs of a study: its parent's, and one child per stage that ran.
 
-What they show is a view of the store's files. A server that stays away costs no result: what it was
-not told waits in the spool.
+They show what the store's files hold. A server that cannot be reached costs no result: what was not
+sent waits in the outbox.
 """
 
 import logging
@@ -41,7 +41,7 @@ SMALL = (".csv", ".html", ".json", ".svg")
 
 
 class TrackedRun:
-    """A record, and a server that is told of it as it grows. Never raises for the server's sake."""
+    """Sends a record to the server as it grows. Server errors never propagate."""
 
     def __init__(self, place: RunLocation, client: "MlflowClient", record: Record) -> None:
         """`client` belongs to `place`; nothing is sent yet."""
@@ -49,11 +49,11 @@ class TrackedRun:
         self.away = False
 
     def send(self, attempts: int = 4) -> None:
-        """Tell the server what it does not know yet; once it stayed away, only `close` asks it."""
+        """Send what the server does not have yet. After a failure only `close` tries again."""
         self.away = self.away or not deliver(self.client, self.record, attempts)
 
     def close(self, status: str) -> None:
-        """The run's end: told, or written to the spool."""
+        """End the run: send the rest, or keep it in the outbox."""
         self.record.status, self.record.ended = status, now()
         self.away = not deliver(self.client, self.record)
         if not self.away:
@@ -70,7 +70,7 @@ class Tracker:
     def __init__(self, uri: str, study: str, artifact_root: Path) -> None:
         """Opens the tracking store (`prepare`); raises `UserError` if it cannot be used.
 
-        `artifact_root` takes the artifacts of a database without a server, and the spool.
+        `artifact_root` takes the artifacts of a database without a server, and the outbox.
         """
         uri, self.artifact_root = absolute_uri(uri), artifact_root.resolve()
         self.client = prepare(uri)
@@ -116,7 +116,7 @@ class Tracker:
             quietly(partial(close_orphans, self.client, self.place))
 
     def catch_up(self, say: Callable[[str], None]) -> None:
-        """Upload what runs left in the spool, and say in one line what became of it."""
+        """Upload what runs left in the outbox, and say in one line how many went and wait."""
         folder = Path(self.place.spool)
         told, waiting = outbox.upload(folder, self.place.uri, self.client)
         said = [f"runs uploaded that had waited: {told}"] if told else []
@@ -126,7 +126,7 @@ class Tracker:
 
 
 class StageRun:
-    """The child run of one executed stage, which ends badly if its block does."""
+    """The run of one executed stage, a child of the study's; an exception marks it as failed."""
 
     def __init__(self, place: RunLocation, client: "MlflowClient") -> None:
         """`client` belongs to `place`; nothing is sent before `begin`."""
@@ -149,12 +149,12 @@ class StageRun:
 
     @property
     def begun(self) -> bool:
-        """Whether the stage is executed here, not just found."""
+        """Whether the stage is executed here, rather than found in the store."""
         return self.run is not None
 
     @property
     def run_id(self) -> str:
-        """The server's id; empty where it was away."""
+        """The run's id on the server; empty if the server could not be reached."""
         return "" if self.run is None else self.run.record.run_id
 
     def begin(self, stage: Stage, inputs: Mapping[str, Path]) -> None:
@@ -179,7 +179,7 @@ class StageRun:
             self._flushed = time.monotonic()
 
     def finish(self, folder: Path) -> None:
-        """The run's good end, with what its published folder says: scores, curves, small files."""
+        """End the run as finished, with scores, curves and small files of the published folder."""
         assert self.run is not None, "a stage ends before its run began"
         record = self.run.record
         record.add(metrics(read_json(folder / "summary.json")))
@@ -190,7 +190,7 @@ class StageRun:
         self.run.close("FINISHED")
 
     def superseded(self) -> None:
-        """The work was done, but somebody else's result was published first."""
+        """End the run as superseded: another result of the same key was published first."""
         assert self.run is not None, "a stage ends before its run began"
         self.run.record.tags["reason"] = "another result of this key was published first"
         self.run.close("KILLED")

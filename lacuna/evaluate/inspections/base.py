@@ -1,8 +1,7 @@
 """Optional inspections of a model (membership, representations), which cost further passes.
 
-An inspection first looks at the models it compares with (`retained`, `injected`), one at a time,
-and keeps of each what it needs; then it inspects a model beside those looks. Shapes: L layers, I
-items, D width.
+An inspection first reads the models that it compares with (`retained`, `injected`), one at a time,
+and keeps what it needs of each; then it inspects a model. Shapes: L layers, I items, D width.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,10 +57,10 @@ class Inspection(Protocol[L, R]):
     """One inspection: `L` is what it keeps of another model, `R` its result."""
 
     def look(self, model: PreTrainedModel) -> L:
-        """What is kept of a model that others are compared with."""
+        """Read a model that others are compared with: what the comparison needs."""
 
     def inspect(self, model: PreTrainedModel, looks: Mapping[str, L]) -> Inspected[R]:
-        """The model beside others, by name; `retained` is always among them."""
+        """Compare a model with others, given by name; `retained` is always among them."""
 
 
 @dataclass
@@ -88,8 +87,8 @@ def inspect(
 ) -> Inspections:
     """Every inspection that the evaluator's configuration asks for, by name.
 
-    `others` are the models to compare with, `retained` among them; `load` opens one, and it is let
-    go before the next. None is opened where no inspection is on.
+    `others` are the models to compare with, `retained` among them. `load` opens them one after the
+    other, so that only one is in memory; none is opened where no inspection is asked for.
     """
     config = evaluator.config
     members = _Comparison(Membership(evaluator)) if config.membership else None
