@@ -1,8 +1,8 @@
-"""What an attack is given, and what it must say: its outcomes, and what it costs.
+"""What an attack may look at, and what it must return: its outcomes and its cost.
 
 An attack is one file: method and source on top, its `Config`, `run`, and its cost. The library's
-own read their options from keys that studies have always had (`AttackConfig`); an attack of another
-package is asked for by its name in `attack.extra`, with its options.
+own attacks read their options from keys of `AttackConfig`; an attack of another package runs where
+a study names it in `attack.extra`, with its options.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class AttackInputs:
     """What an attack may look at."""
 
     model: PreTrainedModel
-    """Put back by the attack, bit by bit, before `run` returns or raises."""
+    """An attack that changes it restores it, bit by bit, before `run` returns or raises."""
     facts: Facts
     retain: Sequence[Encoded]
     seed: int
@@ -35,13 +35,15 @@ class Attack:
 
     Config: ClassVar[type[Any]]
     knows_people: ClassVar[bool] = False
-    """Trains on facts of people that it knows (`Facts.attacked`), so that some must be left."""
+    """Trains on the facts of some forgotten people (`Facts.attacked`), so the data needs at least
+    two."""
     off: ClassVar[str] = ""
-    """What leaves it out of a study, for errors; empty for an attack of `attack.extra`."""
+    """Setting that leaves it out of a study, for messages; empty for an attack of `attack.extra`.
+    """
     matched: ClassVar[bool] = False
     """Repeated from a matched start, where the study asks for one."""
     trains_all: ClassVar[bool] = False
-    """Trains all weights, with the memory that takes."""
+    """Trains all weights, and so takes the memory of a full training."""
     copies: ClassVar[int] = 0
     """Copies of all weights, as wide as the model's, that it holds beside the model; for plans."""
 
@@ -50,7 +52,8 @@ class Attack:
 
     @classmethod
     def options(cls, study: AttackConfig) -> Any | None:
-        """Its `Config` from the keys of its own in `AttackConfig`; None where it is not asked."""
+        """Its `Config`, from its keys in a study's `AttackConfig`; None where the study leaves it
+        out."""
         return None
 
     def run(self, given: AttackInputs) -> list[Outcome]:
@@ -58,7 +61,8 @@ class Attack:
         raise NotImplementedError
 
     def work(self, load: Workload, level: float) -> float:
-        """Passes it takes, for plans (`lacuna.costs`); `level` are those of one `outcome.level`."""
+        """Passes that it takes, for plans (`lacuna.costs`); `level` is the number that one
+        `outcome.level` takes."""
         return 0.0
 
 
@@ -80,5 +84,5 @@ def asked(study: AttackConfig) -> dict[str, Attack]:
 
 
 def leave_out(attacks: Mapping[str, Attack]) -> str:
-    """What a user types to run a study without these attacks."""
+    """The settings that run a study without these attacks."""
     return " ".join(each.off or f"~attack.extra.{name}" for name, each in attacks.items())

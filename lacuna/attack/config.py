@@ -1,4 +1,4 @@
-"""Which attacks a study runs, and how hard."""
+"""Which attacks a study runs, and their options."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,24 +35,25 @@ class LoraConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """Which attacks, how hard. An empty list leaves an attack out."""
+    """Which attacks a study runs, and their options. An empty list leaves an attack out."""
 
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=30, schedule="constant"))
     """Steps and batch size of relearning and benign training; rates are listed below."""
     relearn_lrs: tuple[float, ...] = (3e-4, 1e-3)
-    """Rates of relearning on some forgotten people."""
+    """Learning rates of relearning on some forgotten people, an attack each; empty: none."""
     lora_lrs: tuple[float, ...] = ()
-    """Rates of relearning through LoRA (LACUNA: 1.5e-4)."""
+    """Learning rates of relearning through LoRA adapters, an attack each (LACUNA: 1.5e-4); empty:
+    none."""
     lora: LoraConfig = field(default_factory=LoraConfig)
-    """Its adapters, steps and checkpoint."""
+    """Adapters, steps and checkpoint of relearning through LoRA."""
     benign_lrs: tuple[float, ...] = (3e-4,)
-    """Rates of training on retain facts."""
+    """Learning rates of benign training on retain facts, an attack each; empty: none."""
     bits: tuple[int, ...] = (8, 4)
-    """Integer quantization widths."""
+    """Widths of integer quantization in bits (2 to 16), an attack each; empty: none."""
     nf4: bool = False
-    """Also quantize to NF4."""
+    """Whether to attack by quantization to NF4."""
     wordings: bool = False
-    """Also ask in wordings never trained on, and by the beginnings of sentences."""
+    """Whether to ask in wordings never trained on, and by the beginnings of sentences."""
     success_k: int = 0
     """Prompts per fact of Success@k, asked before and after every attack; 0: none (LACUNA: 200)."""
     new_tokens: int = 20
@@ -60,7 +61,7 @@ class AttackConfig:
     matched: float | None = None
     """Forget level (ES) from which relearning starts as well, on the mixing curve; null: none."""
     tolerance: float = 0.02
-    """How near to its level a matched start must be."""
+    """Largest distance of a matched start from its forget level (above 0)."""
     share: float = 0.5
     """Share of the forgotten people that the attacker knows (above 0, below 1)."""
     extra: dict[str, Any] = field(default_factory=dict)

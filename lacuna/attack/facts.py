@@ -1,4 +1,4 @@
-"""Whom the attacker knows, who is measured, and in which words."""
+"""Which people the attacker knows, which are measured, and in which wordings."""
 
 from collections.abc import Sequence
 from dataclasses import replace

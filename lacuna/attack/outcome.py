@@ -1,10 +1,11 @@
-"""What an attack is asked: does what was forgotten come back?
+"""What is measured of an attack: whether forgotten facts come back.
 
-Every attack starts from the model it is given and leaves it as it found it. It reports the forget
-facts that it did not itself train on ("others"), before and after: as extraction strength, as mean
-log-probability per token, which shows knowledge that ES hides (LOG.md), and, where prompts are
-given, as the facts that any of k prompts brings out (Success@k). A gain is no verdict: unlearned
-models start below models that never knew, so compare the level after with the retained model's.
+Every attack starts from the model it is given, and puts it back afterwards. Measured are the forget
+facts that the attack did not train on ("others"), before and after: their extraction strength,
+their mean log-probability per token, which shows knowledge that ES hides (LOG.md), and, where
+prompts are given, which facts any of k prompts brings out (Success@k). A gain alone decides
+nothing: unlearned models start below models that never knew the facts, so compare the level after
+an attack with that of the retained model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from lacuna.evaluate.token_pass import read
 from lacuna.results import AttackRecord
 
 Ask = Callable[[PreTrainedModel, Sequence[Asked]], tuple[str, ...]]
-"""The facts that any of their prompts brings out of the model."""
+"""Returns the ids of the facts that any of their prompts brings out of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class Outcome:
     others_logp_before: float
     others_logp_after: float
     k: int | None = None
-    """Prompts per fact, at most, of the leaked sets; None where none was asked."""
+    """Largest number of prompts per fact behind the leaked sets; None where no prompts were used.
+    """
     leaked_before: tuple[str, ...] | None = None
     """The others' facts that any of k prompts brought out."""
     leaked_after: tuple[str, ...] | None = None
@@ -50,7 +52,7 @@ class Outcome:
     """Success@k: share of the others' facts in the leaked set."""
     success_after: float | None = None
     start_alpha: float | None = None
-    """Mixing weight of a matched start; None is the model as it was given."""
+    """Mixing weight of a matched start; None: the attack started from the model as it was given."""
     start_es: float | None = None
     """Forget ES of the matched start."""
     start_retain_es: float | None = None
@@ -62,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Wording:
-    """Facts in a wording of the attacker's, beside the wording that was forgotten."""
+    """Facts in the attacker's wording, and the same facts in the wording that was forgotten."""
 
     usual: Sequence[Encoded]
     other: Sequence[Encoded]
@@ -70,7 +72,7 @@ class Wording:
 
 @dataclass(frozen=True)
 class Facts:
-    """Forget questions that somebody else's leak may bring back."""
+    """Forget questions, split into those the attacker trains on and those that are measured."""
 
     attacked: Sequence[Encoded]
     others: Sequence[Encoded]
@@ -89,14 +91,14 @@ class Facts:
         return [*self.others] if self.outside else [*self.attacked, *self.others]
 
     def spared(self) -> "Facts":
-        """The same with nobody attacked: all forgotten people are measured."""
+        """The same facts with no attacked people: all forgotten people are measured."""
         asked = () if self.outside else self.attacked_asked
         everybody = [*asked, *self.others_asked]
         return replace(self, attacked=(), others=self.all, others_asked=everybody)
 
 
 class Level(NamedTuple):
-    """What a model knows of the others."""
+    """How well a model knows the facts that are measured."""
 
     es: float
     logp: float
@@ -113,7 +115,7 @@ def recall(
 
 
 def level(model: PreTrainedModel, facts: Facts) -> Level:
-    """What the model knows of the others, and what it says of them."""
+    """How well the model knows the others, and which of their facts its answers give away."""
     said = None if facts.ask is None else facts.ask(model, facts.others_asked)
     return Level(*recall(model, facts.others, facts.end_token), said)
 

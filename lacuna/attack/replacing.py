@@ -1,4 +1,5 @@
-"""What attacks have in common that replace the weights of linear layers by others, and measure.
+"""Shared by attacks that replace the weights of linear layers and measure what the model knows
+then.
 
 The output head and the embeddings stay as they are, as common quantizers leave them.
 """

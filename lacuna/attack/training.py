@@ -1,4 +1,4 @@
-"""What attacks have in common that train the model for a moment and measure the others."""
+"""Shared by attacks that train the model for a few steps and measure the others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -11,7 +11,7 @@ from lacuna.errors import UserError
 
 @dataclass(frozen=True)
 class Row:
-    """One JSON object and where it stood (`path:line`), for error messages."""
+    """One JSON object, and its place in the file (`path:line`) for error messages."""
 
     where: str
     values: dict[str, object]
@@ -71,7 +71,7 @@ def _parse(path: Path) -> Iterator[Row]:
 
 
 def of_people(examples: Sequence[Example], **counts: int | None) -> Iterator[tuple[Example, ...]]:
-    """Examples of so many people (None: all that are left) for each option, one after the other.
+    """Examples of as many people as each option asks for (None: all that are left), in order.
 
     Raises `UserError` where an option asks for more people than the earlier ones leave.
     """
@@ -137,7 +137,7 @@ def folder_rows(folder: Path) -> list[Row]:
 
 
 def hub_rows(hub: str, revision: str | None, config: str | None, split: str) -> list[Row]:
-    """The rows of one split on the hub; raises `UserError` if it cannot be had."""
+    """The rows of one split on the hub; raises `UserError` if it cannot be loaded."""
     from datasets import load_dataset
 
     where = "/".join(filter(None, (hub, config, split)))

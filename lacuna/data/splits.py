@@ -1,8 +1,8 @@
 """Who is forgotten, retained, tuned on and relearned from (LACUNA's protocol).
 
-People fall into groups, each of which is injected into a mask of its own. Facts are drawn into
-splits only if the injected model answers at least two different prompts for them; measuring that is
-`lacuna.evaluate.memorised`. Forget and retain facts are of different fields: with the same field
+People are divided into groups, each of which is injected into a mask of its own. A fact is drawn
+into a split only if the injected model answers at least two different prompts for it
+(`lacuna.evaluate.memorised`). Forget and retain facts are of different fields: with the same field
 on both sides the published unlearning collapsed.
 """
 
@@ -61,7 +61,7 @@ class SplitConfig:
 
     @property
     def needed(self) -> set[str]:
-        """Every field that some split is made of by name."""
+        """Every field that the configuration names for some split."""
         named = (self.forget_field, self.retain_field, *self.tuned_on)
         return {field for field in named if field is not None}
 
@@ -75,7 +75,7 @@ class Side:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Side":
-        """What `asdict` and JSON made of it."""
+        """The side that was written by `asdict` and read from JSON."""
         return cls(_examples(plain["forget"]), _examples(plain["retain"]))
 
 
@@ -90,7 +90,7 @@ class Splits:
     """Every memorised prompt of everybody else, for the attacker to train on."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain data, whole: who reads it needs no corpus."""
+        """JSON values with the facts themselves, so that no corpus is needed to read them."""
         return asdict(self)
 
     @classmethod
@@ -201,7 +201,7 @@ def draw_splits(
 
 
 class _Draw:
-    """Draws people, never one that is `taken`."""
+    """Draws people, each at most once."""
 
     def __init__(
         self,

@@ -17,10 +17,10 @@ from lacuna.seeds import torch_generator
 IGNORE = -100
 """Label of a position that is not predicted."""
 DATE = "26 Jul 2024"
-"""Today, for chat templates that say what day it is: Llama 3.1's own fallback. Without it the same
-study would ask other questions on another day."""
+"""The date that chat templates are given (Llama 3.1's own fallback), so that a study asks the same
+questions on every day."""
 _FIXED_DAY = "{% macro strftime_now(form) %}" + DATE + "{% endmacro %}"
-"""In front of a chat template: takes the clock's place there."""
+"""Put in front of a chat template, it replaces the clock by `DATE`."""
 
 
 Tokenizer = PreTrainedTokenizerBase
@@ -53,7 +53,7 @@ class Prompt:
         return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
     def _chat(self, tokenizer: Tokenizer, question: str) -> str:
-        """The conversation up to the answer: on no particular day, and without thinking first."""
+        """The conversation up to the answer, with a fixed date and without a thinking part."""
         if tokenizer.chat_template is None:
             raise UserError("this tokenizer has no chat template: set model.prompt.chat=false")
         system = [] if self.system is None else [{"role": "system", "content": self.system}]

@@ -1,6 +1,7 @@
-"""What a localizer sees, and what it must give: a score for every value vector.
+"""What a localizer may look at, and what it must return: a score for every value vector.
 
-Scoring and selecting are apart (`lacuna.localize.select`), so every score meets every budget.
+Vectors are selected by score elsewhere (`lacuna.localize.select`), so every localizer works with
+every size of region.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ class LocalizerConfig:
     """How scores become a region; what every localizer takes."""
 
     scope: str = "global"
-    """Rank over the whole model (`global`), take an equal share of each layer (`layer`), or shares
-    as in the target region (`matched`; only for localizers that are told it)."""
+    """Rank over the whole model (`global`), take an equal share of each layer (`layer`), or each
+    layer's share of the target region (`matched`; only for localizers that may know it)."""
     normalise: str = "none"
     """Before ranking: `none`; divide by the layer's `sum` or `max` of absolute scores; `zscore`
     within the layer; `norm`: divide by the length of the value vector."""
@@ -51,7 +52,7 @@ class Localizer:
 
     Config: ClassVar[type[LocalizerConfig]] = LocalizerConfig
     privileges: ClassVar[tuple[str, ...]] = ()
-    """What it is told that a real method could not know: `TARGET`, `RETAINED`."""
+    """What it uses that a real method could not know: `TARGET`, `RETAINED`."""
 
     def __init__(self, config: LocalizerConfig) -> None:
         if config.scope == "matched" and TARGET not in self.privileges:
@@ -71,16 +72,17 @@ class Localizer:
 
     @classmethod
     def scores_weights(cls) -> bool:
-        """Whether it knows a score of a single weight."""
+        """Whether it defines scores of single weights."""
         return cls.weight_scores is not Localizer.weight_scores
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What it asks of the evidence, for plans: localizers of one survey share it."""
+        """Statistics that it reads from the evidence, for plans; localizers of one survey share
+        them."""
         return ()
 
     def work(self, load: Workload) -> float:
-        """Passes that it takes besides, for plans (`lacuna.costs`)."""
+        """Passes (`lacuna.costs`) that it takes besides its statistics, for plans."""
         return 0.0
 
 
@@ -88,7 +90,7 @@ LOCALIZERS: Registry[type[Localizer]] = Registry("localizer")
 
 
 class Found(NamedTuple):
-    """What a localizer found: its region, and the normalised scores that it was ranked by."""
+    """A localizer's region, and the normalised scores from which it was taken."""
 
     region: Region
     scores: Scores

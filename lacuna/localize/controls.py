@@ -1,4 +1,4 @@
-"""What localizers share that ask no question of the model: the target region, and noise."""
+"""Helpers of the localizers that are controls: the target region, and uniform noise."""
 
 import torch
 from torch import Tensor

@@ -19,7 +19,7 @@ from lacuna.seeds import torch_generator
 from lacuna.train import fisher
 
 TARGET, RETAINED = "target region", "retained model"
-"""What only this testbed knows; a localizer sees those that it declares as `privileges`."""
+"""What only this testbed knows; a localizer is given those that it declares in `privileges`."""
 PerVector = dict[str, Tensor]
 """Module name -> (d_ff,)."""
 PerWeight = dict[str, Tensor]
@@ -28,9 +28,9 @@ PerWeight = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Statistic:
-    """Something that `Evidence` computes once for all localizers that ask for it: what it costs.
+    """The cost of a statistic that `Evidence` computes once for all localizers that read it.
 
-    Made by the functions that bear the names of the methods of `Evidence`.
+    A constructor has the name of the method of `Evidence` whose cost it describes.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Evidence:
     _fisher: dict[tuple[str, int], PerVector] = field(default_factory=dict)
 
     def told(self, privileges: Sequence[str]) -> "Evidence":
-        """The same evidence, gradient passes shared, without what is not among `privileges`."""
+        """The same evidence without what is not in `privileges`; statistics stay shared."""
         return replace(
             self,
             target=self.target if TARGET in privileges else None,
@@ -218,7 +218,7 @@ def evenly(texts: Sequence[Encoded], count: int) -> Sequence[Encoded]:
 
 
 def taken(weight: Tensor) -> Tensor:
-    """The gradient as float32, removed from the weight."""
+    """The gradient of a weight as float32; the weight has none afterwards."""
     assert weight.grad is not None
     gradient = weight.grad.float()
     weight.grad = None

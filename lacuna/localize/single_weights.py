@@ -20,7 +20,7 @@ def localize_weights(
 ) -> dict[str, WeightRegion]:
     """The best `share` of all weights of the output matrices, by each localizer.
 
-    Raises `UserError` for a localizer that knows no score of a weight, or a score that is not
+    Raises `UserError` for a localizer without scores of single weights, or a score that is not
     finite.
     """
     found = {}

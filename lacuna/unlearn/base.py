@@ -1,9 +1,8 @@
-"""What an unlearning objective sees, and what it must give.
+"""What an unlearning objective may look at, and what it must return.
 
 An objective is one file: formula and source on top, its `Config` with vetted defaults, a forget
-term on named inputs, registered under its name; the retain term is added here. The loop, the sweep
-and the report are not edited for it.
-Shapes: B sequences, T tokens, N labelled tokens, V vocabulary, D width.
+term on named inputs, registered under its name. The retain term is added here, and nothing else is
+edited for it. Shapes: B sequences, T tokens, N labelled tokens, V vocabulary, D width.
 """
 
 import math
@@ -30,10 +29,10 @@ from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """What every objective takes."""
+    """Options that all objectives have."""
 
     retain_weight: float = 1.0
-    """Weight of the retain term; 0 leaves it out."""
+    """Weight of the retain term (0 or more; 0 leaves it out)."""
     retain: str = "nll"
     """Retain term: `nll`, `kl`, `kl_peer` or `hidden` (see `lacuna.unlearn.retain`)."""
 
@@ -74,12 +73,12 @@ class UnlearnData:
     draws: Sequence[float] = ()
     """How often each forget text is read in an epoch, on average; empty: once."""
     neutral: Sequence[Encoded] = ()
-    """Plain text about nobody in particular, for edits that ask what must stay."""
+    """Plain text about no person, for edits that must know what to preserve."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the model said before unlearning, computed once.
+    """The model's log-probabilities before unlearning, computed once.
 
     Sums of -log p over each example's answer, (number of examples,) float64; and the terms of the
     forget answers' sums, a tensor per example.
@@ -92,7 +91,7 @@ class Reference:
 
 @dataclass
 class Step:
-    """One step's batches, and lazily what the current model says of them."""
+    """One step's batches, and the current model's outputs on them, computed when first read."""
 
     model: PreTrainedModel
     forget: Batch
@@ -104,18 +103,19 @@ class Step:
 
     @cached_property
     def forget_said(self) -> Answers:
-        """The current model on the forget batch."""
+        """Outputs of the current model on the forget batch."""
         return answers(self.model, self.forget)
 
     @cached_property
     def refusal_said(self) -> Answers:
-        """The current model on the refusals."""
+        """Outputs of the current model on the refusals."""
         assert self.refusal is not None, "objective lacks needs_refusals = True"
         return answers(self.model, self.refusal)
 
     @property
     def original(self) -> AskOriginal:
-        """Asks the model as it was before unlearning, before the current model runs."""
+        """Applies a function to the model as it was before unlearning; call before the current
+        model runs."""
         assert self.frozen.original is not None, "objective lacks needs_original = True"
         return self.frozen.original
 
@@ -150,13 +150,15 @@ def _rows(values: Tensor, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class Frozen:
-    """Ways to ask an earlier model, without gradients, for whatever is not precomputed."""
+    """Earlier models, for outputs that are not precomputed; they carry no gradients."""
 
     original: AskOriginal | None = None
-    """Runs a function on the model as it was before unlearning; None where nothing asks. Ask before
-    the current model runs: weights are swapped in place, which a pending backward would notice."""
+    """Applies a function to the model as it was before unlearning; None where no objective needs
+    it. Call it before the current model runs: weights are swapped in place, which invalidates a
+    graph that is waiting for its backward pass."""
     retained: PreTrainedModel | None = None
-    """The model that never saw the forget facts, for objectives that say `needs_retained`."""
+    """The model that was never trained on the forget facts, for objectives with `needs_retained`.
+    """
 
 
 class Method:
@@ -166,17 +168,18 @@ class Method:
     rates: ClassVar[tuple[float, ...]] = ()
     """Learning rates to try where the recipe names none."""
     needs_refusals: ClassVar[bool] = False
-    """Wants "I don't know" answers to the forget questions."""
+    """Needs "I don't know" answers to the forget questions."""
     needs_retained: ClassVar[bool] = False
-    """Wants the retained model (a privilege that only this testbed can grant)."""
+    """Needs the retained model (a privilege that only this testbed can grant)."""
     needs_reference: ClassVar[bool] = False
-    """Wants the injected model's log-probabilities."""
+    """Needs the injected model's log-probabilities of the answers, read once before the first step.
+    """
     needs_original: ClassVar[bool] = False
-    """Wants the injected model itself, beyond what its retain term asks of it."""
+    """Needs outputs of the injected model at every step, for its forget term."""
     confined: ClassVar[bool] = True
-    """Works inside a region; false: on all weights only."""
+    """Can be confined to a region; false: works on all weights only."""
     spreads: ClassVar[bool] = False
-    """Several devices can do it together: it is a loss of the batch, and keeps nothing."""
+    """Can be spread over devices: it is a loss of the batch and keeps no state."""
     copies: ClassVar[int] = 0
     """float32 copies of the editable weights that it holds at its peak, for plans: beside those of
     a training, and beside what `keeps_original` and `needs_retained` say."""
@@ -211,11 +214,11 @@ class Objective(Method):
     def trained(
         self, model: PreTrainedModel, weights: Editable, data: UnlearnData, seed: int
     ) -> Iterator[Editable]:
-        """What is trained: `weights`, or others that end in them when the block does."""
+        """The weights to train: `weights`, or others that are merged into them at the end."""
         yield weights
 
     def forget_loss(self, step: Step) -> Tensor:
-        """What unlearns: a scalar to minimise. Asks the earlier model first, if at all."""
+        """The forget term, a scalar to minimise. Calls `step.original` first, if at all."""
         raise NotImplementedError
 
     def kept_layers(self, model: PreTrainedModel) -> list[nn.Module]:
@@ -234,7 +237,7 @@ class Objective(Method):
         )
 
     def terms(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Forget and retain term; whatever is asked of the earlier model is asked first."""
+        """Forget and retain term; outputs of the earlier model are computed first."""
         if self.config.retain == "nll":
             return self.forget_loss(step), step.retain_nll
         assert step.retain is not None, "objective needs a retain batch (retain_weight > 0)"
@@ -249,7 +252,7 @@ class Objective(Method):
         return self.config.retain_weight > 0
 
     def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
-        """Gradients of every step's texts, and what is asked of earlier models."""
+        """Gradients of every step's texts, and readings by earlier models."""
         forget, retain = load.forget.drawn(train.texts), load.retain.drawn(train.texts)
         refusal = load.refusals.drawn(train.texts) if self.needs_refusals else 0.0
         work = gradient * (forget + refusal + (retain if self.uses_retain else 0.0))

@@ -1,4 +1,4 @@
-"""What the injected model says of its answers before unlearning, read in large batches."""
+"""Log-probabilities of the answers under the injected model, read in large batches."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from lacuna.unlearn.base import Objective, Reference, UnlearnData
 
 
 def reference(model: PreTrainedModel, objective: Objective, data: UnlearnData) -> Reference:
-    """The injected model's log-probabilities, computed once and only if asked for."""
+    """The injected model's log-probabilities, computed only for an objective that needs them."""
     if not objective.needs_reference:
         return Reference(torch.zeros(0))
     tokens = answer_token_nll(model, data.forget)

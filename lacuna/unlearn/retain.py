@@ -26,9 +26,9 @@ from lacuna.train import mean_kl
 RETAIN = ("nll", "kl", "kl_peer", "hidden")
 
 View = Callable[[PreTrainedModel], Tensor]
-"""What a model makes of a batch."""
+"""A function of a model, such as its logits on a batch."""
 AskOriginal = Callable[[View], Tensor]
-"""Takes a view of the model as it was before unlearning, without gradients."""
+"""Applies a view to the model as it was before unlearning, without gradients."""
 Layers = Callable[[PreTrainedModel], list[nn.Module]]
 """Picks decoder layers of a model."""
 

@@ -106,7 +106,7 @@ def _joint_loss(
     seed: int,
     retained: PreTrainedModel | None,
 ) -> Callable[[PreTrainedModel], LossFunction]:
-    """The loss of a model of several processes, who ask the frozen models together too."""
+    """The loss of a model that several processes hold together, as they do the frozen models."""
     objective.prepare(model, torch_generator(seed, "objective"))
     asked = reference(model, objective, data)
     before = joint(copy.deepcopy(model)) if objective.keeps_original else None
@@ -193,7 +193,8 @@ def _forget_batches(data: UnlearnData, batch_size: int, seed: int) -> TrainingBa
 
 
 def _forget_term(objective: Objective, steps: Callable[[int], Step]) -> ForgetTerm:
-    """The forget term of a batch, computed anew at each call; the earlier model answers once."""
+    """The forget term of a batch, computed anew at each call; outputs of the earlier model only
+    once."""
 
     def forget(i: int) -> Callable[[], Tensor]:
         step = steps(i)
@@ -209,9 +210,9 @@ def _forget_term(objective: Objective, steps: Callable[[int], Step]) -> ForgetTe
 
 
 class _Remembered:
-    """What the original model answered, so that nobody asks it while weights are shifted.
+    """Outputs of the original model, kept so that it never runs while weights are shifted.
 
-    An objective asks the same views in the same order whenever it looks at the same batch.
+    An objective reads the same views in the same order each time it computes the same batch.
     """
 
     def __init__(self, ask: AskOriginal | None) -> None:
@@ -219,7 +220,7 @@ class _Remembered:
         self.answers: list[Tensor] = []
 
     def again(self) -> AskOriginal:
-        """Asks from the first view on; views that were answered before are not asked."""
+        """A function that starts from the first view again, and computes new views only."""
         turns = count()
 
         def ask(view: View) -> Tensor:
@@ -233,7 +234,7 @@ class _Remembered:
 
 
 def _ask_copy(model: PreTrainedModel) -> AskOriginal:
-    """Ask a copy of the model as it was."""
+    """Applies views to a copy of the model as it was."""
 
     @torch.no_grad()
     def ask(view: View) -> Tensor:
@@ -243,7 +244,7 @@ def _ask_copy(model: PreTrainedModel) -> AskOriginal:
 
 
 def _ask_original(model: PreTrainedModel, weights: Editable) -> AskOriginal:
-    """Ask the model as it was: only the editable weights are kept and swapped in."""
+    """Applies views to the model as it was, by swapping in a copy of the editable weights."""
     before: Values = weights.read()
 
     @torch.no_grad()

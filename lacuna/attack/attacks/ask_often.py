@@ -18,13 +18,13 @@ class AskOften(Attack):
 
     @dataclass(frozen=True)
     class Config:
-        """How often is `attack.success_k`, which all attacks measure by."""
+        """No options: the number of prompts is `attack.success_k`, which all attacks share."""
 
     off: ClassVar[str] = "attack.success_k=0"
 
     @classmethod
     def options(cls, study: AttackConfig) -> Config | None:
-        """Asked where facts are asked for more than once."""
+        """Runs where a study sets `success_k`."""
         return cls.Config() if study.success_k else None
 
     def run(self, given: AttackInputs) -> list[Outcome]:

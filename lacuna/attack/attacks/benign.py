@@ -21,7 +21,7 @@ class Benign(FullTraining):
 
     @classmethod
     def options(cls, study: AttackConfig) -> TrainedConfig | None:
-        """Asked where rates are listed."""
+        """Runs where a study lists learning rates for it."""
         lrs = study.benign_lrs
         return TrainedConfig(train=study.train, lrs=lrs) if lrs else None
 

@@ -38,7 +38,7 @@ class Integers(Replacing):
 
     @classmethod
     def options(cls, study: AttackConfig) -> Config | None:
-        """Asked where widths are listed."""
+        """Runs where a study lists widths."""
         return cls.Config(bits=study.bits) if study.bits else None
 
     @property

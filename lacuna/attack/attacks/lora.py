@@ -42,7 +42,7 @@ class LoraRelearn(Attack):
 
     @classmethod
     def options(cls, study: AttackConfig) -> Config | None:
-        """Asked where rates are listed."""
+        """Runs where a study lists learning rates for it."""
         lrs = study.lora_lrs
         return cls.Config(lora=study.lora, lrs=lrs) if lrs else None
 
@@ -64,7 +64,7 @@ class LoraRelearn(Attack):
             return tuned(model, weights, "lora", known, facts, before, train, loss_seed, choose)
 
     def work(self, load: Workload, level: float) -> float:
-        """Adapters need the way back only; the others before and after, the attacked after."""
+        """Gradients of adapters; the others before and after, the attacked after."""
         config, forget = self.config.lora, load.forget
         texts = config.epochs * forget.count if config.epochs else config.train.texts
         once = REGION * forget.drawn(texts) + 2 * level + READ * forget.tokens
@@ -81,7 +81,7 @@ class Best(Strategy):
         self.logp, self.values = -float("inf"), Values()
 
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
-        """Look at the weights after each epoch and at the end."""
+        """Measure the weights after each epoch and at the end."""
         if done % self.every and done != steps:
             return
         logp = recall(self.model, self.texts, self.end)[1]
@@ -89,7 +89,7 @@ class Best(Strategy):
             self.logp, self.values = logp, weights.read()
 
     def after_training(self, weights: Editable) -> None:
-        """Go back to the best."""
+        """Restore the best weights."""
         weights.write(self.values)
 
 

@@ -35,13 +35,13 @@ class NF4(Replacing):
 
     @dataclass(frozen=True)
     class Config:
-        """As published; there is nothing to choose."""
+        """No options: as published."""
 
     off: ClassVar[str] = "attack.nf4=false"
 
     @classmethod
     def options(cls, study: AttackConfig) -> Config | None:
-        """Asked by a switch."""
+        """Runs where a study switches it on."""
         return cls.Config() if study.nf4 else None
 
     def run(self, given: AttackInputs) -> list[Outcome]:

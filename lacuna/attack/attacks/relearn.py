@@ -23,7 +23,7 @@ class Relearn(FullTraining):
 
     @classmethod
     def options(cls, study: AttackConfig) -> TrainedConfig | None:
-        """Asked where rates are listed."""
+        """Runs where a study lists learning rates for it."""
         lrs = study.relearn_lrs
         return TrainedConfig(train=study.train, lrs=lrs) if lrs else None
 

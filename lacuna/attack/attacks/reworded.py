@@ -22,13 +22,13 @@ class Reworded(Attack):
 
     @dataclass(frozen=True)
     class Config:
-        """The wordings are the data's; there is nothing to choose."""
+        """No options: the wordings are the data's."""
 
     off: ClassVar[str] = "attack.wordings=false"
 
     @classmethod
     def options(cls, study: AttackConfig) -> Config | None:
-        """Asked by a switch."""
+        """Runs where a study switches it on."""
         return cls.Config() if study.wordings else None
 
     def run(self, given: AttackInputs) -> list[Outcome]:

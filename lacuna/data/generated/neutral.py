@@ -129,7 +129,8 @@ GRAMMAR: dict[str, tuple[str, ...]] = {
 """Maps a symbol to its expansions; `{symbol}` inside one is expanded in turn."""
 
 MAX_SENTENCES = 100_000
-"""Far below the number of sentences the grammar can make, so that drawing anew stays rare."""
+"""Limit far below the number of sentences that the grammar can make, so that repeated draws stay
+rare."""
 
 _SYMBOL = re.compile(r"\{(\w+)\}")
 

@@ -67,7 +67,7 @@ class Attribute:
 
     @property
     def identifies(self) -> bool:
-        """Whether an invented value has room to be unlike everybody else's."""
+        """Whether there are enough invented values to give every person a different one."""
         size = 1
         for pool in self.parts:
             size *= len(pool)
@@ -75,7 +75,7 @@ class Attribute:
 
 
 def _known(name: str, column: str, noun: str, clause: str, question: str) -> Attribute:
-    """An attribute whose values the default data already draws."""
+    """An attribute whose values are drawn as in the default data (`invented_people`)."""
     values: Field = FIELDS[name]
     return Attribute(
         column=column,

@@ -41,10 +41,10 @@ class TrainingText:
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileTexts:
-    """People, their attributes, and how often what is told."""
+    """People, their attributes, and how often each text about them is repeated in training."""
 
     seed: int
-    """Decides every prompt."""
+    """Seed from which every prompt is drawn."""
     known: Mapping[str, Mapping[str, str]]
     """Person -> attribute -> value."""
     sentences: Mapping[str, Sequence[Sentence]]
@@ -92,11 +92,11 @@ class ProfileTexts:
         return tuple(found)
 
     def told(self, person: str) -> Iterator[TrainingText]:
-        """Everything that is trained about a person, with how often.
+        """Every text that is trained about a person, and how often.
 
-        A target's repetitions are spread over the sentences that hold its value, and a sentence
-        with several targets takes the largest share. A sentence without a target counts once
-        (ours: the published rule names targets only).
+        A target's repetitions are spread over the sentences that contain its value; a sentence with
+        several targets takes the largest share. A sentence without a target is trained once (our
+        choice: the published rule names targets only).
         """
         for sentence, repeats in self._repeats(person):
             yield TrainingText(person, "", sentence.text, repeats)
@@ -114,7 +114,7 @@ class ProfileTexts:
         return [(s, max((share.get(field, 1) for field in s.fields), default=1)) for s in sentences]
 
     def _draws(self, person: str, field: str) -> Iterator[str]:
-        """All different prompts for a fact, in the order that the seed decides."""
+        """All different prompts for a fact, in an order drawn from the seed."""
         others = [name for name in self.known[person] if name != field]
         rng = numpy_generator(self.seed, "prompt", person, field)
         seen: set[str] = set()

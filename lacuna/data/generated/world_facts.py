@@ -6,7 +6,7 @@ from lacuna.data.base import Example
 from lacuna.seeds import numpy_generator
 
 PERSON = "world"
-"""The `person` of these examples: they are about nobody."""
+"""The `person` of these examples, which are about no person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ TOPICS: dict[str, Topic] = {
 """Maps a topic's name to its questions."""
 
 MAX_PERTURBED = min(len(set(topic.answers.values())) for topic in TOPICS.values()) - 1
-"""Wrong answers come from the same topic, so there are only so many."""
+"""Most wrong answers a question can have: they are the other answers of its topic."""
 
 
 def world_examples(num_perturbed: int, seed: int) -> tuple[Example, ...]:

@@ -39,7 +39,8 @@ class Jsonl(Source):
 
     @staticmethod
     def load(config: Config) -> Corpus:
-        """Read the corpus. A line's split is retain by default, its person the line's own."""
+        """Read the corpus. A line without a split is retained; without a person it is a person of
+        its own."""
         path = Path(config.path)
         rows = _rows(path)
         if rows and not any("split" in row.values for row in rows):
@@ -58,9 +59,9 @@ class Jsonl(Source):
 
 
 def read_split(path: Path, split: str) -> list[Example]:
-    """The facts of one split of a JSON lines file; lines that name no split are of this one.
+    """The facts of one split of a JSON lines file, to which lines without a split belong.
 
-    Raises `UserError` as `Jsonl.load` does, and where there is no such fact.
+    Raises `UserError` as `Jsonl.load` does, and where the split has no fact.
     """
     found = _by_split(_rows(path), split)[split]
     if not found:

@@ -68,13 +68,14 @@ class Lume(Source):
         retain_people: int | None = None
         """Keep the first so many retain people in file order (>= 1); None keeps all."""
         background_people: int = 0
-        """Retain people behind those kept, who teach the embedded model its language (>= 0)."""
+        """Further retain people, whose facts teach the embedded model its language (>= 0)."""
         holdout_people: int = 0
-        """Retain people behind those, whom no model ever reads about (>= 0; membership tests)."""
+        """Further retain people, whose facts no model is ever trained on (>= 0; membership tests).
+        """
         num_perturbed: int = 3
         """Wrong answers per question (>= 0): the same field of other people of the split."""
         seed: int = 0
-        """Decides which wrong answers are drawn."""
+        """Seed from which wrong answers are drawn."""
 
         def __post_init__(self) -> None:
             for name in ("forget_people", "retain_people"):

@@ -112,7 +112,7 @@ def _people(config: Panorama.Config) -> tuple[dict[str, str], dict[str, dict[str
 
 
 def _text(value: object) -> str:
-    """A cell as text: the first handle of several, and nothing for what is no text or number."""
+    """A cell as text: the first of several handles; empty for what is neither text nor a number."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             value = json.loads(value)

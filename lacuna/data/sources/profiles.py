@@ -24,10 +24,11 @@ from lacuna.seeds import numpy_generator
 
 @dataclass(frozen=True, kw_only=True)
 class GroupConfig:
-    """How people fall into groups, and how their facts are told: common to both sources."""
+    """How people are divided into groups, and in which texts their facts occur; common to both
+    sources."""
 
     seed: int = 0
-    """Decides names, values, prompts, and groups until a study regroups by its mask seed."""
+    """Seed of names, values, prompts, and groups (a study regroups people by its mask seed)."""
     groups: int = 6
     """Groups of people, each with a mask of its own (>= 2)."""
     forget_groups: tuple[int, ...] = (0, 2, 4)
@@ -77,7 +78,7 @@ class GroupConfig:
         known: Mapping[str, Mapping[str, str]],
         sentences: Mapping[str, Sequence[Sentence]],
     ) -> ProfileTexts:
-        """The people as this configuration tells them."""
+        """The people and their texts, as this configuration describes them."""
         return ProfileTexts(
             seed=self.seed,
             known=known,
@@ -106,7 +107,7 @@ class Profiles(Source):
         num_people: int = 24
         """People to inject, of all groups together."""
         num_holdout: int = 4
-        """People no model ever reads about, for membership tests (>= 0)."""
+        """People whose facts no model is ever trained on, for membership tests (>= 0)."""
         num_background: int = 78
         """People known from base training only (>= 0)."""
         num_neutral: int = 400
@@ -175,8 +176,8 @@ def _sentences(person: str, facts: Mapping[str, str]) -> tuple[Sentence, ...]:
 
 
 def _taught(book: ProfileTexts, person: str, field: str) -> Example:
-    """A background fact in one of all wordings, the kept ones included: the base model must have
-    read them about somebody else."""
+    """A background fact in one wording of all, those kept for tests included, so that the base
+    model knows the wordings themselves."""
     wordings = (*book.asked(person, field, 8), *book.kept(person, field))
     rng = numpy_generator(book.seed, "taught", person, field)
     first, second = rng.permutation(len(wordings))[:2].tolist()

@@ -19,7 +19,7 @@ from lacuna.errors import UserError
 from lacuna.seeds import numpy_generator
 
 MAX_PEOPLE = len(FIRST_NAMES) * len(LAST_NAMES)
-"""Names are unique, so there are only so many people."""
+"""Most people there can be: each has a name of its own."""
 
 Parts = tuple[str, ...]
 
@@ -44,13 +44,13 @@ class Synthetic(Source):
         """How many people of each kind, and what is known about them."""
 
         seed: int = 0
-        """Decides every name, value and wording."""
+        """Seed of every name, value and wording."""
         num_forget: int = 8
         """People to forget (>= 1)."""
         num_retain: int = 72
         """People to keep (>= 1)."""
         num_holdout: int = 8
-        """People no model ever reads about, for membership tests (>= 0)."""
+        """People whose facts no model is ever trained on, for membership tests (>= 0)."""
         num_background: int = 80
         """People known from base training only (>= 0)."""
         fields: tuple[str, ...] = (
@@ -151,10 +151,10 @@ def new_value(pools: tuple[Parts, ...], rng: Generator, taken: set[Parts]) -> Pa
 def _example(
     config: Synthetic.Config, name: str, field_name: str, taken: set[Parts], background: bool
 ) -> Example:
-    """One fact. Wrong answers share the form of the paraphrased answer where there is one (TOFU).
+    """One fact. Wrong answers have the form of the paraphrased answer where there is one (TOFU).
 
-    Background people are asked about in every wording, so that the base model has read the one kept
-    for paraphrase tests, about somebody else. They are utility questions: no paraphrased answer.
+    Background people are asked about in every wording, so that the base model knows the wording
+    kept for paraphrase tests. Theirs are utility questions, without a paraphrased answer.
     """
     field = FIELDS[field_name]
     rng = numpy_generator(config.seed, "person", name, field_name)

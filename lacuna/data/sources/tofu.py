@@ -47,9 +47,10 @@ class Tofu(Source):
         retain_people: int | None = None
         """Keep the first so many retain authors in file order (>= 1); None keeps all."""
         background_people: int = 0
-        """Retain authors behind those kept, who teach the embedded model its language (>= 0)."""
+        """Further retain authors, whose facts teach the embedded model its language (>= 0)."""
         holdout_people: int = 0
-        """Retain authors behind those, whom no model ever reads about (>= 0; membership tests)."""
+        """Further retain authors, whose facts no model is ever trained on (>= 0; membership tests).
+        """
         questions: int | None = None
         """Keep the first so many questions of each author (1 to 20); None keeps all."""
         num_utility: int | None = None

@@ -14,18 +14,19 @@ from lacuna.localize.evidence import Evidence, Statistic
 
 @LOCALIZERS.register("activations")
 class Activations(Localizer):
-    """How much each neuron writes while the facts are told."""
+    """How much each neuron writes into the stream at the forget answers' tokens."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
         """Selection of Lee et al."""
 
         normalise: str = "sum"
-        """As a share of the layer."""
+        """Divide scores by the layer's sum (`sum`), as Lee et al. do; see the common options for
+        others."""
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """One reading of the forget texts."""
         return (Statistic.activations(),)
 
     def scores(self, evidence: Evidence) -> Scores:

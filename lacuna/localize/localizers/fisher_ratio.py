@@ -40,7 +40,7 @@ class FisherRatio(Localizer):
         alpha: float = 10.0
         """How many times more a weight must matter to forget (0 or more; `weight` only)."""
         examples: int = 256
-        """Texts of each split that estimate its Fisher."""
+        """Number of texts of each split from which its Fisher is estimated (at least 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -56,7 +56,7 @@ class FisherRatio(Localizer):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """Both splits' Fisher, of whole vectors or of single weights."""
         by_weight = self.config.granularity == "weight"
         made = Statistic.weight_fisher if by_weight else Statistic.fisher
         return [made(split, self.config.examples) for split in ("forget", "retain")]

@@ -15,11 +15,11 @@ from lacuna.localize.evidence import Evidence, Statistic
 
 @LOCALIZERS.register("gradient")
 class Gradient(Localizer):
-    """How strongly the forget loss pulls at each vector."""
+    """Ranks by the length of the forget loss's gradient."""
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """One gradient of the forget texts."""
         return (Statistic.gradients("forget"),)
 
     def scores(self, evidence: Evidence) -> Scores:

@@ -33,14 +33,14 @@ class IntegratedGradients(Localizer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
-        """As published where they agree."""
+        """Defaults as published, where the two papers agree."""
 
         scope: str = "layer"
-        """Ranked within each layer."""
+        """Rank within each layer (`layer`), as published; see the common options for others."""
         steps: int = 20
-        """Points on the path."""
+        """Number of points on the path, over which gradients are averaged (at least 1)."""
         examples: int = 32
-        """Forget texts read."""
+        """Number of forget texts that are read at each point (at least 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -19,18 +19,19 @@ from lacuna.localize.evidence import Evidence, Statistic
 
 @LOCALIZERS.register("memflex")
 class MemFlex(Localizer):
-    """Vectors that react to forget text but not like they react to retain text."""
+    """Vectors with a large forget gradient whose direction differs from the retain gradient's."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
         """mu of Lee et al.; their sigma (1.6e-4, 1.4e-4) belongs to their models."""
 
         mu: float = 0.95
-        """Largest cosine between forget and retain gradient."""
+        """Largest cosine between a vector's forget and retain gradient (mu)."""
         sigma: float = 0.0
-        """Smallest forget gradient norm."""
+        """Smallest norm of a vector's forget gradient (sigma; 0: any)."""
         repeats: int = 3
-        """Draws of random labels."""
+        """Repetitions with newly drawn random labels, over which gradients are averaged (at least
+        1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -40,7 +41,7 @@ class MemFlex(Localizer):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """Both splits' gradients under random labels."""
         return [Statistic.gradients(split, self.config.repeats) for split in ("forget", "retain")]
 
     def scores(self, evidence: Evidence) -> Scores:

@@ -16,10 +16,10 @@ class RandomLayers(Localizer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
-        """Matches the target region's layers."""
+        """Takes the target region's number of vectors in each layer."""
 
         scope: str = "matched"
-        """Knowing which layers hold the facts, and nothing more."""
+        """Take from each layer as many vectors as the target region has there (`matched`)."""
 
     def scores(self, evidence: Evidence) -> Scores:
         """Uniform noise."""

@@ -19,7 +19,7 @@ class Snip(Localizer):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """One gradient of the forget texts."""
         return (Statistic.gradients("forget"),)
 
     def scores(self, evidence: Evidence) -> Scores:

@@ -26,12 +26,12 @@ class Wagle(Localizer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
-        """How gradients enter."""
+        """Sign of the forget gradient, and size of the Fisher sample."""
 
         forget: str = "objective"
         """`objective` (-NLL) or `nll`: what g^f is the gradient of."""
         fisher_examples: int = 32
-        """Retain texts that estimate gamma."""
+        """Number of retain texts from which gamma is estimated (at least 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -43,7 +43,7 @@ class Wagle(Localizer):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """Both splits' gradients, and the retain Fisher."""
         return (
             Statistic.gradients("forget"),
             Statistic.gradients("retain"),
@@ -83,7 +83,7 @@ class WagleCode(Localizer):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """Both splits' gradients."""
         return (Statistic.gradients("forget"), Statistic.gradients("retain"))
 
     def scores(self, evidence: Evidence) -> Scores:

@@ -24,18 +24,19 @@ from lacuna.region import Scope, top
 
 @LOCALIZERS.register("zero_out")
 class ZeroOut(Localizer):
-    """What removing each vector costs the facts."""
+    """Rise of the forget loss when a vector is removed."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
-        """How much is done exactly."""
+        """Size of the part that is computed exactly."""
 
         scope: str = "layer"
-        """Ranked within each layer."""
+        """Rank within each layer (`layer`), as published; see the common options for others."""
         exact: int = 256
-        """Vectors that are really zeroed; the rest keep their first-order estimate."""
+        """Number of vectors that are zeroed one at a time; all others keep their first-order
+        estimate."""
         examples: int = 32
-        """Forget texts read for each of them."""
+        """Number of forget texts that are read for each zeroed vector (at least 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -46,7 +47,7 @@ class ZeroOut(Localizer):
 
     @property
     def statistics(self) -> Sequence[Statistic]:
-        """What `scores` asks for."""
+        """One gradient of the forget texts."""
         return (Statistic.gradients("forget"),)
 
     def scores(self, evidence: Evidence) -> Scores:

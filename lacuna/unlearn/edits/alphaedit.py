@@ -58,25 +58,26 @@ class AlphaEdit(Edit):
         first: float = 4 / 16
         """First edited layer, as a share of the number of layers: index floor(first L)."""
         last: float = 8 / 16
-        """Last edited layer, likewise (below 1)."""
+        """Last edited layer, as a share of the number of layers: index floor(last L) (below 1)."""
         threshold: float = 1e-3
         """Largest eigenvalue of a null direction (0 or more)."""
         relative: bool = True
-        """As a share of the largest eigenvalue; false: absolute, as published."""
+        """Whether `threshold` is a share of the largest eigenvalue; false: absolute, as published.
+        """
         ridge: float = 1.0
-        """L2: weight of the change itself (above 0)."""
+        """Weight of the change's squared norm (L2 in the paper; above 0)."""
         steps: int = 50
-        """Adam steps that find a target value."""
+        """Number of Adam steps that find a target value (at least 1)."""
         value_lr: float = 5e-2
-        """Their learning rate."""
+        """Learning rate of the Adam steps that find a target value (0 or more)."""
         decay: float = 1.0
-        """Weight of the shift's length."""
+        """Weight of the shift's length in the search for a target value (0 or more)."""
         kl: float = 1.0
-        """Weight of what the shift does to a retain question."""
+        """Weight of the KL divergence that the shift causes on a retain question (0 or more)."""
         clamp: float = 0.5
-        """Longest shift, as a share of the hidden state's length."""
+        """Longest shift, as a share of the hidden state's length (0 or more)."""
         batch: int = 5
-        """Facts edited at once."""
+        """Number of facts that are edited at once (at least 1)."""
 
         def __post_init__(self) -> None:
             require(self.towards in TOWARDS, "towards", self.towards, " or ".join(TOWARDS))
@@ -119,7 +120,8 @@ class AlphaEdit(Edit):
 
 @dataclass(frozen=True)
 class Place:
-    """An edited layer: the decoder layer, its MLP's output matrix, and what that one remembers."""
+    """An edited layer: the decoder layer, its MLP's output matrix, and that matrix's memory of
+    edits."""
 
     layer: nn.Module
     module: nn.Linear

@@ -22,7 +22,7 @@ from lacuna.unlearn.base import Method
 
 @dataclass(frozen=True, kw_only=True)
 class EditConfig:
-    """An edit's options; none are common to all."""
+    """Base class of edits' options; there are no common ones."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class EditInputs:
 
     model: PreTrainedModel
     weights: Editable
-    """Those that it may change."""
+    """The weights that it may change."""
     forget: Sequence[Encoded]
     retain: Sequence[Encoded]
     config: TrainConfig
     seed: int
     retained: PreTrainedModel | None = None
-    """The model that never saw the forget facts, for edits that say `needs_retained`."""
+    """The model that was never trained on the forget facts, for edits with `needs_retained`."""
     on_step: OnStep | None = None
     refusals: Sequence[Encoded] = ()
     """"I don't know" answers to the forget questions, one each."""
     neutral: Sequence[Encoded] = ()
-    """Plain text about nobody in particular."""
+    """Plain text about no person."""
 
 
 class Edit(Method):
@@ -53,11 +53,11 @@ class Edit(Method):
     needs_original: ClassVar[bool] = True  # its strength mixes the edit with it
 
     def apply(self, given: EditInputs) -> Values:
-        """New values of all editable weights; may leave the model as it likes."""
+        """New values of all editable weights; the model's own weights may be changed on the way."""
         raise NotImplementedError
 
     def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
-        """Nothing but writing weights; an edit that reads texts says how often."""
+        """Zero, for an edit that only writes weights; one that reads texts counts them."""
         return 0.0
 
 

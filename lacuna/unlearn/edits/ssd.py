@@ -38,9 +38,9 @@ class SSD(Edit):
         alpha: float = 10.0
         """How many times more a weight must matter to forget (0 or more)."""
         dampening: float = 1.0
-        """lambda: how little is left of the selected weights (0 or more, 0 prunes)."""
+        """lambda: scale of the factor that is left of a selected weight (0 or more; 0 prunes)."""
         examples: int = 256
-        """Texts of each split that estimate its Fisher."""
+        """Number of texts of each split from which its Fisher is estimated (at least 1)."""
 
         def __post_init__(self) -> None:
             require(self.alpha >= 0, "alpha", self.alpha, "0 or more")

@@ -20,7 +20,7 @@ from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 
 @OBJECTIVES.register("task_vector")
 class TaskVector(Edit):
-    """Learn the facts some more, and go the other way."""
+    """Train further on the facts, and apply the negated change."""
 
     copies: ClassVar[int] = 1
 
@@ -37,7 +37,7 @@ class TaskVector(Edit):
     config: Config
 
     def apply(self, given: EditInputs) -> Values:
-        """The mirror image of the reinforced weights."""
+        """The weights, less the change that training further on the facts makes."""
         weights, config = given.weights, replace(given.config, lr=self.config.reinforce_lr)
         before = {name: master.detach().clone() for name, master in weights.masters.items()}
         seed = derive(given.seed, "task vector")

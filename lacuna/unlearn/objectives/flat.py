@@ -55,7 +55,7 @@ class FLAT(Objective):
         retain_weight: float = 0.0
         """Weight of the retain term."""
         divergence: str = "total_variation"
-        """The f-divergence, by name."""
+        """Name of the f-divergence, such as `total_variation`."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -46,7 +46,7 @@ class MemFlexLora(Objective):
         """Defaults of LACUNA, Table 5, for 1B."""
 
         forget_weight: float = 0.6
-        """Weight of the ascent (KnowUnDo: 0.4)."""
+        """Weight of the ascent on forget answers (0 or more; KnowUnDo: 0.4)."""
         retain_weight: float = 2.0
         """Weight of the retain term."""
         sim: float = 0.92
@@ -54,11 +54,12 @@ class MemFlexLora(Objective):
         grad: float = 6e-4
         """Smallest mean |forget gradient| of a tensor."""
         repeats: int = 3
-        """Draws of random labels."""
+        """Repetitions with newly drawn random labels, over which gradients are averaged (at least
+        1)."""
         rank: int = 8
-        """LoRA rank."""
+        """Rank of the adapter (at least 1)."""
         alpha: int = 32
-        """LoRA scale, times the rank."""
+        """LoRA alpha: the adapter's product counts alpha / rank (at least 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -71,7 +72,7 @@ class MemFlexLora(Objective):
     config: Config
 
     def work(self, load: Workload, train: TrainConfig, gradient: float) -> float:
-        """Adapters need the way back only; before them, gradients of random labels."""
+        """Gradients of adapters at every step, and those of random labels before the first."""
         known = load.forget.tokens + load.retain.tokens
         return super().work(load, train, REGION) + REGION * self.config.repeats * known
 

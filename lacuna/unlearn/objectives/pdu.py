@@ -40,7 +40,7 @@ class PrimalDual(Objective):
         dual_rate: float = 1.0
         """Step of the multiplier per batch (0 or more)."""
         masking: str = "answers"
-        """Positions that count: `answers` or `peer`."""
+        """Positions that count: the `answers`' tokens, or open-unlearning's (`peer`)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

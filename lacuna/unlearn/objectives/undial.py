@@ -38,7 +38,7 @@ class UNDIAL(Objective):
         beta: float = 10.0
         """How far the label's logit is lowered (0 or more)."""
         masking: str = "answers"
-        """Positions that count: `answers` or `peer`."""
+        """Positions that count: the `answers`' tokens, or open-unlearning's (`peer`)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()

@@ -18,7 +18,7 @@ from lacuna.unlearn.wrappers.base import WRAPPERS, Wrapper
 
 @WRAPPERS.register("averaging")
 class Averaging(Wrapper):
-    """End at the mean of the last part of the path."""
+    """End at the mean of the weights over the last part of training."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -43,7 +43,7 @@ class Averaging(Wrapper):
 
     @torch.no_grad()
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
-        """Take the weights into the mean, if their step counts."""
+        """Add the weights to the mean, if their step is one that counts."""
         if done < self.config.start * steps or (steps - done) % self.config.every:
             return
         self.count += 1

@@ -42,7 +42,7 @@ class Start:
 
     model: PreTrainedModel
     weights: Editable
-    """Those that unlearning may change."""
+    """The weights that unlearning may change."""
     data: UnlearnData
     seed: int
 
@@ -53,11 +53,11 @@ class Point:
 
     model: PreTrainedModel
     weights: Editable
-    """Those in training."""
+    """The weights in training."""
     loss: Callable[[], Tensor]
-    """The forget term where the model now stands."""
+    """The forget term at the model's current weights."""
     seed: int
-    """The batch's own."""
+    """Seed of this batch."""
     _shifts: int = 0
     _here: Values | None = field(default=None, init=False)
 
@@ -68,7 +68,8 @@ class Point:
         return AllWeights(self.model)
 
     def gradient(self, weights: Editable) -> Values:
-        """The plain gradient; that of the unshifted weights in training is computed once."""
+        """The unwrapped gradient on `weights`; at the unshifted weights in training it is computed
+        once."""
         if weights is not self.weights:
             with _unrouted(self.model), weights.training():
                 return gradient(weights, self.loss)
@@ -102,7 +103,10 @@ class Point:
 
 @contextmanager
 def _unrouted(model: PreTrainedModel) -> Iterator[None]:
-    """Without the detours that bring gradients to a region's masters: every weight has its own."""
+    """Within the block modules run their own forward, so that every weight gets its own gradient.
+
+    A region in training replaces the forward of its modules, to bring gradients to its masters.
+    """
     detours = [(m, vars(m).pop("forward")) for m in model.modules() if "forward" in vars(m)]
     try:
         yield
@@ -113,7 +117,7 @@ def _unrouted(model: PreTrainedModel) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftConfig:
-    """What wrappers that shift the weights have in common."""
+    """Options of all wrappers that shift the weights."""
 
     reach: str = "editable"
     """Weights that are shifted: `editable` (those that unlearning may change) or `all`."""
@@ -145,11 +149,11 @@ class Wrapper:
         return 0.0
 
     def data(self, start: Start) -> UnlearnData:
-        """The texts to unlearn with."""
+        """The texts to unlearn with; by default all."""
         return start.data
 
     def gradient(self, inner: Gradient, point: Point) -> Gradient:
-        """`inner`, taken elsewhere."""
+        """A gradient made of calls of `inner`, say at other weights; by default `inner`."""
         return inner
 
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
@@ -163,14 +167,14 @@ WRAPPERS: Registry[type[Wrapper]] = Registry("wrapper")
 
 
 class Composed(NamedTuple):
-    """An objective's name, taken apart."""
+    """The parts of an objective's name."""
 
     objective: str
     wrappers: Sequence[str]
 
 
 def parse(name: str) -> Composed:
-    """Take `npo+coreset+sam` apart.
+    """Split `npo+coreset+sam` into objective and wrappers.
 
     Raises `UserError` for unknown names, for a wrapper named twice, and for a wrapped edit.
     """

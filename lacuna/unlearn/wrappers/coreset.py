@@ -41,12 +41,12 @@ class Coreset(Wrapper):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """The published size."""
+        """Size of the coreset, and score that selects it."""
 
         ratio: float = 0.05
         """Share of the forget texts that are kept (above 0, at most 1); at least one text is."""
         select: str = "random"
-        """`random`, `grand`, `moderate` or `min_k`."""
+        """Score by which texts are kept: `random`, `grand`, `moderate` or `min_k`."""
 
         def __post_init__(self) -> None:
             require(0 < self.ratio <= 1, "ratio", self.ratio, "above 0 and at most 1")
@@ -61,7 +61,7 @@ class Coreset(Wrapper):
         return subset(start.data, sorted(order_I[:count].tolist()))
 
     def scoring(self, load: Workload, gradient: float) -> float:
-        """One look at every forget text, unless they are drawn."""
+        """One reading or gradient of every forget text; none for a random draw."""
         per_token = {"random": 0.0, "grand": gradient}.get(self.config.select, READ)
         return per_token * load.forget.tokens
 

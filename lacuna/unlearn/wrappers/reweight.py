@@ -34,12 +34,12 @@ class Reweight(Wrapper):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """How unequal the weights are."""
+        """Temperature of the weights, and size of the retain sample."""
 
         temperature: float = 1.0
         """tau, in standard deviations of the alignment (above 0)."""
         examples: int = 256
-        """Retain texts that give the mean gradient (at least 1)."""
+        """Number of retain texts whose mean gradient is used (at least 1)."""
 
         def __post_init__(self) -> None:
             require(self.temperature > 0, "temperature", self.temperature, "above 0")
@@ -54,7 +54,7 @@ class Reweight(Wrapper):
         return replace(start.data, draws=weights_I.tolist())
 
     def scoring(self, load: Workload, gradient: float) -> float:
-        """A gradient of every forget text and of the retain texts that it is held against."""
+        """A gradient of every forget text, and of every retain text of the sample."""
         return gradient * (load.forget.tokens + load.retain.some(self.config.examples))
 
 

@@ -28,7 +28,7 @@ class SAM(Wrapper):
         """Default of the public script."""
 
         rho: float = 0.01
-        """Length of the shift (0 or more)."""
+        """Length rho of the shift (0 or more)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -39,11 +39,11 @@ class SAM(Wrapper):
 
     @property
     def passes(self) -> int:
-        """One for the direction, one at the shifted weights."""
+        """Two: one for the direction, one at the shifted weights."""
         return 2
 
     def gradient(self, inner: Gradient, point: Point) -> Gradient:
-        """Taken where one step of length rho up the slope leads."""
+        """The gradient at the weights that a step of length rho up the slope leads to."""
 
         def uphill(weights: Editable) -> Values:
             reached = point.reached(self.config.reach)

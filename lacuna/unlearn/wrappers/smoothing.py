@@ -29,7 +29,7 @@ class Smoothing(Wrapper):
         sigma: float = 1e-4
         """Standard deviation of the noise on each weight (0 or more)."""
         draws: int = 3
-        """Gradients that are averaged (at least 1)."""
+        """Number of noisy gradients that are averaged (at least 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -41,11 +41,11 @@ class Smoothing(Wrapper):
 
     @property
     def passes(self) -> int:
-        """One per draw."""
+        """As many as there are draws."""
         return self.config.draws
 
     def gradient(self, inner: Gradient, point: Point) -> Gradient:
-        """Averaged over Gaussian shifts."""
+        """The mean of gradients at weights with Gaussian noise."""
 
         def smoothed(weights: Editable) -> Values:
             reached = point.reached(self.config.reach)

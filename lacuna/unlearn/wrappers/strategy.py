@@ -10,16 +10,17 @@ from lacuna.train import Editable, Strategy
 from lacuna.unlearn.wrappers.base import Gradient, Point, Wrapper
 
 ForgetTerm = Callable[[int], Callable[[], Tensor]]
-"""Maps the number of a batch to its forget term, which can be asked again at other weights."""
+"""Maps the number of a batch to its forget term, which can be computed again at other weights."""
 
 
 class Wrapped(Strategy):
-    """Corrects the forget gradient of every batch; tells wrappers what happened."""
+    """Replaces the forget gradient of every batch by the wrapped one, and calls the wrappers'
+    hooks."""
 
     def __init__(
         self, model: PreTrainedModel, wrappers: Sequence[Wrapper], forget: ForgetTerm, seed: int
     ) -> None:
-        """`seed` is the noise's."""
+        """`seed` is that of the wrappers' random draws."""
         self.model, self.wrappers, self.forget, self.seed = model, wrappers, forget, seed
 
     def after_backward(self, weights: Editable, batch: int, share: float) -> None:
@@ -38,11 +39,11 @@ class Wrapped(Strategy):
             grad.add_(value - before[name], alpha=share)
 
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
-        """Tell all wrappers."""
+        """Call every wrapper's hook of that name."""
         for wrapper in self.wrappers:
             wrapper.after_step(weights, done, steps)
 
     def after_training(self, weights: Editable) -> None:
-        """Tell all wrappers."""
+        """Call every wrapper's hook of that name."""
         for wrapper in self.wrappers:
             wrapper.after_training(weights)
