@@ -62,6 +62,7 @@ def reference(width: int = 100) -> Iterator[tuple[str, str]]:
 def _helps(
     command: Any, path: str, parent: typer.Context | None, width: int
 ) -> Iterator[tuple[str, str]]:
+    """Of one command and those below it; typer keeps the type of a command to itself."""
     if command.name == "audit":
         from lacuna.audit.__main__ import parser
 

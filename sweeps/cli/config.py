@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from omegaconf import MISSING
@@ -68,7 +68,7 @@ def _lines(key: "Key") -> Iterator[str]:
     yield from wrap(key.help, 96, initial_indent="    ", subsequent_indent="    ")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A value as one may type it; text that would be read as something else is quoted."""
     plain = isinstance(value, str) and re.fullmatch(r"[\w./~][^\n'\"#]*(?<! )", value)
     return str(value) if plain else json.dumps(value)

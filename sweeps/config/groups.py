@@ -10,7 +10,6 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import product
 from pathlib import PurePath
-from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -28,11 +27,12 @@ def names(group: str, folder: Traversable = FOLDER) -> list[str]:
     return sorted(path.stem for path in found if path.suffix == ".yaml")
 
 
-def load(name: str, folder: Traversable = FOLDER) -> dict[str, Any]:
+def load(name: str, folder: Traversable = FOLDER) -> dict[str, object]:
     """A configuration file as it stands, by its name without suffix, such as `study/mini`."""
     with (folder / f"{name}.yaml").open(encoding="utf-8") as stream:
-        loaded: Any = OmegaConf.to_container(OmegaConf.load(stream), resolve=False)
-    return dict(loaded)
+        loaded = OmegaConf.to_container(OmegaConf.load(stream), resolve=False)
+    assert isinstance(loaded, dict)
+    return {str(key): value for key, value in loaded.items()}
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ def check_files(data: frozenset[str], folder: Traversable = FOLDER) -> None:
 
 def _optional(folder: Traversable) -> Iterator[tuple[str, str]]:
     """Groups that `config.yaml` marks optional, each with its pattern: size, ${study}-${data}."""
-    for entry in load("config", folder)["defaults"]:
+    for entry in _defaults("config", folder):
         if isinstance(entry, dict):
             for key, pattern in entry.items():
                 if key.startswith("optional "):
@@ -89,4 +89,11 @@ def _filled(pattern: str, known: Mapping[str, Collection[str]]) -> Iterator[str]
 
 def _included(file: str, folder: Traversable) -> list[str]:
     """Files of the same group that a file builds on."""
-    return [name for name in load(file, folder).get("defaults", []) if isinstance(name, str)]
+    return [name for name in _defaults(file, folder) if isinstance(name, str)]
+
+
+def _defaults(file: str, folder: Traversable) -> list[object]:
+    """The entries of Hydra's list: file names, or {group: name}."""
+    found = load(file, folder).get("defaults", [])
+    assert isinstance(found, list)
+    return found

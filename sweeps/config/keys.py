@@ -8,7 +8,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 from lacuna.data import DATA
 from sweeps.config.schema import Study
@@ -20,7 +20,7 @@ class Key:
 
     name: str
     type: str
-    default: Any
+    default: object
     help: str
     section: bool = False
     only_with: str = ""
@@ -74,7 +74,7 @@ def _strings_after_fields(owner: type) -> Iterator[tuple[str, str]]:
                 yield node.target.id, " ".join(text.split())
 
 
-def _default(field: "Field[Any]") -> Any:
+def _default(field: "Field[object]") -> object:
     if field.default_factory is not MISSING:
         return field.default_factory()
     return None if field.default is MISSING else field.default
@@ -84,6 +84,6 @@ def _first_line(config: type) -> str:
     return (config.__doc__ or "").partition("\n")[0]
 
 
-def _type_text(hint: Any) -> str:
+def _type_text(hint: object) -> str:
     text = hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)
     return text.replace("typing.", "")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -22,7 +21,7 @@ class Value:
     """One key of a composed study."""
 
     key: str
-    value: Any
+    value: object
     source: str
     """`default` (of the code), a file below sweeps/config, `command line`, or what changed it."""
 
@@ -41,11 +40,11 @@ def values(overrides: Sequence[str]) -> list[Value]:
     return [Value(key, value, sources.get(key, DEFAULT)) for key, value in composed.items()]
 
 
-def _composed(overrides: Sequence[str]) -> dict[str, Any]:
+def _composed(overrides: Sequence[str]) -> dict[str, object]:
     return dict(_flat(asdict(configure(overrides))))
 
 
-def _flat(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """(dotted key, value) of every leaf; lists and empty mappings are leaves."""
     for name, value in tree.items():
         if isinstance(value, Mapping) and value:
