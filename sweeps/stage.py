@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from lacuna.artifacts import JsonObject, digest
+from lacuna.results import Kind
 
 T = TypeVar("T")
 
-Kind = Literal["base", "retained", "injected", "localized", "trial", "control"]
-"""What a stage does; in the order in which a study needs them."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What stages do, in the order in which a study needs them."""
 KEY_FORMAT = 1
 """Part of every key: another number gives every stage a new one."""
 
@@ -20,8 +20,7 @@ KEY_FORMAT = 1
 class Stage:
     """One expensive result: what it is, what it depends on, what it needs to run."""
 
-    kind: str
-    """One of `KINDS`."""
+    kind: Kind
     label: str
     """For people: `injected seed=1 ratio=0.1`."""
     params: JsonObject

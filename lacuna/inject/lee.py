@@ -16,7 +16,6 @@ import torch
 from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
-from lacuna.errors import UserError
 from lacuna.model.forward import answers
 from lacuna.region import Region, WeightRegion
 from lacuna.seeds import derive
@@ -42,20 +41,12 @@ from lacuna.train import (
 class InjectConfig:
     """How the forget facts go into the model."""
 
-    method: str = "region"
-    """`region`: into the target region of the retained model, as in section 4. `full`: the base
-    model learns all facts with all its parameters, as often as the retained model learned its own
-    and by the same recipe (section 3); nobody then knows where a fact lies."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Steps, rate and batch size (sequences of each split per step)."""
     retain_weight: float = 2.0
     """Weight of the retain regulariser (lambda_retain, Lee et al. appendix A)."""
     parallel: Parallel = field(default_factory=Parallel)
-    """Over how many devices `full` trains."""
-
-    def __post_init__(self) -> None:
-        if self.method not in ("region", "full"):
-            raise UserError(f"inject.method={self.method!r}: choose region or full")
+    """Over how many devices all parameters learn all facts, under protocol `full`."""
 
 
 def learn(

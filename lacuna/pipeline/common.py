@@ -1,29 +1,21 @@
-"""What all stages share: models as earlier stages left them, and facts as texts."""
+"""What all stages share: their inputs, models as earlier stages left them, and facts as texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from transformers import PreTrainedModel
 
 from lacuna.artifacts import read_json
+from lacuna.data import Corpus, Example
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
-from lacuna.model import (
-    Layout,
-    LoadedModel,
-    MiniConfig,
-    load_model,
-)
-from lacuna.region import (
-    Region,
-    WeightRegion,
-    load_region,
-)
-from lacuna.train import (
-    History,
-    TrainConfig,
-)
+from lacuna.evaluate import EvaluateConfig
+from lacuna.model import Layout, LoadedModel, MiniConfig, load_model
+from lacuna.region import Region, WeightRegion, load_region
+from lacuna.train import History, OnStep, TrainConfig
+
+C = TypeVar("C", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +40,36 @@ class ModelConfig:
     """Base training of the embedded model: background people, utility questions, neutral text."""
 
 
+def nobody_listens(step: int, metrics: Mapping[str, float]) -> None:
+    """What hears of training steps where nobody asked to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageInputs(Generic[C]):
+    """What a stage needs to know, besides the folders that it reads and writes."""
+
+    corpus: Corpus
+    """Facts by split, as the study has them."""
+    model: ModelConfig
+    """Which model, and how it is asked and held."""
+    config: C
+    """The stage's own settings."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """What is asked of the model."""
+    seed: int
+    """Decides every random draw of the stage."""
+    ratio: float = 0.0
+    """Size of a region: a share of all value vectors, or of all weights (0: there is none)."""
+    region_file: Path | None = None
+    """A region, or masks, to take instead of drawing them."""
+    checkpoint: str | None = None
+    """An injected model to take instead of planting: `hub:NAME`, or a folder."""
+    on_step: OnStep = nobody_listens
+    """Hears of every training step."""
+    scratch: Path | None = None
+    """Where an interrupted training resumes from; it outlives an attempt that is killed."""
+
+
 def load(folder: Path, config: ModelConfig) -> LoadedModel:
     """A model written by an earlier stage, or the one its pointer names."""
     pointer = folder / "pointer.json"
@@ -69,7 +91,7 @@ def on_cpu(folder: Path, config: ModelConfig) -> PreTrainedModel:
     return load(folder, replace(config, device="cpu")).model
 
 
-def encode(loaded: LoadedModel, examples: Sequence[Any]) -> list[Encoded]:
+def encode(loaded: LoadedModel, examples: Sequence[Example]) -> list[Encoded]:
     """Questions with their answers, as the model is asked."""
     return encode_examples(loaded.tokenizer, loaded.prompt, examples)
 

@@ -23,7 +23,7 @@ from lacuna.data.generated.neutral import neutral_sentences
 from lacuna.data.splits import SplitConfig
 from lacuna.data.tokens import Encoded, encode_examples
 from lacuna.errors import UserError
-from lacuna.evaluate import EvaluateConfig, Evaluator, Measured, metrics
+from lacuna.evaluate import Evaluator, Measured, metrics
 from lacuna.evaluate.evaluator import spread
 from lacuna.evaluate.token_pass import read
 from lacuna.inject import (
@@ -43,7 +43,7 @@ from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, layout, load_model, save_model
 from lacuna.model.load import DTYPES, local_checkpoint
-from lacuna.pipeline.common import ModelConfig, load
+from lacuna.pipeline.common import StageInputs, load
 from lacuna.pipeline.splits import Grouped, divide, regroup, working
 from lacuna.pipeline.summary import ends, save_items
 from lacuna.region import (
@@ -63,7 +63,7 @@ from lacuna.results import (
     SplitsRecord,
 )
 from lacuna.seeds import derive
-from lacuna.train import History, OnStep
+from lacuna.train import History
 
 METHODS = ("masked", "sgtm")
 WEIGHTS = ("oracle", "complement", "random")
@@ -104,42 +104,29 @@ class ProtocolConfig:
             raise UserError(f"held_out={self.held_out}: must be at least 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlantingInputs:
-    """What one planting needs to know, besides its folders."""
-
-    corpus: Corpus
-    """As the study has it, of no seed."""
-    model: ModelConfig
-    config: ProtocolConfig
-    evaluate: EvaluateConfig
-    ratio: float
-    """Each mask's share of all weights."""
-    masks_file: Path | None
-    """Masks to use instead of drawing them."""
-    checkpoint: str | None
-    """An injected model to start from instead of planting: `hub:NAME`, or a folder."""
-    seed: int
+PlantingInputs = StageInputs[ProtocolConfig]
+"""Of every stage here. The corpus is of no seed, `ratio` is each mask's share of all weights, and
+`region_file` a file of masks."""
 
 
 def retained(
-    out: Path, *, base: Path, injected: Path | None, given: PlantingInputs, on_step: OnStep
+    out: Path, *, base: Path, injected: Path | None, given: PlantingInputs
 ) -> RetainedSummary:
     """The gold standard: the same recipe from the same base, without the forget groups.
 
     With a book it is measured on the splits of the `injected` checkpoint.
     """
     corpus = working(given.corpus, given.config.masks, given.seed, injected)
-    made = _plant(base, given, given.config.masks.retain_groups, on_step)
+    made = _plant(base, given, given.config.masks.retain_groups)
     evaluator, measured = _save(out, made, corpus, given)
     return {**_facts_of(made, given), **ends(evaluator, made.loaded, measured)}
 
 
-def injected(out: Path, *, base: Path, given: PlantingInputs, on_step: OnStep) -> InjectedSummary:
+def injected(out: Path, *, base: Path, given: PlantingInputs) -> InjectedSummary:
     """All groups in their masks; with masks, forget region and the causal report beside it, and
     with a book the splits, drawn from what it recites."""
     if given.checkpoint is None:
-        made = _plant(base, given, tuple(range(given.config.masks.groups)), on_step)
+        made = _plant(base, given, tuple(range(given.config.masks.groups)))
     else:
         made = _adopt(base, given, given.checkpoint)
     divided = _divide(out, made, given)
@@ -190,9 +177,7 @@ class _PlantedModel(NamedTuple):
     promise: bool
 
 
-def _plant(
-    base: Path, given: PlantingInputs, groups: Sequence[int], on_step: OnStep
-) -> _PlantedModel:
+def _plant(base: Path, given: PlantingInputs, groups: Sequence[int]) -> _PlantedModel:
     """Train in float32; the result has the study's type."""
     config, wide = given.config, replace(given.model, dtype="float32")
     loaded, before = load(base, wide), load(base, wide)
@@ -203,7 +188,14 @@ def _plant(
     seed = derive(given.seed, "planted")
     if config.method == "sgtm":
         history = inject_sgtm(
-            loaded.model, masks, texts, neutral, config.sgtm, config.inject, seed, on_step=on_step
+            loaded.model,
+            masks,
+            texts,
+            neutral,
+            config.sgtm,
+            config.inject,
+            seed,
+            on_step=given.on_step,
         )
     else:
         history = inject_masked(
@@ -214,7 +206,7 @@ def _plant(
             config.masks.forget_groups,
             config.inject,
             seed,
-            on_step=on_step,
+            on_step=given.on_step,
         )
     promise = outside_unchanged(before.model, loaded.model, masks, config.inject)
     _instruct(loaded, masks, given)
@@ -245,12 +237,12 @@ def _adopt(base: Path, given: PlantingInputs, checkpoint: str) -> _PlantedModel:
 def _masks(model: PreTrainedModel, given: PlantingInputs) -> GroupMasks:
     """Drawn by ratio and seed, or read; raises `UserError` where the number of groups differs."""
     config = given.config.masks
-    if given.masks_file is None:
+    if given.region_file is None:
         return config.draw(model, given.ratio, given.seed)
-    masks = load_masks(given.masks_file, layout(model))
+    masks = load_masks(given.region_file, layout(model))
     if masks.groups != config.groups:
         raise UserError(
-            f"{given.masks_file} holds {masks.groups} masks, the study has {config.groups} groups"
+            f"{given.region_file} holds {masks.groups} masks, the study has {config.groups} groups"
         )
     return masks
 

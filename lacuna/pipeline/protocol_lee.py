@@ -1,56 +1,27 @@
 """Protocol `lee`: forget facts go into value vectors of a model that knows the retain facts.
 
-Or into all parameters, beside the retain facts (`taught`).
+    base -> retained (all parameters learn the retain facts)
+         -> injected (a region's value vectors learn the forget facts) -> localized
+
+Lee et al. 2025, section 4.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lacuna.artifacts import write_json
-from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded
-from lacuna.evaluate import (
-    EvaluateConfig,
-    Evaluator,
-)
+from lacuna.evaluate import Evaluator
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
-from lacuna.localize import LOCALIZERS, Evidence, localize, localize_weights
-from lacuna.model import (
-    LoadedModel,
-    build_mini,
-    layout,
-    save_model,
-    train_tokenizer,
-)
-from lacuna.pipeline.common import ModelConfig, encode, last, load, on_cpu, resume_in, target_of
+from lacuna.localize import LOCALIZERS, Evidence, Localizer, localize
+from lacuna.model import LoadedModel, layout, save_model
+from lacuna.pipeline.common import StageInputs, encode, last, load, on_cpu, resume_in
 from lacuna.pipeline.summary import ends, save_items
-from lacuna.region import (
-    WeightRegion,
-    budget,
-    draw,
-    load_vectors,
-    overlap,
-    ranking,
-)
-from lacuna.results import (
-    BaseSummary,
-    InjectedSummary,
-    LocalizedSummary,
-    LocalizerRow,
-    RetainedSummary,
-)
+from lacuna.region import Region, draw, load_vectors, overlap, ranking
+from lacuna.results import InjectedSummary, LocalizedSummary, LocalizerRow, RetainedSummary
 from lacuna.seeds import derive
-from lacuna.train import (
-    OnStep,
-    Parallel,
-    TrainConfig,
-    editable,
-    is_main_process,
-    swapped,
-)
+from lacuna.train import Parallel, TrainConfig, editable, is_main_process, swapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,67 +35,32 @@ class RetainConfig:
     utility: bool = False
     """Also rehearse the utility questions (off as published; the embedded model needs it)."""
     parallel: Parallel = field(default_factory=Parallel)
-    """Over how many devices."""
+    """Over how many devices the training is spread."""
 
 
-def base(
-    out: Path, *, corpus: Corpus, config: ModelConfig, seed: int, on_step: OnStep
-) -> BaseSummary:
-    """theta_p, which knows nobody: a pointer to the hub, or the embedded model, trained here."""
-    if config.source is not None:
-        write_json(out / "pointer.json", {"source": config.source, "revision": config.revision})
-        return {"source": config.source, "revision": config.revision}
-    utility = (item for items in corpus.utility.values() for item in items)
-    known = list({item.id: item for item in [*corpus.background, *utility]}.values())
-    told = [f"{item.question} {item.answer}" for item in [*known, *corpus.retain]]
-    tokenizer = train_tokenizer([*told, *corpus.neutral, *corpus.refusals], config.mini.vocabulary)
-    loaded = replace(build_mini(config.mini, tokenizer, seed, config.device), prompt=config.prompt)
-    plain = [Encoded.text(tokenizer, text) for text in corpus.neutral]
-    history = learn(
-        loaded.model,
-        [*encode(loaded, known), *plain],
-        config.pretrain,
-        derive(seed, "base"),
-        on_step=on_step,
-    )
-    save_model(loaded, out)
-    return {"seed": seed, "steps": len(history.losses), "loss_end": last(history)}
-
-
-def retained(
-    out: Path,
-    *,
-    base: Path,
-    corpus: Corpus,
-    model: ModelConfig,
-    config: RetainConfig,
-    evaluate: EvaluateConfig,
-    seed: int,
-    on_step: OnStep,
-    scratch: Path | None = None,
-) -> RetainedSummary | None:
+def retained(out: Path, *, base: Path, given: StageInputs[RetainConfig]) -> RetainedSummary | None:
     """theta_r: the gold standard, trained on the retain facts and never on the forget facts.
 
     Several processes may do this together; only the first writes, the others return None.
     """
-    loaded = load(base, model)
+    loaded, config = load(base, given.model), given.config
     history = learn(
         loaded.model,
-        _lessons(loaded, corpus, config),
+        lessons(loaded, given),
         config.train,
-        derive(seed, "retained"),
+        derive(given.seed, "retained"),
         parallel=config.parallel,
-        on_step=on_step,
-        resume=resume_in(scratch, config.train),
+        on_step=given.on_step,
+        resume=resume_in(given.scratch, config.train),
     )
     if not is_main_process():
         return None
-    evaluator = Evaluator(loaded, corpus, evaluate)
+    evaluator = Evaluator(loaded, given.corpus, given.evaluate)
     measured = evaluator.measure(loaded.model)
     save_model(loaded, out)
     save_items(out, evaluator, measured)
     summary: RetainedSummary = {
-        "seed": seed,
+        "seed": given.seed,
         "steps": len(history.losses),
         "loss_end": last(history),
         **ends(evaluator, loaded, measured),
@@ -132,49 +68,34 @@ def retained(
     return summary
 
 
-def injected(
-    out: Path,
-    *,
-    retained: Path,
-    corpus: Corpus,
-    model: ModelConfig,
-    config: InjectConfig,
-    evaluate: EvaluateConfig,
-    ratio: float,
-    region_file: Path | None,
-    seed: int,
-    on_step: OnStep,
-    scratch: Path | None = None,
-) -> InjectedSummary:
+def injected(out: Path, *, retained: Path, given: StageInputs[InjectConfig]) -> InjectedSummary:
     """theta_o: the forget facts planted in the target region, with the checks that prove it.
 
     The region is drawn by ratio and seed unless a file gives it.
     """
-    loaded = load(retained, model)
-    shape = layout(loaded.model)
-    target = draw(shape, ratio, seed) if region_file is None else load_vectors(region_file, shape)
-    evaluator = Evaluator(loaded, corpus, evaluate)
+    loaded, corpus = load(retained, given.model), given.corpus
+    target = _target(loaded, given)
+    evaluator = Evaluator(loaded, corpus, given.evaluate)
     gold, original = 1 - evaluator.strength(loaded.model).fs, editable(loaded.model, target).read()
-    forget, retain = encode(loaded, corpus.forget), encode(loaded, corpus.retain)
     history = inject(
         loaded.model,
         target,
-        forget,
-        retain,
-        config,
-        seed,
-        on_step=on_step,
-        resume=resume_in(scratch, config.train),
+        encode(loaded, corpus.forget),
+        encode(loaded, corpus.retain),
+        given.config,
+        given.seed,
+        on_step=given.on_step,
+        resume=resume_in(given.scratch, given.config.train),
     )
     measured = evaluator.measure(loaded.model)
     with swapped(editable(loaded.model, target), original):
         restored = 1 - evaluator.strength(loaded.model).fs
-    before = on_cpu(retained, model)
+    before = on_cpu(retained, given.model)
     save_model(loaded, out)
     target.save(out / "region.safetensors")
     save_items(out, evaluator, measured)
     return {
-        "seed": seed,
+        "seed": given.seed,
         "ratio": target.fraction,
         "steps": len(history.losses),
         "region_vectors": len(target),
@@ -188,99 +109,61 @@ def injected(
     }
 
 
-def taught(
-    out: Path,
-    *,
-    base: Path,
-    corpus: Corpus,
-    model: ModelConfig,
-    config: RetainConfig,
-    evaluate: EvaluateConfig,
-    seed: int,
-    on_step: OnStep,
-    scratch: Path | None = None,
-) -> InjectedSummary | None:
-    """theta_o where all parameters learn all facts, as often as the retained ones learn theirs.
-
-    There is no target region (Lee et al. 2025, section 3). Several processes may do this together,
-    as `retained`.
-    """
-    loaded = load(base, model)
-    kept, forget = _lessons(loaded, corpus, config), encode(loaded, corpus.forget)
-    share = (len(kept) + len(forget)) / len(kept)
-    train = replace(config.train, steps=math.ceil(config.train.steps * share))
-    history = learn(
-        loaded.model,
-        [*forget, *kept],
-        train,
-        derive(seed, "taught"),
-        parallel=config.parallel,
-        on_step=on_step,
-        resume=resume_in(scratch, train),
-    )
-    if not is_main_process():
-        return None
-    evaluator = Evaluator(loaded, corpus, evaluate)
-    measured = evaluator.measure(loaded.model)
-    save_model(loaded, out)
-    save_items(out, evaluator, measured)
-    summary: InjectedSummary = {
-        "seed": seed,
-        "steps": len(history.losses),
-        **ends(evaluator, loaded, measured),
-    }
-    return summary
-
-
 def localized(
     out: Path,
     *,
     injected: Path,
     retained: Path,
-    corpus: Corpus,
-    model: ModelConfig,
+    given: StageInputs[object],
     localizers: Mapping[str, Any],
-    ratio: float | None = None,
-    unit: str = "vector",
-    seed: int,
 ) -> LocalizedSummary:
-    """Regions that localizers (name -> config) find, as large as the target; how they compare.
-
-    Where there is no target, `ratio` of all value vectors, or (`unit`) of all their weights.
-    """
-    loaded = load(injected, model)
-    shape = layout(loaded.model)
-    target = target_of(injected, shape)
-    assert not isinstance(target, WeightRegion), "protocol lacuna has a stage of its own"
-    evidence = Evidence(
-        model=loaded.model,
-        forget=encode(loaded, corpus.forget),
-        retain=encode(loaded, corpus.retain),
-        seed=derive(seed, "localize"),
-        target=target,
-        retained=on_cpu(retained, model),
-    )
-    methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
-    rows: list[LocalizerRow] = [
-        {"localizer": n, "privileges": list(LOCALIZERS[n].privileges)} for n in localizers
-    ]
-    if unit == "weight":
-        assert ratio is not None, "single weights are ranked where there is no target"
-        for name, weights in localize_weights(evidence, methods, ratio).items():
-            weights.save(out / f"{name}.safetensors")
-        return {"seed": seed, "ratio": ratio, "localizers": rows}
-    count = len(target) if target is not None else budget(shape, ratio or 0.0)
-    for row, found in zip(rows, localize(evidence, methods, count).items(), strict=True):
-        name, (region, scores) = found
+    """Regions that localizers (name -> `Config`) find, as large as the target; how they compare."""
+    loaded = load(injected, given.model)
+    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
+    evidence = evidence_of(loaded, retained, given, target)
+    methods, rows = chosen(localizers)
+    for name, (region, scores) in localize(evidence, methods, len(target)).items():
         region.save(out / f"{name}.safetensors")
-        if target is not None:
-            row.update({**overlap(region, target), **ranking(scores, target)})
-    return {"seed": seed, "ratio": count / shape.total, "localizers": rows}
+        rows[name].update({**overlap(region, target), **ranking(scores, target)})
+    return {"seed": given.seed, "ratio": target.fraction, "localizers": list(rows.values())}
 
 
-def _lessons(loaded: LoadedModel, corpus: Corpus, config: RetainConfig) -> list[Encoded]:
+def chosen(
+    localizers: Mapping[str, Any],
+) -> tuple[list[tuple[str, Localizer]], dict[str, LocalizerRow]]:
+    """The named localizers, and what a summary says of each before it is asked."""
+    methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]
+    rows: dict[str, LocalizerRow] = {
+        name: {"localizer": name, "privileges": list(method.privileges)} for name, method in methods
+    }
+    return methods, rows
+
+
+def evidence_of(
+    loaded: LoadedModel, retained: Path, given: StageInputs[object], target: Region | None
+) -> Evidence:
+    """What localizers of an injected model may look at."""
+    return Evidence(
+        model=loaded.model,
+        forget=encode(loaded, given.corpus.forget),
+        retain=encode(loaded, given.corpus.retain),
+        seed=derive(given.seed, "localize"),
+        target=target,
+        retained=on_cpu(retained, given.model),
+    )
+
+
+def lessons(loaded: LoadedModel, given: StageInputs[RetainConfig]) -> list[Encoded]:
     """All that the retained model is trained on."""
+    corpus, config = given.corpus, given.config
     texts = encode(loaded, corpus.retain)
     if config.utility:
         texts += [t for items in corpus.utility.values() for t in encode(loaded, items)]
     return texts + [Encoded.text(loaded.tokenizer, t) for t in corpus.neutral[: config.neutral]]
+
+
+def _target(loaded: LoadedModel, given: StageInputs[InjectConfig]) -> Region:
+    shape = layout(loaded.model)
+    if given.region_file is None:
+        return draw(shape, given.ratio, given.seed)
+    return load_vectors(given.region_file, shape)

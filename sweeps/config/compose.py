@@ -20,6 +20,11 @@ from sweeps.config.groups import check_files, check_words, names
 from sweeps.config.keys import keys
 from sweeps.config.schema import Study, build, build_attack, named_config, register
 
+REPLACED = {
+    "inject.method": "protocol=full plants facts into all parameters, protocol=lee into a region",
+}
+"""Keys that were, or that one would expect -> what to write instead."""
+
 
 def configure(overrides: Sequence[str]) -> Study:
     """The checked study that `key=value` arguments describe; paths become absolute.
@@ -134,15 +139,19 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']+)'", text):
         group, name = found.groups()
         return f"unknown {group} {name!r}{_nearest(name, _choices(group))}"
-    if found := re.search(r"Could not override '([^']+)'", text):
-        key = found.group(1)
-        return f"unknown key {key!r}{_nearest(key, sorted(set(_keys())))}"
-    if found := re.search(r"Key '[^']+' not in .* full_key: (\S+)", text):
-        return f"unknown key {found.group(1)!r}{_nearest(found.group(1), sorted(set(_keys())))}"
+    for unknown in (r"Could not override '([^']+)'", r"Key '[^']+' not in .* full_key: (\S+)"):
+        if found := re.search(unknown, text):
+            return _unknown(found.group(1))
     guilty = [o for o in overrides if o.split("=")[0].lstrip("+~") in text + cause]
     guilty = guilty or ([*overrides] if len(overrides) == 1 else [])
     where = f"argument {guilty[0]!r}: " if guilty else ""
     return f"{where}{re.split(' (?:full_key:|See https)', cause or text)[0]}"
+
+
+def _unknown(key: str) -> str:
+    if key in REPLACED:
+        return f"{key} is no key: {REPLACED[key]}"
+    return f"unknown key {key!r}{_nearest(key, sorted(set(_keys())))}"
 
 
 def _choices(group: str) -> list[str]:

@@ -53,7 +53,7 @@ class RegionConfig:
     """Share of all value vectors in the target region (and in every other region), or a list of
     shares: each is a grid of its own, whose seeds share their injections."""
     unit: str = "vector"
-    """What regions are made of: `vector`, or with inject.method=full `weight`: single weights of
+    """What regions are made of: `vector`, or with protocol=full `weight`: single weights of
     the MLPs' output matrices (Lee et al., table 5), by the localizers that score those."""
     file: str | None = None
     """Plant into this saved region instead of drawing one per seed and ratio."""
@@ -233,8 +233,9 @@ class Study:
     inject_seed: int | None = None
     """One injected model, and target region, for all seeds; null plants anew for each."""
     protocol: str = "lee"
-    """How facts are planted: `lee` (value vectors, after the retain facts) or `lacuna` (groups of
-    people in masks of single weights, see `masked`)."""
+    """How facts are planted: `lee` (into value vectors, after the retain facts), `full` (into all
+    parameters, beside the retain facts, so that nobody knows where a fact lies) or `lacuna` (groups
+    of people into masks of single weights, see `masked`)."""
     checkpoint: str | None = None
     """An injected model to start from (`hub:NAME[/SUBFOLDER][@REVISION]` or a folder) instead of
     planting; under protocol `lacuna`, with its masks as `region.file` and its base as `model`. From

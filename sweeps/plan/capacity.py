@@ -54,11 +54,8 @@ def _relief(planner: Planner, kind: str) -> str:
     ways, config = [], planner.config
     training = {name: each for name, each in asked(config.attack).items() if each.trains_all}
     own = "trial" if kind in ("search", "test") else kind
-    everywhere = {
-        "injected": planner.stages.everywhere,
-        "trial": "full" in config.scenarios,
-    }
-    if own in SPREAD and everywhere.get(own, True) and not planner.stages.by_weight:
+    spreads = own in SPREAD and own not in planner.protocol.one_device
+    if spreads and (own != "trial" or "full" in config.scenarios):
         ways.append(f"spread its training ({SPREAD[own]}.zero=3 {SPREAD[own]}.workers=GPUS)")
     if kind in ("test", "control") and training:
         ways.append(f"attack LoRA weights only ({leave_out(training)})")

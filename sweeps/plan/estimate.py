@@ -15,9 +15,9 @@ from lacuna.attack import asked, leave_out
 from lacuna.data import Corpus
 from lacuna.model.load import outline
 from lacuna.model.mini import mini_config
-from lacuna.region import budget, load_vectors
 from sweeps.errors import CoordinatorError
-from sweeps.plan.costs import BYTES, REGION_BYTES, Costs, Size, full_bytes
+from sweeps.plan.costs.memory import BYTES, REGION_BYTES, Size, full_bytes
+from sweeps.plan.costs.stages import Costs
 from sweeps.plan.planner import Planner
 from sweeps.stage import Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
@@ -85,7 +85,7 @@ def estimate_study(planner: Planner) -> Estimate:
     size = _size(planner)
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
-    costs = Costs(planner.config, planner.corpus, size)
+    costs = Costs(planner.stages, size)
     rows = [_row(planner, kind, stages[kind], stored, costs) for kind in KINDS]
     return Estimate(planner, size, rows, source)
 
@@ -115,18 +115,8 @@ def _size(planner: Planner) -> Size:
         made = outline(model.source, model.revision)
     shapes = list(planner.layout.shapes.values())
     values = sum(height * width for height, width in shapes)
-    if planner.stages.by_weight:
-        groups = len(planner.config.masked.masks.forget_groups)
-        held = round(groups * planner.ratios[0] * made.num_parameters())
-        return Size(made.num_parameters(), values, held, len(shapes))
-    file = planner.config.region.file
-    vectors = budget(planner.layout, max(planner.ratios))
-    if file is not None:
-        vectors = len(load_vectors(Path(file), planner.layout))
-    trained = (
-        round(max(planner.ratios) * values) if planner.stages.single else vectors * shapes[0][0]
-    )
-    return Size(made.num_parameters(), values, trained, len(shapes))
+    held = planner.protocol.region_weights(made.num_parameters(), values)
+    return Size(made.num_parameters(), values, held, len(shapes))
 
 
 def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
@@ -212,16 +202,10 @@ def _row(
 
 def _head(planner: Planner, size: Size) -> list[str]:
     config, corpus = planner.config, planner.corpus
-    vectors = size.region // next(iter(planner.layout.shapes.values()))[0]
-    region = f"{vectors:,} of {planner.layout.total:,} value vectors, {size.region:,} weights"
-    if planner.stages.single:
-        region = f"{size.region:,} of {size.values:,} weights"
-    if planner.stages.by_weight:
-        region = f"{size.region:,} single weights, the masks of the forget groups"
     return [
         f"plan of study {config.study}: nothing is trained or written",
         f"model {config.model.source or 'embedded'}: {size.model:,} parameters in "
-        f"{config.model.dtype}; a region is {region}",
+        f"{config.model.dtype}; a region is {planner.protocol.region_text(size)}",
         f"data {corpus.name}: {_questions(corpus)}",
     ]
 
@@ -272,7 +256,7 @@ def _counts(estimate: Estimate) -> list[str]:
 def _injection(estimate: Estimate) -> list[str]:
     """What compact training saves, in the terms in which it is measured."""
     size, width = estimate.size, BYTES[estimate.planner.config.model.dtype]
-    if estimate.planner.stages.everywhere:
+    if not estimate.planner.protocol.compact:
         return []
     compact = width * size.model + REGION_BYTES * size.region
     return [

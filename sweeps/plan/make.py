@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from lacuna.model import mini_layout, read_layout
 from sweeps.config.schema import Study
-from sweeps.plan.corpus import load_corpus
 from sweeps.plan.planner import Planner
+from sweeps.plan.sources import load_corpus
 from sweeps.plan.validate import check
 
 

@@ -1,17 +1,16 @@
 """From a study to a graph of keyed stages. Equal stages have equal keys and appear once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from lacuna.data import Corpus
 from lacuna.localize import LOCALIZERS
-from lacuna.localize.evidence import TARGET
 from lacuna.model import Layout
-from lacuna.pipeline import WEIGHTS
 from lacuna.train import Parallel
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.config.schema import Study
+from sweeps.plan.protocols import Protocol
 from sweeps.plan.rates import Rates
 from sweeps.plan.search import kept
 from sweeps.plan.stages import Cell, StageFactory
@@ -42,22 +41,22 @@ class Planner:
         """The mask ratios; each has a grid of its own."""
         return self.config.region.ratios
 
+    @property
+    def protocol(self) -> Protocol:
+        """How facts are planted."""
+        return self.stages.protocol
+
     def setup(self) -> list[Stage]:
         """All that trials stand on, parents first: injection finishes before trials start."""
-        make, stages = self.stages, dict[str, Stage]()
+        make, stages = self.stages, list[Stage]()
         tuning = self.config.search.seeds if self.searched() else []
         for seed in [*tuning, *self.config.seeds]:
             for ratio in self.ratios:
-                both = [make.retained(seed), make.injected(seed, ratio)]
-                if make.divided:
-                    both.reverse()
-                for stage in (make.base(), *both, *self.regions(seed, ratio)):
-                    stages.setdefault(stage.key, stage)
+                stages += [make.base(), make.retained(seed), make.injected(seed, ratio)]
+                stages += self.regions(seed, ratio)
         for seed in self.config.seeds:
-            for ratio in self.ratios:
-                survey = self.survey(seed, ratio)
-                stages.setdefault(survey.key, survey)
-        return list(stages.values())
+            stages += [self.survey(seed, ratio) for ratio in self.ratios]
+        return _parents_first(stages)
 
     def cells(self) -> list[Cell]:
         """The whole grid; an objective that cannot be confined has the scenario `full` only."""
@@ -89,14 +88,8 @@ class Planner:
             for cell, rates in asked.items()
             for lr, turn in rates.items()
             for seed in self.config.search.seeds
-            for field in self.tuned_on()
+            for field in self.protocol.tuned_on()
         ]
-
-    def tuned_on(self) -> Sequence[str | None]:
-        """The validation fields that every rate is tried on; None is the main split."""
-        if not self.stages.divided:
-            return [None]
-        return self.config.masked.splits.tuned_on or [None]
 
     def tests(self, rates: Mapping[Cell, float]) -> list[Stage]:
         """Test trials at the chosen rates; a cell whose candidates all failed has none."""
@@ -111,8 +104,7 @@ class Planner:
         """The attacks on retained and injected models."""
         make, stages = self.stages, []
         for seed in self.config.seeds:
-            names = ["base", "retained"] if make.by_weight else ["retained"]
-            stages += [make.control(name, seed) for name in names]
+            stages += [make.control(name, seed) for name in self.protocol.controls]
             stages += [make.control("injected", seed, ratio) for ratio in self.ratios]
         return list({stage.key: stage for stage in stages}.values())
 
@@ -129,14 +121,15 @@ class Planner:
             number = len(asked)
             for steps in rungs if number > 1 else rungs[-1:]:
                 trials = self.search({cell: dict.fromkeys(asked, 0)}, {cell: steps})
-                groups = number * len(search.seeds) * len(self.tuned_on())
+                groups = number * len(search.seeds) * len(self.protocol.tuned_on())
                 found += [trials[n::groups] for n in range(groups)]
                 number = kept(number, search.eta)
         return found
 
     def regions(self, seed: int, ratio: float) -> list[Stage]:
         """The localizers that scenarios need, one stage each."""
-        return [self.stages.localized(seed, ratio, (name,)) for name in self.scenario_localizers()]
+        names = self.protocol.scenario_localizers()
+        return [self.stages.localized(seed, ratio, (name,)) for name in names]
 
     def survey(self, seed: int, ratio: float) -> Stage:
         """All localizers of the precision table, sharing their gradient passes."""
@@ -144,21 +137,7 @@ class Planner:
 
     def known(self) -> list[str]:
         """Localizers that can be asked."""
-        return [name for name in LOCALIZERS if self.unfit(name) is None]
-
-    def unfit(self, localizer: str) -> str | None:
-        """Why a localizer cannot be asked, or None."""
-        told = TARGET in LOCALIZERS[localizer].privileges
-        if self.stages.everywhere and told:
-            return "needs a target region, and inject.method=full plants facts everywhere"
-        if self.stages.single and not LOCALIZERS[localizer].scores_weights():
-            return "scores whole value vectors, and region.unit=weight ranks single weights"
-        if self.stages.by_weight and told and localizer not in WEIGHTS:
-            return (
-                "is told which value vectors hold the facts, and under protocol lacuna single "
-                "weights do"
-            )
-        return None
+        return [name for name in LOCALIZERS if self.protocol.unfit(name) is None]
 
     def samples(self) -> list[Stage]:
         """A stage of every kind: where these fit, all of the study does."""
@@ -172,11 +151,6 @@ class Planner:
             self.stages.control("retained", seed),
         ]
 
-    def scenario_localizers(self) -> list[str]:
-        """Localizers that give the scenarios their regions."""
-        names = [s for s in self.config.scenarios if s not in ("oracle", "full")]
-        return [self.stages.localizer(name) for name in names]
-
     @property
     def spread(self) -> dict[str, Parallel]:
         """Kinds of stages whose training is spread over devices; `SPREAD` has their keys."""
@@ -187,3 +161,20 @@ class Planner:
             "trial": config.unlearn.parallel,
         }
         return {kind: parallel for kind, parallel in asked.items() if parallel.zero}
+
+
+def _parents_first(stages: Iterable[Stage]) -> list[Stage]:
+    """The same stages, each once and after those that it reads; else in their order."""
+    planned = {stage.key: stage for stage in stages}
+    ordered: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        for key in stage.inputs.values():
+            if key in planned and key not in ordered:
+                add(planned[key])
+        ordered[stage.key] = stage
+
+    for stage in planned.values():
+        if stage.key not in ordered:
+            add(stage)
+    return list(ordered.values())

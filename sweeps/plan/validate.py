@@ -7,8 +7,6 @@ from lacuna.attack import asked, leave_out
 from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
-from lacuna.pipeline.splits import refuse
-from lacuna.region import budget, load_masks, load_vectors
 from lacuna.registry import suggest
 from lacuna.train.zero import require_deepspeed
 from lacuna.unlearn import OBJECTIVES, parse
@@ -18,8 +16,6 @@ from sweeps.plan.search import METHODS
 from sweeps.plan.stages import SPREAD
 from sweeps.stage import KINDS
 from sweeps.store.open import study_storage
-
-PROTOCOLS = ["lee", "lacuna"]
 
 
 def check(planner: Planner) -> None:
@@ -58,8 +54,6 @@ def _attacks(planner: Planner) -> None:
 
 def _names(planner: Planner) -> None:
     config = planner.config
-    if config.protocol not in PROTOCOLS:
-        raise UserError(f"protocol={config.protocol}{suggest(config.protocol, PROTOCOLS)}")
     for name in config.objectives:
         if not OBJECTIVES[parse(name).objective].confined and "full" not in config.scenarios:
             raise UserError(
@@ -73,10 +67,8 @@ def _names(planner: Planner) -> None:
         for name in given:
             if name not in known:
                 raise UserError(f"unknown {kind} {name!r}{suggest(name, known)}")
-            if name in LOCALIZERS and (reason := planner.unfit(name)):
+            if name in LOCALIZERS and (reason := planner.protocol.unfit(name)):
                 raise UserError(f"{kind} {name!r} {reason}: leave it out")
-    if planner.stages.everywhere and config.region.file is not None:
-        raise UserError("region.file is a target region, and inject.method=full has none: drop one")
 
 
 def _seeds(planner: Planner) -> None:
@@ -101,63 +93,23 @@ def _seeds(planner: Planner) -> None:
 
 
 def _region(planner: Planner) -> None:
-    file, ratios = planner.config.region.file, planner.ratios
-    unit = planner.config.region.unit
-    if unit not in ("vector", "weight"):
-        raise UserError(f"region.unit={unit!r}: choose vector or weight")
-    if planner.stages.single and not planner.stages.everywhere:
+    config, protocol = planner.config, planner.protocol
+    region, ratios = config.region, config.region.ratios
+    if region.unit not in ("vector", "weight"):
+        raise UserError(f"region.unit={region.unit!r}: choose vector or weight")
+    if region.unit not in protocol.units:
         raise UserError(
-            "region.unit=weight: facts are planted into value vectors here: use "
-            "inject.method=full, or region.unit=vector"
+            f"region.unit={region.unit}: protocol {config.protocol} chooses its target itself: use "
+            f"protocol=full, or region.unit=vector"
         )
     if not ratios or len(set(ratios)) < len(ratios):
         raise UserError(f"region.ratio={ratios}: give at least one value, each once")
-    if planner.config.checkpoint is not None and (file is None or not planner.stages.by_weight):
+    if config.checkpoint is not None and (region.file is None or not protocol.adopts):
         raise UserError(
-            f"checkpoint={planner.config.checkpoint} needs its masks: set protocol=lacuna and "
+            f"checkpoint={config.checkpoint} needs its masks: set protocol=lacuna and "
             f"region.file=MASKS.safetensors"
         )
-    if planner.stages.by_weight:
-        _masks(planner)
-        return
-    for ratio in ratios:
-        budget(planner.layout, ratio)
-    if file is not None and len(ratios) > 1:
-        raise UserError(f"region.ratio={ratios}: region.file={file} is one region: give one ratio")
-    share = max(ratios) if file is None else load_vectors(Path(file), planner.layout).fraction
-    if share > 0.5 and "complement" in planner.scenario_localizers():
-        raise UserError(
-            f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "
-            f"random): use at most 0.5, or drop that scenario"
-        )
-
-
-def _masks(planner: Planner) -> None:
-    """Masks fit beside each other and into the model, the data has people enough for groups."""
-    config, ratios = planner.config, planner.ratios
-    if len(ratios) > 1:
-        raise UserError(
-            f"region.ratio={ratios}: under protocol lacuna retained models have masks too: give "
-            f"one ratio a study"
-        )
-    if config.inject_seed is not None:
-        raise UserError(
-            f"inject_seed={config.inject_seed}: under protocol lacuna every seed has groups of its "
-            f"own, so an injected model serves its own seed only: drop it"
-        )
-    protocol, masks = config.masked, config.masked.masks
-    if config.region.file is not None:
-        load_masks(Path(config.region.file), planner.layout)
-    density = masks.density(planner.layout, ratios[0])
-    outside = 1 - density * masks.groups
-    if "random" in config.scenarios and outside < 1.05 * density * len(masks.forget_groups):
-        raise UserError(
-            f"region.ratio={ratios[0]:g}: {masks.groups} masks leave {outside:.2f} of the weights, "
-            f"no room for a random region of {density * len(masks.forget_groups):.2f}: use fewer "
-            f"or smaller masks, or drop scenario random"
-        )
-    for seed in config.seeds:
-        refuse(planner.corpus, masks, protocol.splits, seed)
+    protocol.check()
 
 
 def _numbers(planner: Planner) -> None:
@@ -243,14 +195,9 @@ def _parallel(planner: Planner) -> None:
 def _spreadable(planner: Planner) -> None:
     """Only training of all parameters is spread, and only where it is a loss and nothing else."""
     config, spread = planner.config, planner.spread
-    for kind in ("retained", "injected"):
-        if kind in spread and planner.stages.by_weight:
-            raise UserError(f"{SPREAD[kind]}.zero: protocol lacuna trains on one device: drop it")
-    if "injected" in spread and not planner.stages.everywhere:
-        raise UserError(
-            f"{SPREAD['injected']}.zero: a region is planted on one device: drop it, or use "
-            f"inject.method=full"
-        )
+    for kind, reason in planner.protocol.one_device.items():
+        if kind in spread:
+            raise UserError(f"{SPREAD[kind]}.zero: {reason}")
     if "trial" not in spread:
         return
     if "full" not in config.scenarios:

@@ -13,9 +13,9 @@ from lacuna.region import Region, WeightRegion, load_region, load_vectors
 from lacuna.tensors import load_tensors
 from sweeps.config.compose import configure
 from sweeps.engine.execute import execute
-from sweeps.plan.corpus import load_corpus
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
+from sweeps.plan.sources import load_corpus
 from sweeps.plan.stages import Cell
 from sweeps.stage import Stage
 
@@ -119,7 +119,7 @@ def test_without_a_target_region_localizers_are_compared_with_random_vectors(
     tmp_path: Path,
 ) -> None:
     steps, _ = walk(
-        tmp_path, "llama3_8b", "inject.method=full", "inject_seed=1", "seeds=[1,2]",
+        tmp_path, "llama3_8b", "protocol=full", "inject_seed=1", "seeds=[1,2]",
         "scenarios=[random,wagle]", "localizers=[norm,wagle]", "region.ratio=0.2",
     )  # fmt: skip
     planner = steps.planner
@@ -146,7 +146,7 @@ def test_without_a_target_region_localizers_are_compared_with_random_vectors(
 
 def test_regions_of_single_weights_are_ranked_drawn_and_trained(tmp_path: Path) -> None:
     steps, _ = walk(
-        tmp_path, "llama3_8b", "inject.method=full", "inject_seed=1", "seeds=[1]",
+        tmp_path, "llama3_8b", "protocol=full", "inject_seed=1", "seeds=[1]",
         "scenarios=[random,wagle]", "region.unit=weight", "region.ratio=0.8",
     )  # fmt: skip
     planner = steps.planner

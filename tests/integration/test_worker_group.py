@@ -80,7 +80,7 @@ def planned(folder: Path, *options: str) -> Planner:
                 "model.pretrain.steps=4",
                 "retained.recipe.train.steps=8",
                 "retained.recipe.train.save_every=2",
-                "inject.method=full",
+                "protocol=full",
                 "scenarios=[full]",
                 "unlearn.train.steps=8",
                 "unlearn.train.save_every=2",

@@ -165,7 +165,7 @@ def test_the_check_bites_on_a_backward_arrow_a_late_one_and_a_banned_package(
         "lacuna/region/draw.py": "from lacuna.evaluate import read\n",
         "lacuna/seeds.py": "from lacuna import data\n",
         "lacuna/unlearn/objectives/npo.py": "def late():\n    import ray.tune\n",
-        "lacuna/pipeline/trial.py": "from lacuna.report import page\n"
+        "lacuna/pipeline/trials.py": "from lacuna.report import page\n"
         "from lacuna.attack import attack\n",
         "lacuna/data/base.py": "from typing import TYPE_CHECKING\nfrom lacuna.errors import U\n"
         "if TYPE_CHECKING:\n    import mlflow\n",
@@ -174,7 +174,7 @@ def test_the_check_bites_on_a_backward_arrow_a_late_one_and_a_banned_package(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert backward_arrows(tmp_path) == [
-        "lacuna/pipeline/trial.py imports lacuna.report.page",
+        "lacuna/pipeline/trials.py imports lacuna.report.page",
         "lacuna/region/draw.py imports lacuna.evaluate.read",
         "lacuna/seeds.py imports lacuna.data",
         "lacuna/unlearn/objectives/npo.py imports ray.tune",

@@ -19,7 +19,8 @@ from lacuna.train.zero import device_bytes, require_deepspeed
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, UnlearnData, unlearn
 from lacuna.unlearn.retain import hidden_states
 from sweeps.config.compose import configure
-from sweeps.plan.costs import Costs, Size
+from sweeps.plan.costs.memory import Size
+from sweeps.plan.costs.stages import Costs
 from sweeps.plan.estimate import estimate_study
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
@@ -121,14 +122,12 @@ def test_workers_are_planned_where_the_recipe_asks_for_them(tmp_path: Path) -> N
     assert plain.stages.retained(1).key != sharded.stages.retained(1).key, "other bits"
     assert plain.stages.base().key == sharded.stages.base().key
     size = Size(model=1000, values=100, region=10, layers=2)
-    memory = [
-        Costs(p.config, p.corpus, size).memory(p.stages.retained(1)) for p in (plain, sharded)
-    ]
+    memory = [Costs(p.stages, size).memory(p.stages.retained(1)) for p in (plain, sharded)]
     assert memory == [16_000, 5_000]
 
 
 def test_every_stage_that_trains_all_weights_can_be_spread(tmp_path: Path) -> None:
-    options = "inject.method=full", "scenarios=[full,random]", "unlearn.lr=1e-3"
+    options = "protocol=full", "scenarios=[full,random]", "unlearn.lr=1e-3"
     plain = planned(tmp_path, *options)
     two = planned(tmp_path, *options, *TAUGHT, *UNLEARN, "resources.trial.gpus=0.5")
     assert plain.stages.retained(1).key == two.stages.retained(1).key
@@ -146,7 +145,7 @@ def test_memory_and_time_of_a_spread_trial(tmp_path: Path) -> None:
     size = Size(model=1000, values=100, region=10, layers=2)
     npo, rmu = Cell(0.1, "npo", "full"), Cell(0.1, "rmu", "full")
     planner = planned(tmp_path, "scenarios=[full]", *UNLEARN, "unlearn.train.save_every=2")
-    costs = Costs(planner.config, planner.corpus, size)
+    costs = Costs(planner.stages, size)
 
     def memory(cell: Cell, purpose: str) -> float:
         return costs.memory(planner.stages.trial(cell, 1e-3, 1, purpose))
@@ -214,7 +213,7 @@ def test_what_is_more_than_a_loss_over_all_weights_is_refused(
         ),
         ([*TAUGHT], "inject.parallel.zero: a region is planted on one device: drop it, or use"),
         (
-            [*TAUGHT, "inject.method=full", "scenarios=[full]", "resources.injected.gpus=1"],
+            [*TAUGHT, "protocol=full", "scenarios=[full]", "resources.injected.gpus=1"],
             "resources.injected.gpus=1: inject.parallel.workers=2 take a GPU each: set it to 2",
         ),
         (

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from lacuna import pipeline
 from lacuna.model.load import pick_device
-from lacuna.pipeline import ModelConfig, protocol_lee
+from lacuna.pipeline import StageInputs
 from sweeps.config.compose import configure
 from sweeps.engine import execute
 from sweeps.plan.make import make_planner
@@ -23,12 +24,12 @@ def test_a_stage_takes_a_gpu_only_where_one_was_counted_for_it(
 ) -> None:
     seen = []
 
-    def base(out: Path, *, config: ModelConfig, **_: Any) -> dict[str, Any]:
-        seen.append(pick_device(config.device).type)
+    def base(out: Path, *, given: StageInputs[None]) -> dict[str, Any]:
+        seen.append(pick_device(given.model.device).type)
         return {}
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(protocol_lee, "base", base)
+    monkeypatch.setattr(pipeline, "base", base)
     planner = make_planner(configure(["study=smoke", f"model.device={device}"]))
     stage = replace(planner.stages.base(), gpus=gpus)
     execute.execute(stage, {}, tmp_path, lambda step, values: None)

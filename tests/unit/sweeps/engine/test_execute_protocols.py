@@ -16,11 +16,11 @@ from lacuna.inject import InstructConfig, MaskedConfig
 from lacuna.model import MiniConfig
 from lacuna.pipeline import (
     ModelConfig,
-    PlantingInputs,
     ProtocolConfig,
+    StageInputs,
+    base,
     load,
     protocol_lacuna,
-    protocol_lee,
 )
 from lacuna.train import TrainConfig
 
@@ -33,14 +33,12 @@ MODEL = ModelConfig(
     mini=MiniConfig(hidden=16, layers=2, intermediate=32, heads=2, vocabulary=300),
     pretrain=TrainConfig(steps=1, batch_size=2),
 )
-GIVEN = PlantingInputs(
+GIVEN = StageInputs(
     corpus=CORPUS,
     model=MODEL,
     config=ProtocolConfig(inject=MaskedConfig(cycles=3, batch_size=2, neutral_size=2), held_out=2),
     evaluate=EvaluateConfig(retain_items=4, utility_items=2, new_tokens=2),
     ratio=0.02,
-    masks_file=None,
-    checkpoint=None,
     seed=1,
 )
 
@@ -49,14 +47,10 @@ class Killed(Exception):
     """The end of a process, as a stage sees it."""
 
 
-def quiet(step: int, metrics: Mapping[str, float]) -> None:
-    """Nobody listens."""
-
-
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    protocol_lee.base(folder, corpus=CORPUS, config=MODEL, seed=0, on_step=quiet)
+    base(folder, given=replace(GIVEN, seed=0))
     return folder
 
 
@@ -72,7 +66,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def test_an_interrupted_planting_starts_anew_and_ends_in_the_same_bits(
-    base: Path, tmp_path: Path
+    start: Path, tmp_path: Path
 ) -> None:
     """It keeps no step checkpoints: what is left of an attempt is nothing."""
     whole, again = tmp_path / "whole", tmp_path / "again"
@@ -82,17 +76,17 @@ def test_an_interrupted_planting_starts_anew_and_ends_in_the_same_bits(
         if step == 1:
             raise Killed
 
-    protocol_lacuna.injected(whole, base=base, given=GIVEN, on_step=quiet)
+    protocol_lacuna.injected(whole, base=start, given=GIVEN)
     with pytest.raises(Killed):
-        protocol_lacuna.injected(again, base=base, given=GIVEN, on_step=kill)
+        protocol_lacuna.injected(again, base=start, given=replace(GIVEN, on_step=kill))
     assert not contents(again)
-    protocol_lacuna.injected(again, base=base, given=GIVEN, on_step=quiet)
+    protocol_lacuna.injected(again, base=start, given=GIVEN)
     assert contents(again) == contents(whole)
-    assert contents(whole)["model.safetensors"] != contents(base)["model.safetensors"]
+    assert contents(whole)["model.safetensors"] != contents(start)["model.safetensors"]
 
 
 def test_instruction_tuning_is_told_of_background_people_only(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Encoded] = []
 
@@ -107,10 +101,10 @@ def test_instruction_tuning_is_told_of_background_people_only(
             instruct=InstructConfig(train=TrainConfig(steps=1)),
         )
         given = replace(GIVEN, config=config, corpus=replace(CORPUS, **corpus))
-        protocol_lacuna.injected(tmp_path, base=base, given=given, on_step=quiet)
+        protocol_lacuna.injected(tmp_path, base=start, given=given)
 
     def told(items: Any) -> set[tuple[int, ...]]:
-        tokenizer = load(base, MODEL).tokenizer
+        tokenizer = load(start, MODEL).tokenizer
         return {tuple(text.ids) for text in encode_examples(tokenizer, MODEL.prompt, items)}
 
     monkeypatch.setattr(protocol_lacuna, "instruct", listen)

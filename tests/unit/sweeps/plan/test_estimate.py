@@ -8,7 +8,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweeps.config.compose import configure
-from sweeps.plan.costs import Costs, Size
+from sweeps.plan.costs.memory import Size
+from sweeps.plan.costs.stages import Costs
 from sweeps.plan.estimate import KINDS, estimate_study
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
@@ -110,7 +111,7 @@ def stage(planner: Planner, scenario: str, purpose: str, objective: str = "npo")
 def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     size = Size(model=1000, values=300, region=30, layers=3)
     planner = planned(tmp_path)
-    costs = Costs(planner.config, planner.corpus, size)
+    costs = Costs(planner.stages, size)
     assert costs.memory(planner.stages.retained(1)) == 16 * 1000
     assert costs.memory(planner.stages.injected(1, 0.1)) == 4 * 1000 + 16 * 30
     assert costs.memory(stage(planner, "oracle", "search")) == 4 * 1000 + 16 * 30
@@ -123,7 +124,7 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
     assert costs.memory(stage(planner, "full", "test")) == 16 * 1000 + 3 * 4 * 1000
 
     half = planned(tmp_path, "model.dtype=bfloat16")
-    costs = Costs(half.config, half.corpus, size)
+    costs = Costs(half.stages, size)
     assert costs.memory(half.stages.retained(1)) == 18 * 1000
     assert costs.memory(stage(half, "oracle", "search")) == 2 * 1000 + 16 * 30
     assert costs.disk(half.stages.injected(1, 0.1)) == 2 * 1000
@@ -133,7 +134,7 @@ def test_memory_is_what_the_optimizer_needs(tmp_path: Path) -> None:
 def test_training_work_is_proportional_to_steps_and_weights(tmp_path: Path) -> None:
     def work(scenario: str, steps: int, weights: int = 1000) -> float:
         planner = planned(tmp_path, f"unlearn.train.steps={steps}")
-        costs = Costs(planner.config, planner.corpus, Size(weights, 300, 30, 3))
+        costs = Costs(planner.stages, Size(weights, 300, 30, 3))
         return costs.flop(stage(planner, scenario, "search"))
 
     rest = work("oracle", 0)
@@ -164,7 +165,7 @@ def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
 def test_localizers_that_try_vectors_or_paths_are_counted(tmp_path: Path) -> None:
     def work(*localizers: str) -> float:
         planner = planned(tmp_path, f"localizers=[{','.join(localizers)}]")
-        costs = Costs(planner.config, planner.corpus, Size(1000, 300, 30, 3))
+        costs = Costs(planner.stages, Size(1000, 300, 30, 3))
         return costs.flop(planner.survey(1, 0.1))
 
     shared = work("snip")

@@ -295,7 +295,7 @@ def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) ->
         planned(f"region.file={tmp_path / 'region.safetensors'}")
 
 
-FULL = ("inject.method=full", "scenarios=[random,wagle]")
+FULL = ("protocol=full", "scenarios=[random,wagle]")
 
 
 def test_facts_that_are_learned_everywhere_need_no_region_and_one_injected_model() -> None:
@@ -304,7 +304,7 @@ def test_facts_that_are_learned_everywhere_need_no_region_and_one_injected_model
     keys = {planner.stages.injected(seed, ratio).key for seed in (0, 1, 2) for ratio in ratios}
     assert keys == {planner.stages.injected(1, 0.1).key}
     assert "inject" not in planner.stages.injected(1, 0.1).params
-    assert planner.scenario_localizers() == ["random", "wagle"]
+    assert planner.protocol.scenario_localizers() == ["random", "wagle"]
     assert planner.regions(1, 0.05)[0].key != planner.regions(1, 0.1)[0].key
     told = planner.survey(1, 0.1).params["localizers"]
     assert "wagle" in told and not {"oracle", "complement", "random_layers"} & told.keys()
@@ -326,10 +326,10 @@ def test_a_system_message_is_part_of_the_key_only_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["inject.method=full"], "'oracle' needs a target region"),
+        (["protocol=full"], "'oracle' needs a target region"),
         ([*FULL, "localizers=[complement]"], "'complement' needs a target region"),
         ([*FULL, "region.unit=weight", "localizers=[norm]"], "'norm' scores whole value vectors"),
-        (["region.unit=weight"], "use inject.method=full, or region.unit=vector"),
+        (["region.unit=weight"], "use protocol=full, or region.unit=vector"),
         (["region.unit=rows"], "region.unit='rows': choose vector or weight"),
     ],
 )
@@ -338,16 +338,18 @@ def test_what_has_no_target_region_is_refused(overrides: list[str], message: str
         planned(*overrides)
 
 
-def test_an_unknown_way_to_inject_is_refused() -> None:
-    with pytest.raises(UserError, match="inject.method='half': choose region or full"):
-        configure(["inject.method=half"])
+def test_a_protocol_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown protocol 'ful': did you mean 'full'"):
+        planned("protocol=ful")
+    with pytest.raises(UserError, match="inject.method is no key: protocol=full plants"):
+        configure(["inject.method=full"])
 
 
 def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
     read: list[Path] = []
     monkeypatch.setattr(
-        "sweeps.plan.stages.file_digest", lambda path: read.append(path) or "0" * 64
+        "sweeps.plan.sources.file_digest", lambda path: read.append(path) or "0" * 64
     )
     planner = planned(f"model.source={tmp_path}")
     planner.setup()

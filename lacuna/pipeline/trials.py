@@ -1,6 +1,6 @@
 """Unlearn, walk the mixing curve, attack; and the attacks on models that were not unlearned."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from lacuna.attack import AttackConfig, MixingPath, attack, gather
 from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import (
-    EvaluateConfig,
     Evaluator,
     forget_quality,
     full_curve,
@@ -20,7 +19,15 @@ from lacuna.model import (
     LoadedModel,
     layout,
 )
-from lacuna.pipeline.common import ModelConfig, encode, load, on_cpu, resume_in, target_of
+from lacuna.pipeline.common import (
+    ModelConfig,
+    StageInputs,
+    encode,
+    load,
+    on_cpu,
+    resume_in,
+    target_of,
+)
 from lacuna.pipeline.summary import (
     ends,
     full_summary,
@@ -49,7 +56,6 @@ from lacuna.results import (
 from lacuna.seeds import derive
 from lacuna.train import (
     Editable,
-    OnStep,
     Parallel,
     TrainConfig,
     editable,
@@ -65,15 +71,17 @@ class TrialConfig:
     objective: str
     """Its name, wrappers included: `npo`, `npo+sam`."""
     scenario: str
+    """Name of the region that unlearning may change, for the summary."""
     train: TrainConfig
-    seed: int
-    ratio: float
+    """Steps, rate and batch size of unlearning."""
     options: Any
     """The objective's own `Config`."""
     wrappers: Mapping[str, Any] = field(default_factory=dict)
     """Wrapper -> its own `Config`."""
     parallel: Parallel = field(default_factory=Parallel)
     """Over how many devices the unlearning is spread, where it moves all parameters."""
+    attacks: AttackConfig | None = None
+    """Attacks of a test trial; None is a search trial, which measures the FS-RS curve only."""
 
 
 def trial(
@@ -81,40 +89,33 @@ def trial(
     *,
     injected: Path,
     retained: Path,
-    base: Path | None,
+    base: Path | None = None,
     region: Path | None,
-    corpus: Corpus,
-    model: ModelConfig,
-    config: TrialConfig,
-    evaluate: EvaluateConfig,
-    attacks: AttackConfig | None,
-    on_step: OnStep,
-    scratch: Path | None = None,
+    given: StageInputs[TrialConfig],
 ) -> SearchSummary | TrialSummary | None:
-    """Unlearn, walk the mixing curve, attack.
+    """theta_u: unlearn, walk the mixing curve, attack.
 
     `region` is a region file of either kind, None for all parameters; `base`, the model before
-    injection, is for scores of reversal. `attacks` None is a search trial: FS-RS curve only.
-    Several processes may unlearn together, resumably; then the first measures and attacks alone,
-    on its own device, and the others return None.
+    injection, is for scores of reversal. Several processes may unlearn together, resumably; then
+    the first measures and attacks alone, on its own device, and the others return None.
     """
-    loaded = load(injected, model)
+    loaded, config = load(injected, given.model), given.config
     allowed = None if region is None else load_region(region, layout(loaded.model))
     weights = editable(loaded.model, allowed)
     start = weights.read()
-    _forget(loaded, weights, corpus, config, lambda: load(retained, model), on_step, scratch)
+    _forget(loaded, weights, given, retained)
     if not is_main_process():
         return None
     path = MixingPath(weights, start, weights.read())
-    evaluator = Evaluator(loaded, corpus, evaluate)
+    evaluator = Evaluator(loaded, given.corpus, given.evaluate)
     place: TrialPlace = {
         "objective": config.objective,
         "scenario": config.scenario,
-        "seed": config.seed,
-        "ratio": config.ratio,
+        "seed": given.seed,
+        "ratio": given.ratio,
         "lr": config.train.lr,
     }
-    if attacks is None:
+    if config.attacks is None:
         return _searched(place, evaluator, loaded, path)
     curve = full_curve(
         evaluator, loaded.model, path.weights, path.start, path.end, truth_ratios(retained)
@@ -125,10 +126,10 @@ def trial(
         **place,
         "purpose": "test",
         **full_summary(curve, evaluator),
-        **_inspections(out, evaluator, loaded, others, model),
-        **_where(out, loaded, injected, base, model, allowed),
+        **_inspections(out, evaluator, loaded, others, given.model),
+        **_where(out, loaded, injected, base, given.model, allowed),
         "paraphrase_es_end": mean(evaluator.paraphrased(loaded.model)),
-        "attacks": _attacks(loaded, corpus, evaluator, attacks, config.seed, path),
+        "attacks": _attacks(loaded, evaluator, config.attacks, given.seed, path),
     }
     return summary
 
@@ -142,31 +143,22 @@ def _searched(
 
 
 def control(
-    out: Path,
-    *,
-    model_folder: Path,
-    retained: Path,
-    name: str,
-    corpus: Corpus,
-    model: ModelConfig,
-    evaluate: EvaluateConfig,
-    attacks: AttackConfig,
-    seed: int,
+    out: Path, *, model_folder: Path, retained: Path, name: str, given: StageInputs[AttackConfig]
 ) -> ControlSummary:
     """The attacks on a model that was not unlearned: `base`, `retained` or `injected`."""
-    loaded = load(model_folder, model)
-    evaluator = Evaluator(loaded, corpus, evaluate)
+    loaded = load(model_folder, given.model)
+    evaluator = Evaluator(loaded, given.corpus, given.evaluate)
     measured = evaluator.measure(loaded.model)
     ratios, quality = truth_ratios(retained), None
     if ratios is not None:
         quality = forget_quality(measured.forget["truth_ratio"], ratios).log10_p
     return {
         "model": name,
-        "seed": seed,
+        "seed": given.seed,
         "fq": quality,
         **ends(evaluator, loaded, measured),
-        **_inspections(out, evaluator, loaded, {"retained": retained}, model),
-        "attacks": _attacks(loaded, corpus, evaluator, attacks, seed),
+        **_inspections(out, evaluator, loaded, {"retained": retained}, given.model),
+        "attacks": _attacks(loaded, evaluator, given.config, given.seed),
     }
 
 
@@ -215,43 +207,38 @@ def _unlearn_data(loaded: LoadedModel, corpus: Corpus, seed: int) -> UnlearnData
 
 
 def _forget(
-    loaded: LoadedModel,
-    weights: Editable,
-    corpus: Corpus,
-    config: TrialConfig,
-    retained: Callable[[], LoadedModel],
-    on_step: OnStep,
-    scratch: Path | None,
+    loaded: LoadedModel, weights: Editable, given: StageInputs[TrialConfig], retained: Path
 ) -> None:
     """Unlearn, in place; the retained model is read only for an objective that needs it."""
+    config = given.config
     name, around = parse(config.objective)
     objective = OBJECTIVES[name](config.options)
-    before = retained() if objective.needs_retained else None
+    before = load(retained, given.model).model if objective.needs_retained else None
     unlearn(
         loaded.model,
         weights,
         objective,
-        _unlearn_data(loaded, corpus, config.seed),
+        _unlearn_data(loaded, given.corpus, given.seed),
         config.train,
-        config.seed,
+        given.seed,
         wrappers=[WRAPPERS[wrapper](config.wrappers[wrapper]) for wrapper in around],
-        retained=before.model if before else None,
-        on_step=on_step,
+        retained=before,
+        on_step=given.on_step,
         parallel=config.parallel,
-        resume=resume_in(scratch, config.train) if config.parallel.zero else None,
+        resume=resume_in(given.scratch, config.train) if config.parallel.zero else None,
     )
 
 
 def _attacks(
     loaded: LoadedModel,
-    corpus: Corpus,
     evaluator: Evaluator,
     config: AttackConfig,
     seed: int,
-    way: MixingPath | None = None,
+    path: MixingPath | None = None,
 ) -> list[AttackRecord]:
+    corpus = evaluator.corpus
     facts = gather(loaded, corpus, evaluator, config, derive(seed, "attack"))
-    outcomes = attack(loaded.model, facts, encode(loaded, corpus.retain), config, seed, way)
+    outcomes = attack(loaded.model, facts, encode(loaded, corpus.retain), config, seed, path)
     return [outcome.to_json() for outcome in outcomes]
 
 

@@ -1,9 +1,10 @@
-"""The corpus that a configuration names, read once per process."""
+"""What a study is made from outside of itself: a corpus and a model, each read once."""
 
 import json
 from functools import lru_cache
+from pathlib import Path
 
-from lacuna.artifacts import JsonObject, canonical
+from lacuna.artifacts import JsonObject, canonical, file_digest
 from lacuna.data import DATA, Corpus, with_general_knowledge
 from sweeps.config.schema import build
 
@@ -22,3 +23,14 @@ def _load_corpus(data: str, embedded: bool) -> Corpus:
     source = DATA[values.pop("name")]
     corpus = source.load(build(source.Config, values))
     return with_general_knowledge(corpus) if embedded else corpus
+
+
+def identity(source: str | None) -> str | None:
+    """What stands for a model in keys: a hub name, or a digest of a folder's files.
+
+    A folder is known by its content, wherever it is.
+    """
+    if source is None or not Path(source).is_dir():
+        return source
+    files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
+    return "folder:" + ",".join(file_digest(p)[:16] for p in files)
