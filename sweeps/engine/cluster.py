@@ -37,7 +37,9 @@ def resources_of(stage: Stage) -> dict[str, float]:
 def node_types(
     file: Path = BOOTSTRAP, environment: Mapping[str, str] = os.environ
 ) -> Sequence[Node] | None:
-    """What nodes an autoscaler may add have; none without one; None where nobody here knows.
+    """Resources of the node types an autoscaler may add.
+
+    Empty without an autoscaler; None if they cannot be known from here.
 
     `ray up` leaves its configuration on the head, where drivers run. A KubeRay cluster does not
     show its own to its pods.

@@ -1,11 +1,9 @@
-"""Which stages of a batch can run now, and what becomes of the rest."""
+"""Which stages of a call to the engine can run now, and what becomes of the rest."""
 
 from collections.abc import Callable, Iterable, Mapping
 
 from lacuna.results import Failure, Result
 from sweeps.stage import Stage
-
-OnDone = Callable[[Stage, Result], None]
 
 
 def failure(stage: Stage, reason: str) -> Failure:
@@ -13,20 +11,20 @@ def failure(stage: Stage, reason: str) -> Failure:
     return {"failed": reason, "label": stage.label, "tags": dict(stage.tags)}
 
 
-class Batch:
+class Schedule:
     """Dependency bookkeeping of one call to the engine.
 
-    `results` is shared by all batches of a study, so that a stage knows of an input that failed in
-    an earlier batch. An input that no batch has seen is taken to be in the store.
+    `results` is shared by all calls of a study, so that a stage knows of an input that failed in
+    an earlier call. An input that no call has seen is taken to be in the store.
     """
 
     def __init__(
         self,
         stages: Iterable[Stage],
         results: dict[str, Result],
-        close: Callable[[Stage, Result, str], None],
+        close: Callable[[Stage, str], None],
     ) -> None:
-        """`close(stage, result, how)` is called once for every stage that ends.
+        """`close(stage, how)` is called once for every stage that ends.
 
         `how` is `reused`, `trained` or `failed`.
         """
@@ -59,7 +57,7 @@ class Batch:
         self.waiting.pop(stage.key, None)
         self.running.discard(stage.key)
         self.results[stage.key] = result
-        self._hear(stage, result, how)
+        self._hear(stage, how)
 
     def outcome(self) -> dict[str, Result]:
         """Every stage's result; only once nothing waits or runs."""

@@ -7,7 +7,7 @@ import pytest
 
 from lacuna.errors import UserError
 from sweeps.engine.cluster import check_address, check_fits
-from sweeps.engine.scheduler import Batch, Result, failure
+from sweeps.engine.scheduler import Result, Schedule, failure
 from sweeps.errors import CoordinatorError
 from sweeps.stage import Stage
 from sweeps.tracking import client
@@ -23,30 +23,30 @@ def test_stages_become_ready_in_dependency_order_and_each_only_once() -> None:
     left, right = stage("left", top), stage("right", top)
     bottom = stage("bottom", left, right)
     heard: list[tuple[str, str]] = []
-    batch = Batch(
-        [bottom, left, right, top, top], {}, lambda s, _, how: heard.append((s.label, how))
+    schedule = Schedule(
+        [bottom, left, right, top, top], {}, lambda s, how: heard.append((s.label, how))
     )
-    assert batch.ready() == [top] and batch.ready() == []
-    batch.close(top, {"value": 1}, "trained")
-    assert batch.ready() == [left, right]
-    batch.close(right, {"value": 3}, "trained")
-    assert batch.ready() == []
-    batch.close(left, {"value": 2}, "trained")
-    assert batch.ready() == [bottom]
-    batch.close(bottom, {"value": 4}, "trained")
-    assert batch.outcome()[left.key] == {"value": 2} and len(batch.outcome()) == 4
+    assert schedule.ready() == [top] and schedule.ready() == []
+    schedule.close(top, {"value": 1}, "trained")
+    assert schedule.ready() == [left, right]
+    schedule.close(right, {"value": 3}, "trained")
+    assert schedule.ready() == []
+    schedule.close(left, {"value": 2}, "trained")
+    assert schedule.ready() == [bottom]
+    schedule.close(bottom, {"value": 4}, "trained")
+    assert schedule.outcome()[left.key] == {"value": 2} and len(schedule.outcome()) == 4
     assert [label for label, _ in heard] == ["top", "right", "left", "bottom"]
 
 
-def test_a_failure_fails_all_that_needs_it_and_nothing_else_even_in_a_later_batch() -> None:
+def test_a_failure_fails_all_that_needs_it_and_nothing_else_even_in_a_later_call() -> None:
     bad, good = stage("bad"), stage("good")
     child, grandchild = stage("child", bad, good), stage("grandchild", stage("child", bad, good))
     results: dict[str, Result] = {}
-    batch = Batch([grandchild, child, bad, good], results, lambda *_: None)
-    assert batch.ready() == [bad, good]
-    batch.close(bad, failure(bad, "loss is not finite"), "failed")
-    assert batch.ready() == []
-    batch.close(good, {"value": 1}, "trained")
+    schedule = Schedule([grandchild, child, bad, good], results, lambda *_: None)
+    assert schedule.ready() == [bad, good]
+    schedule.close(bad, failure(bad, "loss is not finite"), "failed")
+    assert schedule.ready() == []
+    schedule.close(good, {"value": 1}, "trained")
     assert results[child.key] == {
         "failed": "needs bad, which failed",
         "label": "child",
@@ -54,16 +54,16 @@ def test_a_failure_fails_all_that_needs_it_and_nothing_else_even_in_a_later_batc
     }
     assert results[grandchild.key]["failed"] == "needs child, which failed"
     later = stage("later", child)
-    second = Batch([later], results, lambda *_: None)
+    second = Schedule([later], results, lambda *_: None)
     assert second.ready() == [] and second.outcome()[later.key]["failed"].startswith("needs child")
 
 
 def test_what_the_store_has_is_closed_first_and_is_not_run() -> None:
     top = stage("top")
     child = stage("child", top)
-    batch = Batch([child, top], {}, lambda *_: None)
-    batch.take_found({top.key: {"value": 1}})
-    assert batch.ready() == [child]
+    schedule = Schedule([child, top], {}, lambda *_: None)
+    schedule.take_found({top.key: {"value": 1}})
+    assert schedule.ready() == [child]
 
 
 def test_a_stage_must_fit_on_one_node() -> None:
