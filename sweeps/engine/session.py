@@ -35,6 +35,11 @@ class RaySession:
         self._temporary: Path | None = None
         self._said: set[str] = set()
 
+    @property
+    def started(self) -> bool:
+        """Whether Ray was needed so far."""
+        return self._ray is not None
+
     def close(self) -> None:
         """Leave Ray; a local one ends with all its processes and temporary files."""
         if self._ray is not None:

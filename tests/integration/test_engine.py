@@ -43,7 +43,9 @@ def toy(
         total += int((folder / "value.txt").read_text())
     (out / "value.txt").write_text(str(total))
     on_step(1, {"loss": 0.5})
-    return {"value": total, "alphas": [0.0, 0.5, 1.0], "curve": {"fs": [0.1, 0.2, 0.9]}}
+    ends = {"aues": 0.5, "fs_end": 0.9, "rs_end": 0.8}
+    curve = {"fs": [0.1, 0.2, 0.9], "rs": [1.0, 0.9, 0.8]}
+    return {"value": total, "alphas": [0.0, 0.5, 1.0], "curve": curve, **ends}
 
 
 def cube(value: int) -> int:
@@ -110,18 +112,19 @@ def test_a_diamond_runs_each_stage_once_and_a_second_study_trains_nothing(
     world: World, engine: Engine
 ) -> None:
     stages = diamond(world)
-    heard: list[str] = []
-    results = engine.run_tasks(stages.values(), lambda stage, _: heard.append(stage.label))
+    results = engine.run_tasks(stages.values())
     values = {name: results[stage.key]["value"] for name, stage in stages.items()}
     assert values == {"top": 1, "left": 11, "right": 101, "bottom": 1112}
-    assert heard[0] == "top" and heard[-1] == "bottom" and len(heard) == 4
+    labels = {stage.key: stage.label for stage in stages.values()}
+    ended = [labels[key] for key in engine.results if key in labels]
+    assert ended[0] == "top" and ended[-1] == "bottom" and len(ended) == 4
     assert all(len(executions(world.marks, name)) == 1 for name in stages)
     assert engine.counts["trained"] == {"toy": 4}
     world.tracker.finish(engine.counts)
 
     with world.engine() as second:
         assert second.run_tasks(stages.values()) == results
-        assert second._ray is None  # nothing to do, so Ray was not even started
+        assert not second.session.started  # nothing to do
     assert second.counts["reused"] == {"toy": 4} and second.counts["trained"] == {}
     assert all(len(executions(world.marks, name)) == 1 for name in stages)
     check_runs(world, engine, stages)
