@@ -43,7 +43,7 @@ def toy(
         total += int((folder / "value.txt").read_text())
     (out / "value.txt").write_text(str(total))
     on_step(1, {"loss": 0.5})
-    ends = {"aues": 0.5, "fs_end": 0.9, "rs_end": 0.8}
+    ends = {"purpose": "search", "aues": 0.5, "fs_end": 0.9, "rs_end": 0.8}
     curve = {"fs": [0.1, 0.2, 0.9], "rs": [1.0, 0.9, 0.8]}
     return {"value": total, "alphas": [0.0, 0.5, 1.0], "curve": curve, **ends}
 

@@ -20,7 +20,14 @@ from lacuna.artifacts import write_json
 from sweeps.stage import Stage
 from sweeps.tracking.runs import StageRun, Tracker
 
-SUMMARY = {"aues": 0.5, "alphas": [0.0, 0.5, 1.0], "curve": {"fs": [0.1, 0.5, 0.9]}}
+SUMMARY = {
+    "purpose": "search",
+    "aues": 0.5,
+    "fs_end": 0.9,
+    "rs_end": 0.8,
+    "alphas": [0.0, 0.5, 1.0],
+    "curve": {"fs": [0.1, 0.5, 0.9]},
+}
 
 
 @contextmanager
