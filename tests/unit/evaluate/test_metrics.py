@@ -174,3 +174,16 @@ def test_a_destroyed_model_gives_an_infinite_ratio_and_finite_scores() -> None:
     assert metrics.truth_score(ratio).tolist() == [0.0, 1.0]
     both = metrics.choice_probability(np.array([2000.0]), np.array([[2000.0]]))
     assert both == pytest.approx([0.5])
+
+
+def test_every_registered_metric_is_measured_and_one_of_another_shape_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics.METRICS, "_items", dict(metrics.METRICS))
+    metrics.METRICS.register("length")(lambda table: np.diff(table.offsets).astype(float))
+    found = metrics.item_scores(table([[1, 0, 1], [0]]))
+    assert list(found) == ["es", "es_peer", "em", "logp", "probability", "length"]
+    assert found["length"].tolist() == [3, 1] and found["em"].tolist() == [2 / 3, 0]
+    metrics.METRICS.register("tokens")(lambda table: table.nll)
+    with pytest.raises(UserError, match=r"metric 'tokens' gave .* shape \(4,\) for 2 items"):
+        metrics.item_scores(table([[1, 0, 1], [0]]))
