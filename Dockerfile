@@ -76,7 +76,7 @@ FROM devel-environment AS devel
 COPY . /opt/lacuna
 USER 10001:10001
 
-# --- target cluster: Ray's job server and autoscaler (docker/CLUSTER.md) --------------------
+# --- target cluster: Ray's job server and autoscaler (docs/operations.md) --------------------
 FROM environment AS cluster-environment
 COPY docker/requirements-cluster.lock /opt/lacuna/docker/
 # KubeRay starts Ray in a login shell, which would forget PATH. What pip keeps is a mount, in no layer.

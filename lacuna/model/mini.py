@@ -1,6 +1,6 @@
 """The embedded model: an OLMo-2 of about 1M weights with a byte-level BPE trained on the spot.
 
-Two choices matter at this size (LOG.md): digits are split in pairs, so that numbers are a few
+Two choices matter at this size (docs/log): digits are split in pairs, so that numbers are a few
 tokens; and embeddings start at standard deviation 1, since OLMo-2 has no norm before its first
 layer and reads the raw embedding.
 """

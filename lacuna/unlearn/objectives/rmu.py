@@ -5,7 +5,7 @@ r"""Representation misdirection for unlearning (Li et al. 2024, arXiv:2403.03218
 
 h_l is the output of layer l, h^0 that of the model before unlearning; u is drawn once, uniformly
 from [0, 1)^D, and normalised. Lee et al. use l = 21 of 32 and c = 2; l is a share of the depth.
-Limits: c must be of the order of |h|, or the target is the origin in effect (LOG.md).
+Limits: c must be of the order of |h|, or the target is the origin in effect (docs/log).
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,6 @@ from support import ROOT
 DOCKER = ROOT / "docker"
 SCRIPTS = ["secrets.sh", "node.sh", "slurm.sh"]
 FILES = ["compose.yaml", "compose.gpu.yaml", "kuberay.yaml", "ray-cluster.yaml", *SCRIPTS]
-FILES += ["CLUSTER.md"]
 
 
 def load(name: str) -> Any:
@@ -57,8 +56,8 @@ def test_everything_named_in_the_repository_exists(name: str) -> None:
 
 
 def test_every_file_is_described() -> None:
-    text = (DOCKER / "CLUSTER.md").read_text()
-    assert [name for name in FILES if name not in text and name != "node.sh"] == ["CLUSTER.md"]
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert [name for name in FILES if name not in text and name != "node.sh"] == []
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -127,7 +126,7 @@ def test_kuberay_asks_for_token_authentication_by_a_secret_and_shares_the_result
         pod = group["template"]["spec"]
         assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "lacuna-results"
         assert pod["containers"][0]["volumeMounts"][0]["mountPath"] == "/results"
-    assert "lacuna-results" in (DOCKER / "CLUSTER.md").read_text()
+    assert "lacuna-results" in (ROOT / "docs" / "operations.md").read_text()
 
 
 def test_ray_up_accepts_the_cluster() -> None:
