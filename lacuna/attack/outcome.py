@@ -2,7 +2,7 @@
 
 Every attack starts from the model it is given, and puts it back afterwards. Measured are the forget
 facts that the attack did not train on ("others"), before and after: their extraction strength,
-their mean log-probability per token, which shows knowledge that ES hides (LOG.md), and, where
+their mean log-probability per token, which shows knowledge that ES hides (docs/log), and, where
 prompts are given, which facts any of k prompts brings out (Success@k). A gain alone decides
 nothing: unlearned models start below models that never knew the facts, so compare the level after
 an attack with that of the retained model.
