@@ -6,8 +6,8 @@
 import ast
 import dataclasses
 import inspect
+import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,60 +17,49 @@ sys.path.insert(0, str(ROOT))
 from lacuna.attack import ATTACKS  # noqa: E402
 from lacuna.data import DATA  # noqa: E402
 from lacuna.localize import LOCALIZERS  # noqa: E402
-from lacuna.report import TABLES  # noqa: E402
+from lacuna.report.tables import TABLES  # noqa: E402
 from lacuna.unlearn import OBJECTIVES, WRAPPERS  # noqa: E402
 from lacuna.unlearn.edits.base import Edit  # noqa: E402
-from sweeps.config.keys import KEYS_HELP, keys  # noqa: E402
+from sweeps.cli import reference  # noqa: E402
+from sweeps.config.keys import field_help, keys  # noqa: E402
 from sweeps.plan.protocols import PROTOCOLS  # noqa: E402
 
 NOTICE = "<!-- Made by docs/generate.py; edit the code instead. -->\n"
+HEAD = ("| key | type | default | meaning |", "|---|---|---|---|")
 TREE = ("<!-- tree -->\n", "<!-- /tree -->")
 """Marks in README.md around the annotated tree."""
 PACKAGES = ("lacuna", "sweeps")
+ROOM = 76
+"""Columns that a clause of the tree may take."""
 FOLDERS = {
     "docker/": "locked requirements, image check, cluster files",
     "docs/": "these pages; generated ones say so",
     "examples/": "one trial on one screen",
-    "tests/": "unit tests mirror the packages; integration tests start processes and whole studies",
+    "tests/": "unit tests mirror the packages; integration tests run whole studies",
     "benchmarks/": "speed as ratios measured in one run; proofs of the engine under faults",
     "artifacts/": "what studies write; git ignores it",
 }
 
 
-def fields_help(config: type) -> dict[str, str]:
-    """The text under each field of a dataclass, bases included, by field name."""
-    found: dict[str, str] = {}
-    for cls in reversed(config.__mro__):
-        if not dataclasses.is_dataclass(cls):
-            continue
-        try:
-            source = textwrap.dedent(inspect.getsource(cls))
-        except (OSError, TypeError):  # made by make_dataclass: has no source
-            continue
-        body = ast.parse(source).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, text in zip(body.body, body.body[1:], strict=False):
-            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            told = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-            if named and told:
-                found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
+def default_of(field: "dataclasses.Field[object]") -> object:
+    """A field's default; MISSING where it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
-def default_text(field: "dataclasses.Field[object]") -> str:
-    """A field's default as a user would type it."""
-    if field.default is not dataclasses.MISSING:
-        value = field.default
-    elif field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    else:
-        return ""
+def value_text(value: object) -> str:
+    """A value as a user would type it."""
+    if value is dataclasses.MISSING or value == "???":
+        return "required"
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{','.join(map(str, value))}]"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(value_text, value))}]"
+    if isinstance(value, dict):
+        return "{}" if not value else ",".join(f"{k}: {value_text(v)}" for k, v in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -79,12 +68,12 @@ def options(config: type) -> Iterator[str]:
     rows = [field for field in dataclasses.fields(config) if not _nested(field)]
     if not rows:
         return
-    help_of = fields_help(config)
+    help_of = field_help(config)
     yield "| option | default | meaning |"
     yield "|---|---|---|"
     for field in rows:
         text = help_of.get(field.name, "").replace("|", "\\|")
-        yield f"| `{field.name}` | `{default_text(field)}` | {text} |"
+        yield f"| `{field.name}` | `{value_text(default_of(field))}` | {text} |"
     yield ""
 
 
@@ -99,6 +88,8 @@ def section(title: str, intro: str, methods: Mapping[str, type], prefix: str) ->
     yield intro
     yield ""
     for name, method in methods.items():
+        if not method.__module__.startswith(PACKAGES):  # installed here, and not ours
+            continue
         module = inspect.getmodule(method)
         assert module is not None and module.__file__ is not None
         file = Path(module.__file__).relative_to(ROOT).as_posix()
@@ -164,23 +155,63 @@ def methods_page() -> str:
         "",
         "| table | what it shows |",
         "|---|---|",
-        *(f"| `{name}` | {table.title} |" for name, table in TABLES.items()),
+        *(f"| `{name}` | {table.title} |" for name, table in _tables()),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
 
+def _tables() -> list[tuple[str, type]]:
+    """Our tables in the order of the page."""
+    ours = [(n, t) for n, t in TABLES.items() if t.__module__.startswith(PACKAGES)]
+    return sorted(ours, key=lambda item: item[1].order)
+
+
 def configuration_page() -> str:
     """docs/configuration.md."""
-    lines = [NOTICE, "# Configuration", "", KEYS_HELP, ""]
+    lines = [
+        NOTICE,
+        "# Configuration",
+        "",
+        "Every key that `lacuna run`, `./reproduce.sh` and `python -m sweeps` take as `key=value`. "
+        "An unknown key is refused with the nearest that exists. Defaults are the code's; "
+        "`lacuna config STUDY` prints what a study, model and recipe make of them, and from which "
+        "file each value comes. Options of methods are on [their page](methods.md).",
+    ]
     group = ""
     for key in keys():
-        first = key.name.partition(".")[0]
-        if first != group:
-            group = first
-            lines += ["", f"## `{group}`", "| key | type | default | meaning |", "|---|---|---|---|"]
+        first, _, rest = key.name.partition(".")
+        if key.section or rest.startswith(("options.", "wrap.")) or first == "localize":
+            continue
+        if rest and first != group or not rest and group != "study":
+            group = first if rest else "study"
+            title = group if rest else "The study"
+            lines += [
+                "",
+                f"## {title}",
+                "",
+                "| key | type | default | meaning |",
+                "|---|---|---|---|",
+            ]
         text = key.help.replace("|", "\\|")
-        lines.append(f"| `{key.name}` | {key.type} | `{key.default}` | {text} |")
+        text = f"{text} (with `{key.only_with}`)" if key.only_with else text
+        kind = key.type.replace("|", "\\|")
+        lines.append(f"| `{key.name}` | {kind} | `{value_text(key.default)}` | {text} |")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def commands_page() -> str:
+    """docs/commands.md."""
+    lines = [
+        NOTICE,
+        "# Commands",
+        "",
+        "`./reproduce.sh [STUDY]`, `report`, `compare`, `audit`, `ui`, `test` and `setup` are the "
+        "same from a fresh checkout: they make the environment first. Exit status: 0 done, 1 not, "
+        "2 bad input in one line.",
+    ]
+    for command, text in reference():
+        lines += ["", f"## {command}", "", "```text", text.strip(), "```"]
+    return "\n".join(lines) + "\n"
 
 
 def tree() -> str:
@@ -192,8 +223,6 @@ def tree() -> str:
         for path in sorted((ROOT / package).iterdir()):
             if (path / "__init__.py").is_file():
                 lines.append((f"  {path.name}/", _clause(path / "__init__.py")))
-            elif path.suffix == ".py" and not path.name.startswith("__"):
-                lines.append((f"  {path.name}", _clause(path)))
     lines += list(FOLDERS.items())
     width = max(len(name) for name, _ in lines) + 2
     return "".join(f"    {name:<{width}}{clause}\n" for name, clause in lines)
@@ -203,7 +232,10 @@ def _clause(file: Path) -> str:
     """The first sentence of a module's docstring."""
     text = ast.get_docstring(ast.parse(file.read_text())) or ""
     first = " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".")
-    return first[:1].lower() + first[1:] if first[1:2].islower() else first
+    first = re.sub(r"^[A-Z][a-z]+: ", "", first)  # the folder's own name
+    while len(first) > ROOM:
+        first = re.split(r"[:;,](?=[^:;,]*$)", first)[0]
+    return first[:1].lower() + first[1:]
 
 
 def readme_page() -> str:
@@ -216,6 +248,7 @@ def readme_page() -> str:
 PAGES = {
     "docs/methods.md": methods_page,
     "docs/configuration.md": configuration_page,
+    "docs/commands.md": commands_page,
     "README.md": readme_page,
 }
 """File -> what it should hold."""
