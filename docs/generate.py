@@ -34,7 +34,7 @@ ROOM = 76
 FOLDERS = {
     "docker/": "locked requirements, image check, cluster files",
     "docs/": "these pages; generated ones say so",
-    "examples/": "one trial on one screen",
+    "examples/": "a whole experiment on one screen",
     "tests/": "unit tests mirror the packages; integration tests run whole studies",
     "benchmarks/": "speed as ratios measured in one run; proofs of the engine under faults",
     "artifacts/": "what studies write; git ignores it",
