@@ -14,7 +14,8 @@ PAGES = sorted(
     if not {".venv", "artifacts"} & set(path.relative_to(ROOT).parts)
 )
 LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\(([^)\s]+)\)")
-NAMED = re.compile(r"`((?:docker|docs|examples|lacuna|sweeps|tests|benchmarks)/[\w./-]*\w)(?::\w+)?`")
+FOLDERS = "docker|docs|examples|lacuna|sweeps|tests|benchmarks"
+NAMED = re.compile(rf"`((?:{FOLDERS})/[\w./-]*\w)(?::\w+)?`")
 """A path of the repository in backticks."""
 
 
