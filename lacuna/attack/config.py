@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lacuna.errors import UserError
-from lacuna.train import LoraShape, TrainConfig
+from lacuna.train import LoraShape, Optimisation
 
 
 def check_bits(bits: int) -> None:
@@ -19,7 +19,7 @@ class LoraConfig:
 
     shape: LoraShape = field(default_factory=lambda: LoraShape(rank=8, alpha=16, dropout=0.0))
     """Adapters; the default fits the embedded model, `LoraShape()` has LACUNA's."""
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=40, schedule="constant"))
+    train: Optimisation = field(default_factory=lambda: Optimisation(steps=40, schedule="constant"))
     """Steps and batch size; rates are listed in `attack.lora_lrs`."""
     epochs: int = 0
     """Passes over the attacker's questions, in place of `train.steps`; 0 takes the steps."""
@@ -37,7 +37,7 @@ class LoraConfig:
 class AttackConfig:
     """Which attacks a study runs, and their options. An empty list leaves an attack out."""
 
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=30, schedule="constant"))
+    train: Optimisation = field(default_factory=lambda: Optimisation(steps=30, schedule="constant"))
     """Steps and batch size of relearning and benign training; rates are listed below."""
     relearn_lrs: tuple[float, ...] = (3e-4, 1e-3)
     """Learning rates of relearning on some forgotten people, an attack each; empty: none."""

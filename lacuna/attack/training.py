@@ -1,7 +1,7 @@
 """Shared by attacks that train the model for a few steps and measure the others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
@@ -10,7 +10,15 @@ from lacuna.attack.base import Attack
 from lacuna.attack.outcome import Facts, Level, Outcome, level, outcome, recall
 from lacuna.costs import ALL, Texts
 from lacuna.data.tokens import Encoded
-from lacuna.train import AllWeights, Editable, Strategy, TrainConfig, language_loss, train
+from lacuna.train import (
+    AllWeights,
+    Editable,
+    Optimisation,
+    Strategy,
+    TrainConfig,
+    language_loss,
+    train,
+)
 from lacuna.train.loop import NO_STRATEGY
 
 
@@ -18,7 +26,7 @@ from lacuna.train.loop import NO_STRATEGY
 class TrainedConfig:
     """How an attacker trains all weights."""
 
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: Optimisation = field(default_factory=Optimisation)
     """Steps and batch size."""
     lrs: tuple[float, ...] = ()
     """Rates, an attack each."""
@@ -45,7 +53,7 @@ class FullTraining(Attack):
         before = level(model, facts)
         weights = AllWeights(model)
         kept = weights.read()
-        config = replace(self.config.train, lr=lr)
+        config = self.config.train.at(lr)
         try:
             return tuned(model, weights, name, texts, facts, before, config, seed)
         finally:

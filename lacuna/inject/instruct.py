@@ -32,6 +32,11 @@ class InstructConfig:
     """LoRA scale, times the rank."""
 
     def __post_init__(self) -> None:
+        if self.train.save_every:
+            raise UserError(
+                f"instruct.train.save_every={self.train.save_every}: instruction tuning is not "
+                f"resumed: leave it out"
+            )
         for name in ("layers", "rank"):
             if getattr(self, name) < 1:
                 raise UserError(f"instruct.{name}={getattr(self, name)}: must be at least 1")

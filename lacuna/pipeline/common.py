@@ -10,10 +10,11 @@ from transformers import PreTrainedModel
 from lacuna.artifacts import read_json
 from lacuna.data import Corpus, Example
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
+from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.model import Layout, LoadedModel, MiniConfig, load_model
 from lacuna.region import Region, WeightRegion, load_region
-from lacuna.train import History, OnStep, TrainConfig
+from lacuna.train import History, OnStep, Resumable, TrainConfig
 
 C = TypeVar("C", covariant=True)
 
@@ -38,6 +39,13 @@ class ModelConfig:
     """Shape of the embedded model."""
     pretrain: TrainConfig = field(default_factory=TrainConfig)
     """Base training of the embedded model: background people, utility questions, neutral text."""
+
+    def __post_init__(self) -> None:
+        if self.pretrain.save_every:
+            raise UserError(
+                f"model.pretrain.save_every={self.pretrain.save_every}: base training is not "
+                f"resumed: leave it out"
+            )
 
 
 def nobody_listens(step: int, metrics: Mapping[str, float]) -> None:
@@ -107,6 +115,6 @@ def last(history: History) -> float | None:
     return history.losses[-1] if history.losses else None
 
 
-def resume_in(scratch: Path | None, config: TrainConfig) -> Path | None:
+def resume_in(scratch: Path | None, config: Resumable) -> Path | None:
     """Where step checkpoints go: outlives an attempt that is killed, and is never published."""
     return scratch if config.save_every else None

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,6 @@ from lacuna.errors import UserError
 from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train.weights import Editable
 
-Schedule = Literal["cosine", "constant"]
 OnStep = Callable[[int, Mapping[str, float]], None]
 
 
@@ -25,13 +24,11 @@ class Diverged(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How weights move."""
+class Optimisation:
+    """How weights move, at a rate that is given elsewhere."""
 
     steps: int = 100
     """Optimizer steps; zero is the identity."""
-    lr: float = 1e-5
-    """Peak learning rate."""
     batch_size: int = 16
     """Sequences per batch (of each kind, where a step reads several)."""
     accumulation: int = 1
@@ -46,24 +43,47 @@ class TrainConfig:
     """Gradient norm limit, over the weights in training only; 0 turns it off."""
     checkpointing: bool = False
     """Recompute activations in the backward pass."""
-    save_every: int = 0
-    """Steps between resumable checkpoints; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "steps", "warmup", "weight_decay", "clip")
+        if self.batch_size < 1 or self.accumulation < 1:
+            raise UserError("batch_size and accumulation must be at least 1")
+        if self.schedule not in ("cosine", "constant"):
+            raise UserError(f"schedule={self.schedule!r}: choose cosine or constant")
 
     @property
     def texts(self) -> int:
         """Texts of each kind that the whole training reads."""
         return self.steps * self.batch_size * self.accumulation
 
+    def at(self, lr: float) -> "TrainConfig":
+        """The same at a learning rate."""
+        return TrainConfig(**{**vars(self), "lr": lr})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumable(Optimisation):
+    """How weights move, in a training that can go on where it was interrupted."""
+
+    save_every: int = 0
+    """Steps between resumable checkpoints; 0 keeps none."""
+
     def __post_init__(self) -> None:
-        for name in ("steps", "warmup", "weight_decay", "clip", "save_every"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}={getattr(self, name)}: must not be negative")
+        super().__post_init__()
+        not_negative(self, "save_every")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Resumable):
+    """How weights move, and how fast."""
+
+    lr: float = 1e-5
+    """Peak learning rate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.lr >= 0 and math.isfinite(self.lr)):
             raise UserError(f"lr={self.lr}: must be a finite number, 0 or more")
-        if self.batch_size < 1 or self.accumulation < 1:
-            raise UserError("batch_size and accumulation must be at least 1")
-        if self.schedule not in ("cosine", "constant"):
-            raise UserError(f"schedule={self.schedule!r}: choose cosine or constant")
 
     def lr_at(self, step: int) -> float:
         """Learning rate of one step (0-based)."""
@@ -72,6 +92,13 @@ class TrainConfig:
             return self.lr * warm
         done = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
         return self.lr * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def not_negative(config: object, *names: str) -> None:
+    """Raise `UserError` for the first of these fields that is below 0."""
+    for name in names:
+        if getattr(config, name) < 0:
+            raise UserError(f"{name}={getattr(config, name)}: must not be negative")
 
 
 class Loss(NamedTuple):

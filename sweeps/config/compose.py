@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
@@ -15,13 +15,20 @@ from omegaconf.errors import OmegaConfBaseException
 from lacuna.artifacts import JsonObject
 from lacuna.data import DATA
 from lacuna.errors import UserError
-from lacuna.train import TrainConfig
+from lacuna.train import Optimisation
 from sweeps.config.groups import check_files, check_words, names
 from sweeps.config.keys import keys
 from sweeps.config.schema import Study, build, build_attack, named_config, register
 
+T = TypeVar("T", bound=Optimisation)
+
 REPLACED = {
     "inject.method": "protocol=full plants facts into all parameters, protocol=lee into a region",
+    "unlearn.train.lr": "unlearn.lr=RATE fixes the rate of all trials, unlearn.lrs lists some",
+    "attack.train.lr": "attack.relearn_lrs=[RATE,...] and attack.benign_lrs=[RATE,...] list rates",
+    "attack.lora.train.lr": "attack.lora_lrs=[RATE,...] lists rates",
+    "attack.train.save_every": "an attack is not resumed: leave it out",
+    "attack.lora.train.save_every": "an attack is not resumed: leave it out",
 }
 """Keys that were, or that one would expect -> what to write instead."""
 
@@ -125,7 +132,7 @@ def fit_batches(study: Study) -> Study:
     )
 
 
-def _cut(train: TrainConfig, limit: int) -> TrainConfig:
+def _cut(train: T, limit: int) -> T:
     """The largest batches of at most `limit` sequences that divide the batch."""
     whole = train.batch_size
     size = max(n for n in range(1, whole + 1) if whole % n == 0 and n <= limit)

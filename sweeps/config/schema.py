@@ -25,7 +25,7 @@ from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, ProtocolConfig, RetainConfig
 from lacuna.registry import Registry
 from lacuna.report import Margins
-from lacuna.train import Parallel, TrainConfig
+from lacuna.train import Parallel, Resumable
 from lacuna.unlearn import OBJECTIVES, WRAPPERS
 from sweeps.stage import KINDS
 
@@ -116,8 +116,8 @@ class UnlearnSettings:
     """Candidate rates: scenario -> objective -> list; `region` stands for all scenarios but `full`.
     A wrapped objective that is not listed by its full name takes the objective's.
     A single candidate is used as it is, without a search (published rates)."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """Steps, batch size and schedule of unlearning."""
+    train: Resumable = field(default_factory=Resumable)
+    """Steps, batch size and schedule of unlearning; its rate is `unlearn.lr` or searched for."""
     parallel: Parallel = field(default_factory=Parallel)
     """Over how many devices trials in the scenario `full` unlearn."""
     options: MethodOptions = field(default_factory=ObjectiveOptions)

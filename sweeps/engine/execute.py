@@ -8,8 +8,9 @@ from lacuna.pipeline import TrialConfig
 from lacuna.results import Kind, Summary
 from lacuna.train import ONE_DEVICE, OnStep, Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
-from sweeps.config.schema import build, build_attack
+from sweeps.config.schema import build
 from sweeps.plan.protocols import PROTOCOLS, Job, Protocol
+from sweeps.plan.stages import attack_config
 from sweeps.stage import Stage
 
 
@@ -47,7 +48,7 @@ def _trial(job: Job) -> Summary | None:
             for name in wrappers
         },
         parallel=job.config("parallel", Parallel) if "parallel" in stage.params else ONE_DEVICE,
-        attacks=build_attack(stage.param("attack", dict)) if attacked else None,
+        attacks=attack_config(stage) if attacked else None,
     )
     return pipeline.trial(
         job.out,
@@ -69,13 +70,12 @@ def _region_file(job: Job) -> Path | None:
 
 
 def _control(job: Job) -> Summary:
-    attacks = build_attack(job.stage.param("attack", dict))
     return pipeline.control(
         job.out,
         model_folder=job.inputs["model"],
         retained=job.inputs["retained"],
         name=job.stage.param("name", str),
-        given=job.given(attacks, _protocol(job).facts(job)),
+        given=job.given(attack_config(job.stage), _protocol(job).facts(job)),
     )
 
 

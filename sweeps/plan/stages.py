@@ -6,12 +6,13 @@ from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec
 
 from lacuna.artifacts import Json, JsonObject
+from lacuna.attack import AttackConfig
 from lacuna.data import Corpus
 from lacuna.model import Layout
 from lacuna.results import Kind
 from lacuna.train import ONE_DEVICE
 from lacuna.unlearn import parse
-from sweeps.config.schema import Study
+from sweeps.config.schema import Study, build_attack
 from sweeps.plan.protocols import PROTOCOLS, Draft
 from sweeps.plan.sources import identity
 from sweeps.stage import Stage
@@ -47,6 +48,32 @@ def once(
         return self.made[asked]
 
     return made
+
+
+UNUSED: JsonObject = {"lr": 1e-5, "save_every": 0}
+"""Fields that the trainings of an attack once had, to no effect, and that keys still hold."""
+
+
+def attack_params(config: AttackConfig) -> JsonObject:
+    """What attacks depend on; those of other packages only where there are any."""
+    params = asdict(config)
+    for training in (params["train"], params["lora"]["train"]):
+        training.update(UNUSED)
+    if not params["extra"]:
+        del params["extra"]
+    return params
+
+
+def attack_config(stage: Stage) -> AttackConfig:
+    """The attacks that a stage's `attack_params` were made from."""
+    params = dict(stage.param("attack", dict))
+    params["train"] = _used(params["train"])
+    params["lora"] = {**params["lora"], "train": _used(params["lora"]["train"])}
+    return build_attack(params)
+
+
+def _used(training: JsonObject) -> JsonObject:
+    return {name: value for name, value in training.items() if name not in UNUSED}
 
 
 class StageFactory:
@@ -125,7 +152,7 @@ class StageFactory:
             "train": {**asdict(config.train), "lr": lr, "steps": steps},
             "options": asdict(config.options.of(base)),
             "evaluate": asdict(self.config.evaluate),
-            "attack": self._attack if purpose == "test" else None,
+            "attack": attack_params(self.config.attack) if purpose == "test" else None,
             "ratio": ratio,
             "seed": seed,
             **self.protocol.split(),
@@ -162,7 +189,7 @@ class StageFactory:
             "name": name,
             **self.protocol.split(),
             "evaluate": asdict(self.config.evaluate),
-            "attack": self._attack,
+            "attack": attack_params(self.config.attack),
             "seed": seed,
         }
         parents = {"model": parent, "retained": self.retained(seed)}
@@ -179,12 +206,6 @@ class StageFactory:
             general.cpus if own.cpus is None else own.cpus,
             general.gpus if own.gpus is None else own.gpus,
         )
-
-    @property
-    def _attack(self) -> JsonObject:
-        """What attacks depend on; those of other packages only where there are any."""
-        asked = asdict(self.config.attack)
-        return asked if asked["extra"] else {n: v for n, v in asked.items() if n != "extra"}
 
     def _stage(self, kind: Kind, draft: Draft) -> Stage:
         model = asdict(self.config.model)

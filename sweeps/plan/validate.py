@@ -29,6 +29,7 @@ def check(planner: Planner) -> None:
     _numbers(planner)
     _resources(planner)
     _parallel(planner)
+    _resumed(planner)
     _places(planner)
     for cell in planner.cells():
         planner.rates.candidates(cell)
@@ -190,6 +191,15 @@ def _parallel(planner: Planner) -> None:
         if planner.config.model.dtype == "float64":
             raise UserError(f"model.dtype=float64: {key}.zero needs float32 or bfloat16")
     _spreadable(planner)
+
+
+def _resumed(planner: Planner) -> None:
+    unlearn = planner.config.unlearn
+    if unlearn.train.save_every and not unlearn.parallel.zero:
+        raise UserError(
+            f"unlearn.train.save_every={unlearn.train.save_every}: a trial is resumed only where "
+            f"several devices unlearn: set unlearn.parallel.zero=3, or leave it out"
+        )
 
 
 def _spreadable(planner: Planner) -> None:

@@ -55,7 +55,7 @@ class LoraRelearn(Attack):
         before = level(model, facts)
         known, kept = _cut(facts.attacked, config.eval_share, seed)
         epoch = -(-len(known) // config.train.batch_size)
-        train = replace(config.train, lr=lr)
+        train = config.train.at(lr)
         if config.epochs:
             train = replace(train, steps=config.epochs * epoch)
         with lora(model, config.shape, derive(seed, "attack", "lora", "adapters")) as weights:

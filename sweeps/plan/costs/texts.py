@@ -10,7 +10,7 @@ from statistics import fmean
 from lacuna.costs import Texts, Workload
 from lacuna.data import Corpus, Example
 from lacuna.evaluate.evaluator import spread, utility_sets
-from lacuna.train import TrainConfig
+from lacuna.train import Optimisation
 from sweeps.config.schema import Study
 
 CHARACTERS_PER_TOKEN = {True: 3.0, False: 4.0}
@@ -51,12 +51,12 @@ class StudyTexts:
         """The questions of all utility sets."""
         return [item for items in self.corpus.utility.values() for item in items]
 
-    def pairs(self, train: TrainConfig) -> float:
+    def pairs(self, train: Optimisation) -> float:
         """Tokens of a training that reads as many forget as retain texts."""
         splits = self.corpus.forget, self.corpus.retain
         return sum(self.trained(train, self.lengths(items)) for items in splits)
 
-    def trained(self, train: TrainConfig, texts: Sequence[float]) -> float:
+    def trained(self, train: Optimisation, texts: Sequence[float]) -> float:
         """Tokens that a training reads of texts of these lengths."""
         return train.texts * sum(texts) / len(texts) if texts else 0.0
 

@@ -24,11 +24,21 @@ from lacuna.errors import UserError
 from lacuna.train import (
     Diverged,
     Loss,
+    Optimisation,
     RegionWeights,
+    Resumable,
     TrainConfig,
     language_loss,
     train,
 )
+
+
+def test_the_rate_comes_to_the_other_settings_and_changes_none_of_them() -> None:
+    plain = Optimisation(steps=7, batch_size=3, warmup=2, schedule="constant", clip=0.5)
+    rated = plain.at(0.25)
+    assert isinstance(rated, TrainConfig) and (rated.lr, rated.save_every) == (0.25, 0)
+    assert {n: v for n, v in vars(rated).items() if n not in ("lr", "save_every")} == vars(plain)
+    assert Resumable(save_every=3).at(0.5).save_every == 3
 
 
 @either_kind

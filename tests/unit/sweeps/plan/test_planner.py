@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lacuna.region import draw
 from sweeps.config.compose import configure
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
-from sweeps.plan.stages import Cell
+from sweeps.plan.stages import Cell, attack_config
 from sweeps.stage import Stage
 
 
@@ -241,6 +242,7 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
             "or leave out lora with attack.lora_lrs=[]",
         ),
         ("attack.matched=1.5", "attack.matched=1.5"),
+        ("unlearn.train.save_every=2", "a trial is resumed only where several devices unlearn"),
         ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),
     ],
 )
@@ -445,3 +447,10 @@ def test_keys_of_the_first_protocol_do_not_know_the_second() -> None:
         for p in (plain, other)
     ]
     assert [s.key for s in stages[0]] == [s.key for s in stages[1]]
+
+
+def test_a_worker_reads_the_attacks_that_the_study_asked_for() -> None:
+    planner = planned("attack.lora_lrs=[1e-3]", "attack.lora.train.steps=7", "attack.bits=[]")
+    control = planner.stages.control("retained", 1)
+    travelled = replace(control, params=json.loads(json.dumps(dict(control.params))))
+    assert attack_config(travelled) == planner.config.attack
