@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -299,6 +300,29 @@ def test_a_command_that_cannot_be_installed_is_tried_again(
     log()
     assert start().returncode == 0
     assert [line.split()[0] for line in log()] == ["project"]
+
+
+def test_the_command_installs_where_the_source_has_yet_to_come(tmp_path: Path) -> None:
+    """As in the image, whose source is copied last; elsewhere than this environment."""
+    root, prefix = tmp_path / "root", tmp_path / "prefix"
+    root.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", root)
+    text = (ROOT / "docker/environment.sh").read_text()
+    (line,) = re.findall(r'"\$venv/bin/python" (-m pip .*\n.* --editable) "\$root"', text)
+    options = [*line.replace("\\\n", " ").split(), str(root)]
+    subprocess.run(
+        [sys.executable, *options, "--prefix", prefix, "--ignore-installed"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    assert [path.name for path in root.iterdir()] == ["pyproject.toml"]
+    (link,) = prefix.rglob("*.pth")
+    assert link.read_text().split() == [str(root)]
+    (root / "sweeps").mkdir()
+    (root / "sweeps/cli.py").write_text("def main():\n    return 7\n")
+    started = subprocess.run([prefix / "bin/lacuna"], env={"PYTHONPATH": link.read_text().strip()})
+    assert started.returncode == 7
 
 
 def break_stamp(root: Path) -> None:
