@@ -14,7 +14,7 @@ from support.studies import results, sweeps
 STUDY = [
     "study=smoke", "data=colours", "data.people=8", "seeds=[1]", "search.seeds=[0]",
     "objectives=[capped_ga+calm]", "scenarios=[oracle,steepest]", "localizers=[steepest,norm]",
-    "+attack.extra.jitter.sigma=0.02",
+    "+attack.extra.jitter.sigma=0.02", "protocol=longer",
 ]  # fmt: skip
 SMALL = [
     "resources.workers=1", "model.mini.hidden=16", "model.mini.layers=2", "model.mini.heads=2",
@@ -31,8 +31,8 @@ from sweeps.plan.make import make_planner
 for words in json.loads(sys.argv[1]):
     planner = make_planner(configure(words))
     cell = planner.searched()[0]
-    assert planner.candidates(cell) == [1e-3, 4e-3], "the class brings its rates"
-    trial = planner.trial(cell, 1e-3, 1, "test")
+    assert planner.rates.candidates(cell) == [1e-3, 4e-3], "the class brings its rates"
+    trial = planner.stages.trial(cell, 1e-3, 1, "test")
     print(estimate_study(planner).text())
     print(words[0], trial.params["attack"].get("extra"), trial.params["options"])
 """
@@ -82,6 +82,7 @@ def test_a_study_runs_with_one_more_of_each_kind(package: Path, tmp_path: Path) 
         items = json.loads((one.folder / "items.json").read_text())
         assert len(items["forget"]["first_token"]) == 2
         assert 0 <= one.summary["metrics"]["retain"]["first_token"] <= 1
+    assert {one.summary["steps"] for one in found if one.kind == "injected"} == {8}, "longer"
     surveys = [one for one in found if one.kind == "localized"]
     assert any((one.folder / "steepest.safetensors").is_file() for one in surveys)
 
