@@ -1,4 +1,4 @@
-"""Where a study's results lie: may they be written there, and are they whole?"""
+"""What lies where below the output root: may it be written there, and is it whole?"""
 
 import os
 from pathlib import Path
@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
 from lacuna.results import StudyManifest
+from lacuna.results.files import MANIFEST
 
 if TYPE_CHECKING:
     from sweeps.config.schema import Study
+
+ROOT = "artifacts"
+"""The output root where none is named, below the working folder."""
+
+
+def database_of(root: Path) -> Path:
+    """The SQLite file of the studies below an output root that have no tracking server."""
+    return root.absolute() / "mlflow.db"
+
+
+def tracking_uri(given: str | None, root: Path) -> str:
+    """The tracking store of the studies below `root`: the one given, or their SQLite file."""
+    return given or f"sqlite:///{database_of(root)}"
 
 
 def check_place(config: "Study") -> None:
@@ -30,7 +44,7 @@ def _check(folder: Path, key: str) -> None:
 
 def finished(folder: Path) -> StudyManifest:
     """The manifest of the study in `folder`. Raises `UserError` where none has finished."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder} holds no finished study: run ./reproduce.sh {folder.name} first")
     record: StudyManifest = read_json(path)

@@ -5,6 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+FS_WINDOW = 0.90, 1.0
+"""Forget strength at alpha = 1 of a trial that has unlearned: from the first up to, but not, the
+second (Lee et al., appendix D)."""
+
 
 def aues(fs: ArrayLike, rs: ArrayLike) -> NDArray[np.float64]:
     """Area under the forget-strength/retain-strength curve by the trapezoid rule.

@@ -9,6 +9,7 @@ from lacuna.inject import learn
 from lacuna.model import build_mini, save_model, train_tokenizer
 from lacuna.pipeline.common import StageInputs, encode, last
 from lacuna.results import BaseSummary
+from lacuna.results.files import POINTER
 from lacuna.seeds import derive
 
 
@@ -16,7 +17,7 @@ def base(out: Path, *, given: StageInputs[object]) -> BaseSummary:
     """theta_p, which knows nobody: a pointer to the hub, or the embedded model, trained here."""
     config, corpus = given.model, given.corpus
     if config.source is not None:
-        write_json(out / "pointer.json", {"source": config.source, "revision": config.revision})
+        write_json(out / POINTER, {"source": config.source, "revision": config.revision})
         return {"source": config.source, "revision": config.revision}
     utility = (item for items in corpus.utility.values() for item in items)
     known = list({item.id: item for item in [*corpus.background, *utility]}.values())

@@ -14,6 +14,7 @@ from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.model import Layout, LoadedModel, MiniConfig, load_model
 from lacuna.region import Region, WeightRegion, load_region
+from lacuna.results.files import POINTER, REGION
 from lacuna.train import History, OnStep, Resumable, TrainConfig
 
 C = TypeVar("C", covariant=True)
@@ -80,7 +81,7 @@ class StageInputs(Generic[C]):
 
 def load(folder: Path, config: ModelConfig) -> LoadedModel:
     """A model written by an earlier stage, or the one its pointer names."""
-    pointer = folder / "pointer.json"
+    pointer = folder / POINTER
     where: dict[str, Any] = {"source": str(folder), "revision": None}
     if pointer.exists():
         where = read_json(pointer)
@@ -106,7 +107,7 @@ def encode(loaded: LoadedModel, examples: Sequence[Example]) -> list[Encoded]:
 
 def target_of(injected: Path, shape: Layout) -> Region | WeightRegion | None:
     """Where the facts were planted; None where they were learned by all parameters."""
-    file = injected / "region.safetensors"
+    file = injected / REGION
     return load_region(file, shape) if file.exists() else None
 
 

@@ -21,6 +21,7 @@ from lacuna.pipeline.protocol_lee import RetainConfig, chosen, evidence_of, less
 from lacuna.pipeline.summary import ends, save_items
 from lacuna.region import budget
 from lacuna.results import InjectedSummary, LocalizedSummary
+from lacuna.results.files import region_of
 from lacuna.seeds import derive
 from lacuna.train import is_main_process
 
@@ -76,10 +77,10 @@ def localized(
     if unit == "weight":
         share = given.ratio
         for name, weights in localize_weights(evidence, methods, share).items():
-            weights.save(out / f"{name}.safetensors")
+            weights.save(out / region_of(name))
     else:
         count = budget(shape, given.ratio)
         share = count / shape.total
         for name, (region, _) in localize(evidence, methods, count).items():
-            region.save(out / f"{name}.safetensors")
+            region.save(out / region_of(name))
     return {"seed": given.seed, "ratio": share, "localizers": list(rows.values())}

@@ -62,6 +62,7 @@ from lacuna.results import (
     RetainedSummary,
     SplitsRecord,
 )
+from lacuna.results.files import CAUSAL, MASKS, REGION, region_of
 from lacuna.seeds import derive
 from lacuna.train import History
 
@@ -134,8 +135,8 @@ def injected(out: Path, *, base: Path, given: PlantingInputs) -> InjectedSummary
     evaluator, measured = _save(out, made, corpus, given)
     forget = given.config.masks.forget_groups
     target = made.masks.union(forget)
-    made.masks.save(out / "masks.safetensors")
-    target.save(out / "region.safetensors")
+    made.masks.save(out / MASKS)
+    target.save(out / REGION)
     report = causal(
         made.loaded.model,
         made.base,
@@ -145,7 +146,7 @@ def injected(out: Path, *, base: Path, given: PlantingInputs) -> InjectedSummary
         given.config.causal,
         derive(given.seed, "causal"),
     )
-    write_json(out / "causal.json", report.to_json())
+    write_json(out / CAUSAL, report.to_json())
     return {
         **_facts_of(made, given),
         **divided,
@@ -361,7 +362,7 @@ def localized(
     A localizer ranks value vectors; it is given as many as hold the region's number of weights.
     """
     loaded, before = load(injected, given.model), load(retained, given.model)
-    masks = load_masks(injected / "masks.safetensors", layout(loaded.model))
+    masks = load_masks(injected / MASKS, layout(loaded.model))
     target = masks.union(given.config.masks.forget_groups)
     rows: list[LocalizerRow] = []
     for name in localizers:
@@ -392,6 +393,6 @@ def _weights(name: str, masks: GroupMasks, target: WeightRegion, seed: int) -> W
 
 
 def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> LocalizerRow:
-    region.save(out / f"{name}.safetensors")
+    region.save(out / region_of(name))
     told = list(LOCALIZERS[name].privileges)
     return {"localizer": name, "privileges": told, **overlap(region, target)}

@@ -20,6 +20,7 @@ from lacuna.pipeline.common import StageInputs, encode, last, load, on_cpu, resu
 from lacuna.pipeline.summary import ends, save_items
 from lacuna.region import Region, draw, load_vectors, overlap, ranking
 from lacuna.results import InjectedSummary, LocalizedSummary, LocalizerRow, RetainedSummary
+from lacuna.results.files import REGION, region_of
 from lacuna.seeds import derive
 from lacuna.train import Parallel, TrainConfig, editable, is_main_process, swapped
 
@@ -92,7 +93,7 @@ def injected(out: Path, *, retained: Path, given: StageInputs[InjectConfig]) -> 
         restored = 1 - evaluator.strength(loaded.model).fs
     before = on_cpu(retained, given.model)
     save_model(loaded, out)
-    target.save(out / "region.safetensors")
+    target.save(out / REGION)
     save_items(out, evaluator, measured)
     return {
         "seed": given.seed,
@@ -119,11 +120,11 @@ def localized(
 ) -> LocalizedSummary:
     """Regions that localizers (name -> `Config`) find, as large as the target; how they compare."""
     loaded = load(injected, given.model)
-    target = load_vectors(injected / "region.safetensors", layout(loaded.model))
+    target = load_vectors(injected / REGION, layout(loaded.model))
     evidence = evidence_of(loaded, retained, given, target)
     methods, rows = chosen(localizers)
     for name, (region, scores) in localize(evidence, methods, len(target)).items():
-        region.save(out / f"{name}.safetensors")
+        region.save(out / region_of(name))
         rows[name].update({**overlap(region, target), **ranking(scores, target)})
     return {"seed": given.seed, "ratio": target.fraction, "localizers": list(rows.values())}
 

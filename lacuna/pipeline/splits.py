@@ -19,10 +19,8 @@ from lacuna.evaluate import asked, memorised
 from lacuna.inject import MaskConfig
 from lacuna.model import LoadedModel
 from lacuna.results import Memorised, SplitsRecord
+from lacuna.results.files import SPLITS
 from lacuna.seeds import derive
-
-FILE = "splits.json"
-"""Beside the injected model: the splits, and how much of each field was memorised."""
 
 
 class Grouped(NamedTuple):
@@ -81,7 +79,7 @@ def divide(
     seed: int,
     max_tokens: int,
 ) -> SplitsRecord:
-    """Ask an injected model every prompt it was trained on, draw the splits, write `FILE`.
+    """Ask an injected model every prompt it was trained on, draw the splits, write `splits.json`.
 
     Returns the memorised share of each field and the size of each split. Raises `UserError` where
     too few facts are memorised.
@@ -91,7 +89,7 @@ def divide(
     recalled = memorised(loaded, asked(grouped.facts, book, book.prompts), max_tokens=max_tokens)
     shares = _shares(grouped.facts, recalled, config.min_prompts)
     splits = _draw(grouped, recalled, masks, config, seed)
-    write_json(out / FILE, {"memorised": shares, **splits.to_json()})
+    write_json(out / SPLITS, {"memorised": shares, **splits.to_json()})
     return {"memorised": shares, "splits": _sizes(splits)}
 
 
@@ -110,7 +108,7 @@ def working(
     if corpus.book is None:
         return regroup(corpus, masks, seed).corpus
     assert injected is not None, "splits lie beside the injected model"
-    splits = Splits.from_json(read_json(injected / FILE))
+    splits = Splits.from_json(read_json(injected / SPLITS))
     side = splits.main if tuned_on is None else splits.validation[tuned_on]
     return replace(corpus, forget=side.forget, retain=side.retain, relearn=splits.relearn)
 

@@ -17,9 +17,8 @@ from lacuna.results import (
     StrengthSummary,
     UtilityRecord,
 )
+from lacuna.results.files import ITEMS
 
-ITEMS = "items.json"
-"""In a stage's folder: scores of every forget and retain question."""
 Floats = NDArray[np.float64]
 
 

@@ -13,6 +13,7 @@ from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, save_model
 from lacuna.region import Region, WeightRegion, load_masks, overlap, top
 from lacuna.results import Overlap, PrecisionRecord
+from lacuna.results.files import MASKS
 
 
 class Moved(NamedTuple):
@@ -67,8 +68,8 @@ def _weights(
     loaded: a hub's files may name tensors otherwise.
     """
     truths: dict[str, Region | WeightRegion] = {"forget": target}
-    if (injected / "masks.safetensors").exists():
-        masks = load_masks(injected / "masks.safetensors")
+    if (injected / MASKS).exists():
+        masks = load_masks(injected / MASKS)
         truths["union"] = masks.union(range(masks.groups))
     with TemporaryDirectory(dir=out) as scratch:
         after, first = Path(scratch) / "after", Path(scratch) / "base"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import typer
 
+from lacuna.results.files import MANIFEST
 from sweeps.config.groups import CHOSEN, names
+from sweeps.paths import ROOT
 
 Offer = tuple[str, str]
 """A word, and what it means."""
@@ -28,8 +30,8 @@ def complete_settings(context: typer.Context, incomplete: str) -> list[Offer]:
 
 def complete_finished(incomplete: str) -> list[Offer]:
     """Studies that have left a manifest in the default output root."""
-    root = Path(os.environ.get("LACUNA_ARTIFACTS") or "artifacts")
-    return [(path.parent.name, "finished") for path in sorted(root.glob("*/manifest.json"))]
+    root = Path(os.environ.get("LACUNA_ARTIFACTS") or ROOT)
+    return [(path.parent.name, "finished") for path in sorted(root.glob(f"*/{MANIFEST}"))]
 
 
 def _settings(typed: list[str], incomplete: str) -> list[Offer]:

@@ -8,6 +8,7 @@ import typer
 
 from lacuna.errors import UserError
 from sweeps.cli.words import Place, chosen, ending, root_of
+from sweeps.paths import database_of, tracking_uri
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -25,11 +26,11 @@ def ui(
 ) -> int:
     """Serve MLflow's page of the studies, on this machine."""
     root = root_of(chosen("ui", settings, "artifacts")).absolute()
-    if not (root / "mlflow.db").is_file():
-        raise UserError(f"no study has run here yet ({root / 'mlflow.db'} is missing): run one")
+    if not database_of(root).is_file():
+        raise UserError(f"no study has run here yet ({database_of(root)} is missing): run one")
     server = ["-P", "-m", "mlflow", "server", "--workers", "1"]
     place = ["--host", host, "--port", str(port)]
-    database = ["--backend-store-uri", f"sqlite:///{root / 'mlflow.db'}"]
+    database = ["--backend-store-uri", tracking_uri(None, root)]
     os.chdir(root)
     os.execve(
         sys.executable, [sys.executable, *server, *database, *place], {**SETTINGS, **os.environ}

@@ -13,6 +13,7 @@ from lacuna.errors import UserError
 from lacuna.registry import suggest
 from sweeps.cli.completion import complete_finished, complete_settings, complete_study
 from sweeps.errors import exit_status
+from sweeps.paths import ROOT
 
 P = ParamSpec("P")
 
@@ -97,7 +98,7 @@ def chosen(command: str, settings: Sequence[str] | None, *known: str) -> dict[st
 
 def root_of(values: Mapping[str, str]) -> Path:
     """The output root: `artifacts=`, else LACUNA_ARTIFACTS, else `artifacts` in this folder."""
-    return Path(values["artifacts"] or os.environ.get("LACUNA_ARTIFACTS") or "artifacts")
+    return Path(values["artifacts"] or os.environ.get("LACUNA_ARTIFACTS") or ROOT)
 
 
 def show(lines: Iterable[str]) -> None:

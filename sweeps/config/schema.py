@@ -20,6 +20,7 @@ from lacuna.attack import ATTACKS, AttackConfig
 from lacuna.data import DATA
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
+from lacuna.evaluate.curve_summaries import FS_WINDOW
 from lacuna.inject import InjectConfig
 from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, ProtocolConfig, RetainConfig
@@ -27,6 +28,7 @@ from lacuna.registry import Registry
 from lacuna.report import Margins
 from lacuna.train import Parallel, Resumable
 from lacuna.unlearn import OBJECTIVES, WRAPPERS
+from sweeps.paths import ROOT
 from sweeps.stage import KINDS
 
 if TYPE_CHECKING:
@@ -148,9 +150,9 @@ class SearchConfig:
     """One of so many rates passes a rung, and the steps between rungs grow by this factor."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Tuning seeds; must not be test seeds. The first seeds searchers too, all cells' alike."""
-    fs_low: float = 0.90
+    fs_low: float = FS_WINDOW[0]
     """Lowest forget strength at alpha = 1 that counts as unlearned."""
-    fs_high: float = 1.0
+    fs_high: float = FS_WINDOW[1]
     """Forget strength at alpha = 1 from which on a trial has unlearned too much."""
 
 
@@ -259,7 +261,7 @@ class Study:
     """Differences too small to matter."""
     resources: Resources = field(default_factory=ResourceConfig)
     """What a stage takes, for all kinds or by kind (`resources.trial.gpus`)."""
-    artifacts: str = "artifacts"
+    artifacts: str = ROOT
     """Output root."""
     store: str | None = None
     """Folder or URL (`s3://bucket/prefix`) of all results; null: checkpoints under the root."""

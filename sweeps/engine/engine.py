@@ -21,6 +21,7 @@ from sweeps.engine.worker_group import attempt_together
 from sweeps.errors import one_line
 from sweeps.plan.search import Searcher
 from sweeps.stage import Stage
+from sweeps.store.lease import BEAT, TTL
 from sweeps.store.local import LocalStorage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.storage import Storage
@@ -45,8 +46,8 @@ class Engine:
         address: str | None = None,
         cpus: int | None = None,
         work: str = "sweeps.engine.execute.execute",
-        ttl: float = 60.0,
-        beat: float = 10.0,
+        ttl: float = TTL,
+        beat: float = BEAT,
         stream: TextIO | None = None,
     ) -> None:
         """`tracker` has begun; `root` holds the results, `ray_folder` Tune's state.

@@ -6,6 +6,7 @@ from pathlib import Path
 from lacuna import pipeline
 from lacuna.pipeline import TrialConfig
 from lacuna.results import Kind, Summary
+from lacuna.results.files import REGION, region_of
 from lacuna.train import ONE_DEVICE, OnStep, Parallel, TrainConfig
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.config.schema import build
@@ -65,8 +66,8 @@ def _region_file(job: Job) -> Path | None:
     if scenario == "full":
         return None
     if scenario == "oracle":
-        return job.inputs["injected"] / "region.safetensors"
-    return job.inputs["region"] / f"{job.stage.param('localizer', str)}.safetensors"
+        return job.inputs["injected"] / REGION
+    return job.inputs["region"] / region_of(job.stage.param("localizer", str))
 
 
 def _control(job: Job) -> Summary:

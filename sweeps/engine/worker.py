@@ -16,8 +16,10 @@ import torch
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
 from lacuna.results import Summary
+from lacuna.results.files import MANIFEST
 from sweeps.errors import one_line
 from sweeps.stage import Stage
+from sweeps.store.lease import BEAT, TTL
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import open_storage
 from sweeps.store.storage import scratch_of
@@ -41,8 +43,10 @@ class Runtime:
     """The store: a folder, absolute, on storage that all nodes share, or a URL."""
     work: str = "sweeps.engine.execute.execute"
     """Dotted name of `execute(stage, inputs, out, on_step) -> summary`."""
-    ttl: float = 60.0
-    beat: float = 10.0
+    ttl: float = TTL
+    """Seconds without a heartbeat after which a lease is taken over."""
+    beat: float = BEAT
+    """Seconds between heartbeats."""
     session: str = ""
     """Names this start of the study: it has its own count of failed attempts."""
     cache: str = ""
@@ -157,7 +161,7 @@ def _work(
 def _close(run: StageRun, folder: Path) -> str:
     if not run.begun:
         return "reused"
-    if read_json(folder / "manifest.json")["run_id"] != run.run_id:
+    if read_json(folder / MANIFEST)["run_id"] != run.run_id:
         run.superseded()
         return "reused"
     run.finish(folder)

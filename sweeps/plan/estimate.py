@@ -16,10 +16,11 @@ from lacuna.data import Corpus
 from lacuna.model.load import outline
 from lacuna.model.mini import mini_config
 from sweeps.errors import CoordinatorError
+from sweeps.paths import tracking_uri
 from sweeps.plan.costs.memory import BYTES, REGION_BYTES, Size, full_bytes
 from sweeps.plan.costs.stages import Costs
 from sweeps.plan.planner import Planner
-from sweeps.stage import Stage
+from sweeps.stage import KINDS, Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import study_storage
 from sweeps.store.store import Store
@@ -29,7 +30,8 @@ CPU_FLOPS = 5e10
 """Sustained FLOP/s of a CPU core: the embedded model, training and evaluation, on a server."""
 GPU_FLOPS = {"bfloat16": 1e14, "float32": 1e13, "float64": 5e12}
 """Sustained FLOP/s assumed of a data-centre GPU by type of weights (A100: a third of its peak)."""
-KINDS = ("base", "retained", "injected", "localized", "search", "test", "control")
+ROWS = tuple(row for kind in KINDS for row in (("search", "test") if kind == "trial" else (kind,)))
+"""Kinds of stages, search and test trials apart."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def estimate_study(planner: Planner) -> Estimate:
     stages = _stages(planner)
     stored, source = _stored(planner, stages)
     costs = Costs(planner.stages, size)
-    rows = [_row(planner, kind, stages[kind], stored, costs) for kind in KINDS]
+    rows = [_row(planner, kind, stages[kind], stored, costs) for kind in ROWS]
     return Estimate(planner, size, rows, source)
 
 
@@ -151,7 +153,7 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
     A test trial whose rate is to be found has one for each candidate. Of a searcher only the number
     of rates is known: its trials, and the tests that follow from them, count as not stored.
     """
-    found: dict[str, list[list[Stage]]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[list[Stage]]] = {kind: [] for kind in ROWS}
     for stage in [*planner.setup(), *planner.controls()]:
         found[stage.kind].append([stage])
     for cell in planner.searched():
@@ -165,8 +167,8 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
 
 def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
     """Keys with a published result, and where they were looked up; creates no file."""
-    uri, artifacts = planner.config.tracking_uri, Path(planner.config.artifacts)
-    place = uri or f"sqlite:///{artifacts / 'mlflow.db'}"
+    artifacts = Path(planner.config.artifacts)
+    place = tracking_uri(planner.config.tracking_uri, artifacts)
     if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
         return set(), f"{place.removeprefix('sqlite:///')} does not exist yet: nothing is stored"
     from sweeps.tracking.client import absolute_uri, connect

@@ -34,6 +34,12 @@ class Cell(NamedTuple):
     objective: str
     scenario: str
 
+    @classmethod
+    def of(cls, trial: Stage) -> "Cell":
+        """The cell that a trial belongs to."""
+        ratio, names = trial.param("ratio", float), ("objective", "scenario")
+        return cls(ratio, *(trial.param(name, str) for name in names))
+
 
 def once(
     make: Callable[Concatenate["StageFactory", P], Stage],

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from lacuna.artifacts import read_json, write_json
 from lacuna.report import Margins, Results, headline, render
+from lacuna.results.files import RESULTS
 from sweeps.paths import finished
-
-RESULTS = "results.json"
 
 
 def keep(results: Results, folder: Path) -> None:

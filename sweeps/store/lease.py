@@ -16,6 +16,11 @@ from typing import Protocol
 from sweeps.errors import CoordinatorError
 from sweeps.store.process import is_gone
 
+TTL = 60.0
+"""Seconds without a heartbeat after which a holder is judged dead."""
+BEAT = 10.0
+"""Seconds between a holder's heartbeats."""
+
 
 @dataclass(frozen=True)
 class Lease:

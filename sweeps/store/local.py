@@ -10,8 +10,9 @@ from tempfile import NamedTemporaryFile
 from uuid import uuid4
 
 from lacuna.artifacts import read_json, whole_folder
+from lacuna.results.files import MANIFEST
 from sweeps.errors import Damaged
-from sweeps.store.manifest import MANIFEST, damages
+from sweeps.store.manifest import damages
 from sweeps.store.storage import NAME, StoredAttempt
 
 IDENTITY = "store-id"

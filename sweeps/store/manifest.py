@@ -14,9 +14,9 @@ from typing_extensions import TypedDict
 
 from lacuna.artifacts import file_digest, read_json, write_json
 from lacuna.results import Hardware
+from lacuna.results.files import MANIFEST
 from sweeps.stage import Stage
 
-MANIFEST = "manifest.json"
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "ray", "mlflow", "hydra-core")
 
 

@@ -19,9 +19,10 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from lacuna.errors import UserError
+from lacuna.results.files import MANIFEST
 from sweeps.errors import Damaged
 from sweeps.store.local import LocalStorage
-from sweeps.store.manifest import MANIFEST, damages
+from sweeps.store.manifest import damages
 from sweeps.store.storage import NAME, StoredAttempt
 
 T = TypeVar("T")

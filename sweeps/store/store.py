@@ -15,9 +15,12 @@ from typing import Generic, TypeVar, cast
 
 from lacuna.artifacts import file_digest, write_json
 from lacuna.errors import UserError
+from lacuna.results.files import MANIFEST, SUMMARY
 from sweeps.errors import CoordinatorError, Damaged, StageFailed, one_line
 from sweeps.stage import Stage
 from sweeps.store.lease import (
+    BEAT,
+    TTL,
     Commit,
     Coordinator,
     Lease,
@@ -27,7 +30,7 @@ from sweeps.store.lease import (
     is_killed,
 )
 from sweeps.store.local import LocalStorage
-from sweeps.store.manifest import MANIFEST, StageManifest, write_manifest
+from sweeps.store.manifest import StageManifest, write_manifest
 from sweeps.store.storage import Storage, name_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,6 @@ A_co = TypeVar("A_co", bound=Coordinator, covariant=True)
 Work = Callable[[Mapping[str, Path], Path], Mapping[str, object]]
 """Given the inputs' folders by role and an empty folder to write to, returns a JSON summary."""
 
-SUMMARY = "summary.json"
 DAY = 24 * 3600.0  # seconds
 
 
@@ -47,8 +49,8 @@ class Store(Generic[A_co]):
         self,
         root: Path | Storage,
         coordinator: A_co,
-        ttl: float = 60.0,
-        beat: float = 10.0,
+        ttl: float = TTL,
+        beat: float = BEAT,
         attempts: int = 3,
     ) -> None:
         """`ttl` and `beat` in seconds: patience with a silent holder, and our own heartbeat.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna.errors import UserError
+from sweeps import paths
 from sweeps.store.lease import Coordinator, Lease, Liveness, is_killed
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import study_storage
@@ -29,7 +30,7 @@ def open_store(
     study has left a store or a tracking database.
     """
     storage = study_storage(store, artifacts.absolute())
-    uri = absolute_uri(tracking_uri or f"sqlite:///{artifacts.absolute() / 'mlflow.db'}")
+    uri = absolute_uri(paths.tracking_uri(tracking_uri, artifacts))
     database = Path(uri.removeprefix("sqlite:///"))
     if not storage.identity(make=False):
         raise UserError(f"{storage.root} is no store: name the output root with artifacts=")

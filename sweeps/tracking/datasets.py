@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lacuna.artifacts import digest
 from lacuna.region import Region, WeightRegion, load_region
+from lacuna.results.files import REGION
 from sweeps.stage import Stage
 from sweeps.tracking.records import Dataset
 
@@ -29,7 +30,7 @@ def corpus_of(stage: Stage) -> list[Dataset]:
 def regions_in(folders: Iterable[Path]) -> list[Dataset]:
     """The target regions lying in published folders; equal regions have equal digests."""
     found: list[Dataset] = []
-    for path in (folder / "region.safetensors" for folder in folders):
+    for path in (folder / REGION for folder in folders):
         if path.exists():
             region = load_region(path)
             found.append(

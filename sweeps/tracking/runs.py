@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lacuna.artifacts import read_json
+from lacuna.results.files import MANIFEST, SUMMARY
 from sweeps.errors import CoordinatorError, one_line
 from sweeps.stage import Stage
 from sweeps.tracking import outbox, ui_view
@@ -162,7 +163,7 @@ class StageRun:
         tags = {**stage.tags, "study": self.place.study, "stage": stage.kind, "key": stage.key}
         tags |= {f"input.{role}": key for role, key in stage.inputs.items()}
         for role, folder in inputs.items():
-            tags[f"input.{role}.run_id"] = read_json(folder / "manifest.json")["run_id"]
+            tags[f"input.{role}.run_id"] = read_json(folder / MANIFEST)["run_id"]
         if self.place.parent:
             tags["mlflow.parentRunId"] = self.place.parent
         record = Record(run_name(stage), self.place.experiment, tags, flat(stage.params))
@@ -182,11 +183,9 @@ class StageRun:
         """End the run as finished, with scores, curves and small files of the published folder."""
         assert self.run is not None, "a stage ends before its run began"
         record = self.run.record
-        record.add(metrics(read_json(folder / "summary.json")))
+        record.add(metrics(read_json(folder / SUMMARY)))
         record.data += regions_in([folder])
-        record.texts = {
-            name: (folder / name).read_text("utf-8") for name in ("manifest.json", "summary.json")
-        }
+        record.texts = {name: (folder / name).read_text("utf-8") for name in (MANIFEST, SUMMARY)}
         self.run.close("FINISHED")
 
     def superseded(self) -> None:

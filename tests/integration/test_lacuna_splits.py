@@ -9,7 +9,7 @@ import pytest
 
 from lacuna.artifacts import read_json
 from lacuna.data import Splits
-from lacuna.pipeline.splits import FILE
+from lacuna.results.files import SPLITS
 from sweeps.config.compose import configure
 from sweeps.engine.execute import execute
 from sweeps.plan.make import make_planner
@@ -95,7 +95,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 @pytest.fixture(scope="module")
 def splits(done: Done) -> Splits:
     folder = done.root / done.planner.stages.injected(1, 0.05).key
-    return Splits.from_json(read_json(folder / FILE))
+    return Splits.from_json(read_json(folder / SPLITS))
 
 
 def test_most_facts_are_memorised_and_the_summary_says_how_many(done: Done, splits: Splits) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, NamedTuple
 
+from lacuna.evaluate.curve_summaries import FS_WINDOW
 from lacuna.report.cells import (
     Cell,
     CellKey,
@@ -56,10 +57,6 @@ class Choice(NamedTuple):
     reason: str | None
 
 
-BAND = (0.90, 1.0)
-"""FS at alpha = 1 that a learning rate should reach, where the configuration names no window."""
-
-
 @TABLES.register("search")
 class Search(StudyTable):
     """Every rate that was tried, and the choice of each cell."""
@@ -101,7 +98,7 @@ class Search(StudyTable):
 def window_of(results: Results) -> tuple[float, float]:
     """The forget strength that a rate should reach: from low up to, but not, high."""
     search = results.config.get("search") or {}
-    return float(search.get("fs_low", BAND[0])), float(search.get("fs_high", BAND[1]))
+    return float(search.get("fs_low", FS_WINDOW[0])), float(search.get("fs_high", FS_WINDOW[1]))
 
 
 def chosen(results: Results) -> Mapping[CellKey, Choice]:

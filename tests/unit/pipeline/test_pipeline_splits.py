@@ -11,7 +11,8 @@ from lacuna.data import DATA, SplitConfig
 from lacuna.errors import UserError
 from lacuna.inject import MaskConfig
 from lacuna.pipeline import splits as module
-from lacuna.pipeline.splits import FILE, divide, regroup, working
+from lacuna.pipeline.splits import divide, regroup, working
+from lacuna.results import files
 
 FIELDS = ("birth_city", "email", "licence")
 MASKS, SPLITS = MaskConfig(), SplitConfig(people=6, validation_people=3)
@@ -52,7 +53,7 @@ def test_splits_are_drawn_from_what_is_recited_and_written_beside_it(
     assert told["memorised"]["email"]["share"] == 1.0
     assert told["splits"]["main"] == {"forget": 6, "retain": 6}
     assert told["splits"]["licence"] == told["splits"]["email"] == {"forget": 3, "retain": 3}
-    assert read_json(tmp_path / FILE)["memorised"] == told["memorised"]
+    assert read_json(tmp_path / files.SPLITS)["memorised"] == told["memorised"]
     found = working(corpus(), MASKS, 1, tmp_path)
     assert not {item.id for item in found.forget} & forgetful
     sides = {"birth_city": (found.forget, True), "email": (found.retain, False)}

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from sweeps.config.compose import configure
 from sweeps.plan.costs.memory import Size
 from sweeps.plan.costs.stages import Costs
-from sweeps.plan.estimate import KINDS, estimate_study
+from sweeps.plan.estimate import ROWS, estimate_study
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
 from sweeps.plan.stages import Cell
@@ -31,7 +31,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_the_plan_counts_stages_and_leaves_no_file(tmp_path: Path) -> None:
     text = estimate_study(planned(tmp_path)).text()
-    table = {kind: row for kind, row in rows(text).items() if kind in (*KINDS, "total")}
+    table = {kind: row for kind, row in rows(text).items() if kind in (*ROWS, "total")}
     found = {kind: int(row[0]) for kind, row in table.items()}
     assert found == {
         "base": 1,
@@ -67,7 +67,7 @@ def test_hours_follow_from_the_stated_rate_and_gpu_hours_from_the_gpus(tmp_path:
 def test_kinds_with_gpus_of_their_own_are_counted_with_those(tmp_path: Path) -> None:
     options = "resources.flops=1e9", "resources.trial.gpus=0.5", "resources.control.gpus=0.25"
     text = estimate_study(planned(tmp_path, *options)).text()
-    hours = {kind: float(row[3]) for kind, row in rows(text).items() if kind in KINDS}
+    hours = {kind: float(row[3]) for kind, row in rows(text).items() if kind in ROWS}
     wanted = 0.5 * (hours["search"] + hours["test"]) + 0.25 * hours["control"]
     found = re.search(r"GPU-hours: (\S+)", text)
     assert found and float(found[1]) == pytest.approx(wanted, rel=0.02)

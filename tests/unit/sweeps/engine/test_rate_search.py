@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from support import records
 
 from lacuna.results import SearchSummary
-from sweeps import study
 from sweeps.config.compose import configure
+from sweeps.engine.rate_search import find_rates
 from sweeps.plan.make import make_planner
 from sweeps.stage import Stage
 
@@ -32,7 +32,7 @@ def test_a_search_with_rungs_trains_few_rates_to_the_end_and_chooses_one_of_them
     words = ["unlearn.lrs.region.npo=[0.3,0.6,0.95,2]", "unlearn.train.steps=90"]
     words += ["objectives=[npo]", "scenarios=[oracle,random]", "search.rungs=1", "search.eta=3"]
     planner, engine = make_planner(configure(["study=smoke", *words])), Calculated()
-    trials, choices = study._search(engine, planner)  # type: ignore[arg-type]
+    trials, choices = find_rates(engine, planner)
     assert engine.asked == [
         {(0.3, 30), (0.6, 30), (0.95, 30), (2.0, 30)},
         {(0.95, 90), (2.0, 90)},

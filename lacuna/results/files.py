@@ -1,0 +1,25 @@
+"""Names of the files that a stage leaves in its folder, and a study in its own."""
+
+MANIFEST = "manifest.json"
+"""Written last: what a result says of itself; its presence means that all else is there."""
+SUMMARY = "summary.json"
+"""What a stage returned."""
+ITEMS = "items.json"
+"""Per-item scores of the forget and retain questions."""
+POINTER = "pointer.json"
+"""Of a model that is not copied: where it is."""
+REGION = "region.safetensors"
+"""Beside an injected model: the target region."""
+MASKS = "masks.safetensors"
+"""Beside an injected model of protocol `lacuna`: the mask of every group."""
+CAUSAL = "causal.json"
+"""Beside the masks: whether each holds its group's facts."""
+SPLITS = "splits.json"
+"""Beside an injected model of data with a book: the facts it recites, in splits."""
+RESULTS = "results.json"
+"""Of a study: all that its report is made from."""
+
+
+def region_of(localizer: str) -> str:
+    """The region that a localizer found, in a localized stage's folder."""
+    return f"{localizer}.safetensors"

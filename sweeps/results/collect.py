@@ -1,0 +1,187 @@
+"""What a study has found, put together: comparisons of scenarios, rows of stages, the report."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+from lacuna.artifacts import write_json
+from lacuna.report import Results, headline, render
+from lacuna.report.cells import BASELINE
+from lacuna.results import (
+    ChoiceRecord,
+    Failure,
+    Result,
+    Row,
+    ScenarioComparison,
+    ScenarioPair,
+    StageRow,
+    StudyManifest,
+    TrialSummary,
+)
+from lacuna.results.files import MANIFEST
+from lacuna.seeds import numpy_generator
+from lacuna.significance import METRICS, compare
+from lacuna.significance.compare import Metric
+from sweeps.engine.engine import Engine
+from sweeps.plan.planner import Planner
+from sweeps.plan.search import Choice
+from sweeps.plan.stages import Cell
+from sweeps.results.rebuild import keep
+from sweeps.stage import Stage
+from sweeps.store.manifest import hardware, versions
+
+
+@dataclass(frozen=True)
+class Ran:
+    """The stages of a study that has run, and what became of its searches and comparisons."""
+
+    stages: Sequence[Stage]
+    choices: Mapping[Cell, Choice]
+    comparisons: Sequence[ScenarioComparison]
+
+
+@dataclass(frozen=True)
+class ComparisonJob:
+    """What one comparison needs: both scenarios' trials and a seed of its own."""
+
+    a: list[TrialSummary | Failure]
+    b: list[TrialSummary | Failure]
+    metric: Metric
+    rounds: int
+    seed: int
+    pair: ScenarioPair
+
+
+def comparison_jobs(
+    planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
+) -> list[ComparisonJob]:
+    """Every scenario with the baseline, in every metric."""
+    settings = planner.config.significance
+    found: dict[Cell, list[TrialSummary | Failure]] = {}
+    for stage in tests:
+        found.setdefault(Cell.of(stage), []).append(_test_result(results[stage.key]))
+    return [
+        ComparisonJob(
+            a=found[cell],
+            b=found[cell._replace(scenario=BASELINE)],
+            metric=metric,
+            rounds=settings.permutations,
+            seed=settings.seed,
+            pair={
+                "ratio": cell.ratio,
+                "objective": cell.objective,
+                "scenario_a": cell.scenario,
+                "scenario_b": BASELINE,
+            },
+        )
+        for cell in found
+        if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
+        for metric in METRICS
+    ]
+
+
+def compare_scenarios(job: ComparisonJob) -> ScenarioComparison:
+    """One comparison, in a Ray task."""
+    generator = numpy_generator(job.seed, job.metric, *job.pair.values())
+    record = compare(job.a, job.b, job.metric, generator=generator, rounds=job.rounds)
+    return {**record, **job.pair}
+
+
+def _test_result(result: Result) -> TrialSummary | Failure:
+    if "failed" in result:
+        return result
+    assert "purpose" in result and result["purpose"] == "test", "not a test trial"
+    return result
+
+
+def failed_lines(results: Mapping[str, Result], stages: Sequence[Stage]) -> list[str]:
+    """Each stage that failed by itself, with the reason; the rest only as a number."""
+    unique = {stage.key: stage for stage in stages}
+    failed = {key: stage for key, stage in unique.items() if "failed" in results[key]}
+    roots = [s for s in failed.values() if failed.keys().isdisjoint(s.inputs.values())]
+    lines = [f"{stage.label}: {_reason(results[stage.key])}" for stage in roots]
+    if further := len(failed) - len(roots):
+        lines.append(f"{further} more that need the above")
+    return lines
+
+
+def _reason(result: Result) -> str:
+    assert "failed" in result, "a stage that did not fail has no reason"
+    return result["failed"]
+
+
+def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
+    """All that the report of a study is made from."""
+    unique = {stage.key: stage for stage in ran.stages}.values()
+    counts: dict[str, dict[str, int]] = {}
+    for what, kinds in engine.counts.items():
+        for kind, number in kinds.items():
+            counts.setdefault(kind, {})[what] = number
+    return Results(
+        study=planner.config.study,
+        config=asdict(planner.config),
+        stages=[row for stage in unique for row in _rows(engine, stage)],
+        comparisons=ran.comparisons,
+        counts=counts,
+        choices=[_choice_record(cell, choice) for cell, choice in ran.choices.items()],
+        tracking_uri=engine.runtime.place.uri,
+        margins=planner.config.margins,
+    )
+
+
+def _rows(engine: Engine, stage: Stage) -> list[Row]:
+    """The stage as the report reads it; a stage of several localizers has a row for each."""
+    manifest, result = engine.store.manifest(stage.key), engine.results[stage.key]
+    row: StageRow = {
+        "key": stage.key,
+        "label": stage.label,
+        "tags": dict(stage.tags),
+        "run_id": None if manifest is None else manifest["run_id"],
+        "seconds": None if manifest is None else manifest["seconds"],
+    }
+    if "failed" in result:
+        return [cast(Row, {**row, "kind": stage.kind, "failed": result["failed"]})]
+    if "localizers" in result:
+        shared = {"seed": result["seed"], "ratio": result["ratio"]}
+        return [
+            cast(Row, {**row, "kind": stage.kind, "summary": {**shared, **localizer}})
+            for localizer in result["localizers"]
+        ]
+    return [cast(Row, {**row, "kind": stage.kind, "summary": result})]
+
+
+def _choice_record(cell: Cell, choice: Choice) -> ChoiceRecord:
+    return {
+        "ratio": cell.ratio,
+        "objective": cell.objective,
+        "scenario": cell.scenario,
+        "lr": choice.lr,
+        "in_window": choice.in_window,
+        "reason": choice.reason,
+    }
+
+
+def write(results: Results, planner: Planner, folder: Path, started: float) -> list[str]:
+    """Tables, page and verdict, then the manifest: its presence means the report is whole.
+
+    Returns the verdict's lines; `started` is when the study began, in epoch seconds.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    verdict = render(results, folder)
+    keep(results, folder)
+    config = planner.config
+    manifest: StudyManifest = {
+        "study": config.study,
+        "config": asdict(config),
+        "corpus": planner.stages.digest,
+        "versions": dict(versions()),
+        "hardware": hardware(),
+        "seeds": {"test": config.seeds, "search": config.search.seeds},
+        "stages": {row["key"]: row["label"] for row in results.stages},
+        "seconds": {row["key"]: row["seconds"] for row in results.stages},
+        "duration_seconds": round(time.time() - started, 1),
+    }
+    write_json(folder / MANIFEST, manifest)
+    return headline(verdict)
