@@ -10,7 +10,7 @@ from lacuna.attack import AttackConfig
 from lacuna.data import Corpus
 from lacuna.model import Layout
 from lacuna.results import Kind
-from lacuna.train import ONE_DEVICE
+from lacuna.train import ONE_DEVICE, Parallel
 from lacuna.unlearn import parse
 from sweeps.config.schema import Study, build_attack
 from sweeps.plan.protocols import PROTOCOLS, Draft
@@ -140,51 +140,68 @@ class StageFactory:
         it forgets the validation split of that field in place of the main one.
         """
         ratio, objective, scenario = cell
-        config, whole = self.config.unlearn, self.config.unlearn.train.steps
-        base, wrappers = parse(objective)
+        whole, localizer = self.config.unlearn.train.steps, self.protocol.localizer(scenario)
         steps = whole if steps is None else steps
-        rung = {} if steps == whole else {"rung": steps}
-        split = {} if validation is None else {"validation": validation}
-        localizer = self.protocol.localizer(scenario)
-        parents = {"injected": self.injected(seed, ratio), "retained": self.retained(seed)}
-        if scenario not in ("oracle", "full"):
-            parents["region"] = self.localized(seed, ratio, (localizer,))
-        parents |= self.protocol.trial_parents(self, purpose)
-        parallel = config.parallel if scenario == "full" else ONE_DEVICE
-        params: dict[str, Json] = {
-            "objective": objective,
-            "scenario": scenario,
-            "localizer": localizer,
-            "train": {**asdict(config.train), "lr": lr, "steps": steps},
-            "options": asdict(config.options.of(base)),
-            "evaluate": asdict(self.config.evaluate),
-            "attack": attack_params(self.config.attack) if purpose == "test" else None,
-            "ratio": ratio,
-            "seed": seed,
-            **self.protocol.split(),
-            **split,
-        }
-        if parallel.zero:
-            params["parallel"] = asdict(parallel)
-        if wrappers:
-            params["wrappers"] = {name: asdict(config.wrap.of(name)) for name in wrappers}
         tags = {
             **cell._asdict(),
             "localizer": localizer,
             "seed": seed,
             "lr": lr,
             "purpose": purpose,
-            **({"turn": turn} if turn else {}),
-            **rung,
-            **split,
         }
         label = f"{purpose} {objective} {scenario} ratio={ratio:g} lr={lr:g} seed={seed}"
-        label += f" steps={steps}" if rung else ""
-        label += f" validation={validation}" if split else ""
-        return self._stage(
-            "trial",
-            Draft(label=label, params=params, parents=parents, tags=tags, parallel=parallel),
+        params = {
+            **self._unlearning(cell, lr, steps),
+            "objective": objective,
+            "scenario": scenario,
+            "localizer": localizer,
+            "evaluate": asdict(self.config.evaluate),
+            "attack": attack_params(self.config.attack) if purpose == "test" else None,
+            "ratio": ratio,
+            "seed": seed,
+            **self.protocol.split(),
+        }
+        if turn:
+            tags["turn"] = turn
+        if steps != whole:
+            tags["rung"] = steps
+            label += f" steps={steps}"
+        if validation is not None:
+            params["validation"] = tags["validation"] = validation
+            label += f" validation={validation}"
+        draft = Draft(
+            label=label,
+            params=params,
+            parents=self._trial_parents(cell, seed, purpose),
+            tags=tags,
+            parallel=self._trial_parallel(scenario),
         )
+        return self._stage("trial", draft)
+
+    def _unlearning(self, cell: Cell, lr: float, steps: int) -> dict[str, Json]:
+        """The method with its options, and how it moves weights."""
+        config, parallel = self.config.unlearn, self._trial_parallel(cell.scenario)
+        base, wrappers = parse(cell.objective)
+        params: dict[str, Json] = {
+            "train": {**asdict(config.train), "lr": lr, "steps": steps},
+            "options": asdict(config.options.of(base)),
+        }
+        if parallel.zero:
+            params["parallel"] = asdict(parallel)
+        if wrappers:
+            params["wrappers"] = {name: asdict(config.wrap.of(name)) for name in wrappers}
+        return params
+
+    def _trial_parents(self, cell: Cell, seed: int, purpose: str) -> dict[str, Stage]:
+        ratio, _, scenario = cell
+        parents = {"injected": self.injected(seed, ratio), "retained": self.retained(seed)}
+        if scenario not in ("oracle", "full"):
+            names = (self.protocol.localizer(scenario),)
+            parents["region"] = self.localized(seed, ratio, names)
+        return {**parents, **self.protocol.trial_parents(self, purpose)}
+
+    def _trial_parallel(self, scenario: str) -> Parallel:
+        return self.config.unlearn.parallel if scenario == "full" else ONE_DEVICE
 
     def control(self, name: str, seed: int, ratio: float | None = None) -> Stage:
         """Attacks on a model that was not unlearned; only an injected one has a ratio."""
