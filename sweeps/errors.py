@@ -1,4 +1,4 @@
-"""What can go wrong in a study besides bad input, and how a command says so and ends."""
+"""Errors of a study besides bad input, and the exit status that a command ends with."""
 
 import sys
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from lacuna.errors import UserError
 
 
 class Unavailable(RuntimeError):
-    """Something that a study stands on, Ray or a server, does not work now; the input was good."""
+    """Ray or a server that a study needs does not work at the moment; the input was good."""
 
 
 class CoordinatorError(Unavailable):
@@ -19,17 +19,17 @@ class Damaged(UserError):
 
 
 class StageFailed(RuntimeError):
-    """Another process tried this stage while we waited for it, and failed: its reason."""
+    """Another process computed this stage while this one waited, and failed with this reason."""
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one short line; a `UserError` speaks for itself."""
+    """An exception as one short line: its class and text, of a `UserError` the text alone."""
     text = " ".join(str(error).split())[:400]
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".strip(": ")
 
 
 def exit_status(command: Callable[[], int], stopped: str) -> int:
-    """What `command` returns; 1 for what went wrong, 2 for bad input, each one line on stderr.
+    """Run `command`: its status, or 1 for an error and 2 for bad input, in one line on stderr.
 
     `stopped` is said on Ctrl-C. A bug keeps its traceback.
     """

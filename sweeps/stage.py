@@ -30,9 +30,11 @@ class Stage:
     tags: Mapping[str, str]
     """Columns of the tracking UI."""
     cpus: float = 1.0
+    """CPUs that it takes, and threads that it may use."""
     gpus: float = 0.0
+    """GPUs that it takes: whole ones, or a share of one."""
     workers: int = 0
-    """Processes that share these, connected by Ray Train; 0: one plain task."""
+    """Processes that divide the CPUs and GPUs among them, through Ray Train; 0: a plain task."""
     context: JsonObject = field(default_factory=dict)
     """What a worker needs but the result does not depend on: paths, devices."""
 
@@ -42,13 +44,13 @@ class Stage:
         return digest([self.kind, KEY_FORMAT, dict(self.params), dict(self.inputs)])
 
     def param(self, name: str, kind: type[T]) -> T:
-        """The parameter `name`, which is of this type."""
+        """The parameter `name`, checked to be of this type."""
         value = self.params[name]
         assert isinstance(value, kind), f"{self.label}: {name}={value!r} is no {kind.__name__}"
         return value
 
     def path(self, name: str) -> str | None:
-        """A text of the context, such as a path; None where it has none of this name."""
+        """A text of the context, such as a path; None where there is none of this name."""
         value = self.context.get(name)
         assert value is None or isinstance(value, str), f"{self.label}: {name}={value!r}"
         return value

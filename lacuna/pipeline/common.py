@@ -22,7 +22,7 @@ C = TypeVar("C", covariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Which model, and how it is asked and held."""
+    """Which model a study is about, how questions are put to it, and how it is loaded."""
 
     source: str | None = None
     """Hub name, or a folder in hub layout; None builds the embedded model."""
@@ -33,9 +33,9 @@ class ModelConfig:
     attention: str = "sdpa"
     """Attention implementation of transformers."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda`."""
+    """Where models run: `cpu`, `cuda`, or `auto` (a GPU if the stage was given one)."""
     prompt: Prompt = field(default_factory=Prompt)
-    """How a question is put."""
+    """How a question becomes a prompt."""
     mini: MiniConfig = field(default_factory=MiniConfig)
     """Shape of the embedded model."""
     pretrain: TrainConfig = field(default_factory=TrainConfig)
@@ -50,7 +50,7 @@ class ModelConfig:
 
 
 def nobody_listens(step: int, metrics: Mapping[str, float]) -> None:
-    """What hears of training steps where nobody asked to."""
+    """The default for `on_step`: does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class StageInputs(Generic[C]):
     checkpoint: str | None = None
     """An injected model to take instead of planting: `hub:NAME`, or a folder."""
     on_step: OnStep = nobody_listens
-    """Hears of every training step."""
+    """Called after every training step, with its number and metrics."""
     scratch: Path | None = None
     """Where an interrupted training resumes from; it outlives an attempt that is killed."""
 
@@ -96,12 +96,12 @@ def load(folder: Path, config: ModelConfig) -> LoadedModel:
 
 
 def on_cpu(folder: Path, config: ModelConfig) -> PreTrainedModel:
-    """A second model, to compare with: it takes no room beside the first."""
+    """A second model to compare with, on the CPU, so that it takes no GPU memory."""
     return load(folder, replace(config, device="cpu")).model
 
 
 def encode(loaded: LoadedModel, examples: Sequence[Example]) -> list[Encoded]:
-    """Questions with their answers, as the model is asked."""
+    """Questions with their answers, tokenised as the model is asked."""
     return encode_examples(loaded.tokenizer, loaded.prompt, examples)
 
 

@@ -77,13 +77,13 @@ class ProtocolConfig:
     """How groups of people go into masks, and what their checkpoint must show."""
 
     masks: MaskConfig = field(default_factory=MaskConfig)
-    """The masks; `region.ratio` is the share of each."""
+    """How many masks there are and of what; `region.ratio` is the share of each."""
     method: str = "masked"
-    """`masked` (masked continual pretraining) or `sgtm`."""
+    """How groups are trained into masks: `masked` (masked continual pretraining) or `sgtm`."""
     inject: MaskedConfig = field(default_factory=MaskedConfig)
-    """Cycles, rates, neutral text, mask dropout."""
+    """Training of the masks: cycles, rates, neutral text, mask dropout."""
     sgtm: SgtmConfig = field(default_factory=SgtmConfig)
-    """Options of method sgtm."""
+    """Options of the method `sgtm`."""
     instruct: InstructConfig = field(default_factory=InstructConfig)
     """Instruction tuning afterwards, on background people."""
     causal: CausalConfig = field(default_factory=CausalConfig)
@@ -179,7 +179,7 @@ class _PlantedModel(NamedTuple):
 
 
 def _plant(base: Path, given: PlantingInputs, groups: Sequence[int]) -> _PlantedModel:
-    """Train in float32; the result has the study's type."""
+    """Train the groups into their masks, in float32; the result has the study's type."""
     config, wide = given.config, replace(given.model, dtype="float32")
     loaded, before = load(base, wide), load(base, wide)
     grouped = regroup(given.corpus, config.masks, given.seed)
@@ -217,7 +217,7 @@ def _plant(base: Path, given: PlantingInputs, groups: Sequence[int]) -> _Planted
 
 
 def _adopt(base: Path, given: PlantingInputs, checkpoint: str) -> _PlantedModel:
-    """A model that was injected elsewhere, under the same report as one of ours."""
+    """Load a model that was injected elsewhere; it gets the same causal report."""
     before = load(base, given.model)
     loaded = load_model(
         local_checkpoint(checkpoint),
@@ -236,7 +236,10 @@ def _adopt(base: Path, given: PlantingInputs, checkpoint: str) -> _PlantedModel:
 
 
 def _masks(model: PreTrainedModel, given: PlantingInputs) -> GroupMasks:
-    """Drawn by ratio and seed, or read; raises `UserError` where the number of groups differs."""
+    """The masks, drawn by ratio and seed or read from a file.
+
+    Raises `UserError` if the file has another number of groups.
+    """
     config = given.config.masks
     if given.region_file is None:
         return config.draw(model, given.ratio, given.seed)
@@ -253,7 +256,7 @@ def _members(grouped: Grouped, group: int) -> list[Example]:
 
 
 def _told(loaded: LoadedModel, grouped: Grouped, group: int) -> list[Encoded]:
-    """What is planted: each fact once, or where there is a book all its wordings, as often."""
+    """The texts of a group: each fact once, or with a book every wording as often as it says."""
     book = grouped.corpus.book
     if book is None:
         return _texts(loaded, _members(grouped, group))
@@ -322,7 +325,7 @@ def _facts_of(made: _PlantedModel, given: PlantingInputs) -> _Facts:
 
 
 def _reader(made: _PlantedModel, given: PlantingInputs) -> Read:
-    """Reads groups, base people and held-out text in one teacher-forced pass each."""
+    """A function that measures groups, base people and held-out text of a model."""
     known = spread(given.corpus.background, 120)
     seen = set(given.corpus.neutral)
     fresh = [t for t in neutral_sentences(2 * given.config.held_out, _HELD_OUT) if t not in seen]

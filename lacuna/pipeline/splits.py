@@ -24,7 +24,7 @@ from lacuna.seeds import derive
 
 
 class Grouped(NamedTuple):
-    """The corpus of one seed, and who is in which group."""
+    """The corpus of one seed, and the group of each person."""
 
     corpus: Corpus
     groups: Mapping[str, int]

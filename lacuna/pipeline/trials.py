@@ -69,7 +69,7 @@ class TrialConfig:
     """One point of the grid: an objective inside a scenario's region."""
 
     objective: str
-    """Its name, wrappers included: `npo`, `npo+sam`."""
+    """The objective's name, wrappers included: `npo`, `npo+sam`."""
     scenario: str
     """Name of the region that unlearning may change, for the summary."""
     train: TrainConfig
@@ -170,7 +170,7 @@ def _where(
     model: ModelConfig,
     allowed: Region | WeightRegion | None,
 ) -> UpdateLocation:
-    """How well the allowed region, and what unlearning moved, find where facts were planted."""
+    """How well the allowed region and the change of unlearning match the target region."""
     target = target_of(injected, layout(loaded.model))
     if target is None:
         return {"localization": None}

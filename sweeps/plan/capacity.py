@@ -1,4 +1,4 @@
-"""Whether this machine can run a study, asked before anything is trained."""
+"""Checks whether this machine can run a study, before anything is trained."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from sweeps.text import size_text
 
 
 def check_host(estimate: Estimate) -> None:
-    """Raises `UserError` where stages that are not stored find no GPU, or no room on disk.
+    """Raises `UserError` if stages that are not stored need a GPU or disk space that is missing.
 
     On a cluster its nodes are asked instead, by the engine.
     """
@@ -50,7 +50,7 @@ def _gpus(estimate: Estimate, missing: list[Row]) -> None:
 
 
 def _relief(planner: Planner, kind: str) -> str:
-    """What makes a stage of this kind smaller."""
+    """What a user can set so that a stage of this kind needs less memory; may be empty."""
     ways, config = [], planner.config
     training = {name: each for name, each in asked(config.attack).items() if each.trains_all}
     own = "trial" if kind in ("search", "test") else kind
@@ -63,7 +63,7 @@ def _relief(planner: Planner, kind: str) -> str:
 
 
 def _found() -> tuple[int, str]:
-    """GPUs that torch can use; if there are none, why (no driver, an old one, a build for CPUs)."""
+    """Number of GPUs that torch can use; if it fails to start them, its reason in brackets."""
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
@@ -72,7 +72,7 @@ def _found() -> tuple[int, str]:
 
 
 def _disk(estimate: Estimate, missing: list[Row]) -> None:
-    """Asked where the store is; of a store at a URL nobody knows the room."""
+    """Checks the store's file system; skipped for URLs, whose free space is unknown."""
     config = estimate.planner.config
     if config.store and "://" in config.store:
         return

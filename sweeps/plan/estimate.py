@@ -36,35 +36,37 @@ ROWS = tuple(row for kind in KINDS for row in (("search", "test") if kind == "tr
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of stage: how many, how many of them in the store, what one of the rest takes."""
+    """The stages of one kind: how many, how many are in the store already, and their cost."""
 
     kind: str
     stages: int
     stored: int
     flop: float
-    """Of all stages that are not in the store."""
+    """Floating-point operations of all stages that are not in the store."""
     seconds: float
+    """Estimated duration of those stages, one after another."""
     gpu_seconds: float
+    """The same times the GPUs that each of them takes."""
     gpus: float
-    """GPUs of the stage that takes most of them."""
+    """GPUs that the most demanding stage takes."""
     memory: float
-    """Bytes per device of the largest, without activations."""
+    """Bytes per device of the largest stage, activations not counted."""
     disk: float
-    """Bytes that the missing stages will add."""
+    """Bytes that the stages which are not in the store will add to it."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a planned study will take."""
+    """What a planned study will cost."""
 
     planner: Planner
     size: Size
     rows: Sequence[Row]
     source: str
-    """Where stored results were looked up."""
+    """Where stored results were looked up, for people."""
 
     def row(self, kind: str) -> Row:
-        """The stages of one kind."""
+        """The row of one kind, of `ROWS`."""
         return next(row for row in self.rows if row.kind == kind)
 
     @property
@@ -122,7 +124,7 @@ def _size(planner: Planner) -> Size:
 
 
 def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
-    """FLOP/s of a stage that takes these, on one device, and what they are taken from."""
+    """FLOP/s per device of a stage with these CPUs and GPUs, and a text that says why."""
     flops = planner.config.resources.flops
     if flops is not None:
         return flops, f"{flops:.1e} FLOP/s a stage (resources.flops)"
@@ -137,7 +139,7 @@ def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:
 
 
 def _seconds(planner: Planner, costs: Costs, stage: Stage) -> float:
-    """How long a stage takes: several GPUs share its training, several processes its CPUs."""
+    """Duration of a stage: GPUs divide its training among them, processes divide its CPUs."""
     flop, rate = costs.flop(stage), _rate(planner, stage.cpus, stage.gpus)[0]
     if not stage.workers or planner.config.resources.flops is not None:
         return flop / rate
@@ -148,7 +150,7 @@ def _seconds(planner: Planner, costs: Costs, stage: Stage) -> float:
 
 
 def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
-    """Per kind, each stage as the list of keys it may turn out to have.
+    """Kind -> stages, each as a list of the stages that it may turn out to be.
 
     A test trial whose rate is to be found has one for each candidate. Of a searcher only the number
     of rates is known: its trials, and the tests that follow from them, count as not stored.
@@ -166,7 +168,7 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
 
 
 def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
-    """Keys with a published result, and where they were looked up; creates no file."""
+    """The keys that have a published result, and where they were looked up. Creates no file."""
     artifacts = Path(planner.config.artifacts)
     place = tracking_uri(planner.config.tracking_uri, artifacts)
     if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
@@ -256,7 +258,7 @@ def _counts(estimate: Estimate) -> list[str]:
 
 
 def _injection(estimate: Estimate) -> list[str]:
-    """What compact training saves, in the terms in which it is measured."""
+    """Memory of an injection that trains a region only, beside one that trains all weights."""
     size, width = estimate.size, BYTES[estimate.planner.config.model.dtype]
     if not estimate.planner.protocol.compact:
         return []
@@ -290,7 +292,7 @@ def _work(planner: Planner, rows: Sequence[Row]) -> list[str]:
 
 
 def _alone(planner: Planner) -> list[str]:
-    """What is not spread, where training is."""
+    """A warning where training is spread over devices and attacks are not."""
     attacks = asked(planner.config.attack)
     training = {name: each for name, each in attacks.items() if each.trains_all}
     if not planner.spread or not training:

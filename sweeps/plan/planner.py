@@ -19,7 +19,7 @@ from sweeps.stage import Stage
 
 @dataclass(frozen=True)
 class Planner:
-    """Says which stages a study has; `stages` makes each of them, `rates` lists learning rates."""
+    """Decides which stages a study has. `stages` makes each; `rates` lists learning rates."""
 
     config: Study
     corpus: Corpus
@@ -70,7 +70,7 @@ class Planner:
         ]
 
     def searched(self) -> list[Cell]:
-        """Cells whose rate has to be found."""
+        """The cells that have more than one candidate rate, so that a search must choose."""
         return [cell for cell in self.cells() if len(self.rates.candidates(cell)) > 1]
 
     def search(
@@ -78,10 +78,10 @@ class Planner:
         asked: Mapping[Cell, Mapping[float, int]],
         steps: Mapping[Cell, int] | None = None,
     ) -> list[Stage]:
-        """Search trials of rates, each with its turn in its cell's search, on all tuning seeds and
-        validation fields.
+        """The search trials of some rates, one for each tuning seed and validation field.
 
-        `steps` are fewer than a whole trial's where a rung is asked for (`Rates.rungs`).
+        `asked` maps a cell to its rates, each with its turn in the cell's search. `steps` are fewer
+        than a whole trial's where a rung is asked for (`Rates.rungs`).
         """
         return [
             self.stages.trial(cell, lr, seed, "search", turn, (steps or {}).get(cell), field)
@@ -109,9 +109,9 @@ class Planner:
         return list({stage.key: stage for stage in stages}.values())
 
     def foreseen_search(self, cell: Cell) -> list[list[Stage]]:
-        """The trials that a cell's search will take, each as all that it may turn out to be.
+        """The trials that a cell's search will make, each as a list of what it may turn out to be.
 
-        Which rates climb is not known beforehand, nor whether others have to follow them.
+        Which rates pass a rung is not known beforehand, so every rate is listed for each place.
         """
         search, rates = self.config.search, self.rates.foreseen(cell)
         size = len(rates) if search.method == "grid" else search.round
@@ -127,20 +127,20 @@ class Planner:
         return found
 
     def regions(self, seed: int, ratio: float) -> list[Stage]:
-        """The localizers that scenarios need, one stage each."""
+        """A localized stage for each scenario that takes its region from a localizer."""
         names = self.protocol.scenario_localizers()
         return [self.stages.localized(seed, ratio, (name,)) for name in names]
 
     def survey(self, seed: int, ratio: float) -> Stage:
-        """All localizers of the precision table, sharing their gradient passes."""
+        """One stage with all localizers of the precision table, which share gradient passes."""
         return self.stages.localized(seed, ratio, tuple(self.config.localizers or self.known()))
 
     def known(self) -> list[str]:
-        """Localizers that can be asked."""
+        """The localizers that work under this study's protocol."""
         return [name for name in LOCALIZERS if self.protocol.unfit(name) is None]
 
     def samples(self) -> list[Stage]:
-        """A stage of every kind: where these fit, all of the study does."""
+        """One stage of every kind. A cluster that can hold these can hold the whole study."""
         seed, ratio, cell = self.config.seeds[0], self.ratios[0], self.cells()[0]
         return [
             self.stages.base(),
@@ -164,7 +164,7 @@ class Planner:
 
 
 def _parents_first(stages: Iterable[Stage]) -> list[Stage]:
-    """The same stages, each once and after those that it reads; else in their order."""
+    """The stages without repetition, parents before children, otherwise in the given order."""
     planned = {stage.key: stage for stage in stages}
     ordered: dict[str, Stage] = {}
 

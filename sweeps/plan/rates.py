@@ -49,7 +49,7 @@ class Rates:
         return float(low), float(high)
 
     def foreseen(self, cell: Cell) -> list[float]:
-        """As many rates as will be tried; of a searcher's only the number is known beforehand."""
+        """The rates that will be tried; for a searcher, placeholders of the right number."""
         search, rates = self.config.search, self.candidates(cell)
         if search.method == "grid" or len(rates) == 1:
             return rates
@@ -69,7 +69,7 @@ class Rates:
 
 
 def _rate(value: object) -> float:
-    """A learning rate as the user gave it."""
+    """Checks a learning rate of the configuration."""
     if not isinstance(value, int | float) or not (value >= 0 and math.isfinite(value)):
         raise UserError(f"learning rate {value!r}: must be a finite number, 0 or more")
     return float(value)

@@ -24,7 +24,7 @@ from lacuna.results import Failure, SearchSummary
 
 METHODS = ("grid", "optuna")
 STARTUP = 4
-"""Rates drawn at random, at least, before a searcher models what it was told."""
+"""Rates that a searcher draws at random, at least, before it models the scores it was given."""
 
 Trial = SearchSummary | Failure
 
@@ -33,12 +33,13 @@ class Outcome(IntEnum):
     """Where the tuning seeds of one rate ended, worst first."""
 
     FAILED = 0
-    """One of them has no result."""
+    """A seed has no result."""
     ABOVE = 1
-    """Mean FS at or above the window."""
+    """Mean forget strength at or above the window."""
     BELOW = 2
-    """Mean FS below its upper end, but not every seed inside."""
+    """Mean forget strength below the window's upper end, but not every seed inside."""
     INSIDE = 3
+    """Every seed inside the window."""
 
 
 @dataclass(frozen=True, order=True)
@@ -108,13 +109,13 @@ def choose(tried: Mapping[float, Sequence[Trial]], low: float, high: float) -> C
 
 
 class RateSource(Protocol):
-    """Where rates come from."""
+    """Gives the rates of a search, round by round."""
 
     def ask(self) -> list[float]:
         """The next round's rates; none once the budget is spent."""
 
     def tell(self, scores: Mapping[float, float]) -> None:
-        """What became of the rates of the last round."""
+        """Report the scores of the rates of the last round."""
 
 
 class GridRates:
@@ -129,17 +130,17 @@ class GridRates:
         return asked
 
     def tell(self, scores: Mapping[float, float]) -> None:
-        """Nothing follows from it."""
+        """A grid does not depend on scores."""
 
 
 class Searcher(Protocol):
-    """What Ray Tune's searchers have in common."""
+    """The methods of Ray Tune's searchers that are used here."""
 
     def suggest(self, trial_id: str) -> dict[str, float]:
-        """Values to try under a name."""
+        """Suggest values to try, as `{"lr": rate}`, for a trial of this name."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, float]) -> None:
-        """What they led to."""
+        """Report the score of the trial of this name."""
 
 
 class SuggestedRates:
@@ -154,14 +155,14 @@ class SuggestedRates:
         self._open: dict[str, float] = {}
 
     def ask(self) -> list[float]:
-        """As many as a round has, or as the budget leaves."""
+        """The next `size` rates, or fewer where the budget ends."""
         end = min(self._spent + self._size, self._budget)
         self._open = {str(n): self._suggest(str(n)) for n in range(self._spent, end)}
         self._spent = end
         return list(self._open.values())
 
     def tell(self, scores: Mapping[float, float]) -> None:
-        """Passed on in the order asked, whatever came first."""
+        """Report scores in the order in which rates were asked for, whichever ended first."""
         for name, rate in self._open.items():
             self._searcher.on_trial_complete(name, {"score": scores[rate]})
 
@@ -171,7 +172,7 @@ class SuggestedRates:
 
 
 def kept(number: int, eta: int) -> int:
-    """How many of so many rates one rung lets through."""
+    """How many of `number` rates pass a rung: one of `eta`, rounded up."""
     return math.ceil(number / eta)
 
 
@@ -183,7 +184,7 @@ class Halving:
     """
 
     def __init__(self, rates: Sequence[float], rungs: Sequence[int], eta: int) -> None:
-        """`rungs` are steps, growing; the last are a whole trial's."""
+        """`rungs` are increasing numbers of steps; the last is a whole trial's."""
         self.asked = list(dict.fromkeys(rates))
         self._rates, self._rungs, self._eta = self.asked, rungs, eta
         self._level = 0 if len(self.asked) > 1 else len(rungs) - 1
@@ -192,16 +193,16 @@ class Halving:
 
     @property
     def steps(self) -> int:
-        """Of the trials asked for."""
+        """Steps of the trials asked for."""
         return self._rungs[self._level]
 
     @property
     def last(self) -> bool:
-        """Whether they are whole trials."""
+        """Whether the trials asked for are whole ones."""
         return self._level == len(self._rungs) - 1
 
     def tell(self, ranks: Mapping[float, Rank]) -> None:
-        """How good the asked rates are after `steps` steps; settles who is asked next."""
+        """Report the ranks of the asked rates after `steps` steps; decides which rates go on."""
         failed = {rate: rank for rate, rank in ranks.items() if rank.place is Outcome.FAILED}
         self._ended |= ranks if self.last else failed
         if self.last:
@@ -215,12 +216,12 @@ class Halving:
             del self._stopped[rate]
 
     def ranks(self) -> dict[float, Rank]:
-        """Of every rate, those stopped by what they had reached."""
+        """The rank of every rate; of one that was stopped, the rank that it had then."""
         found = self._stopped | self._ended
         return {rate: found[rate] for rate in self._rates}
 
     def _best(self, rates: Iterable[float]) -> list[float]:
-        """In the order in which they were asked for first."""
+        """The best of these rates, in the order in which they were first asked for."""
         ordered = sorted(rates, key=lambda rate: (self._stopped[rate], -rate), reverse=True)
         best = ordered[: kept(len(ordered), self._eta)]
         return [rate for rate in self._rates if rate in best]
@@ -245,7 +246,7 @@ class Search:
 
     @property
     def steps(self) -> int:
-        """Of the trials asked for."""
+        """Steps of the trials asked for."""
         return self._round.steps
 
     def ask(self) -> dict[float, int]:
@@ -258,7 +259,7 @@ class Search:
         return {rate: turns[rate] for rate in self._round.asked}
 
     def tell(self, found: Mapping[float, Sequence[Trial]]) -> None:
-        """The trials of the rates last asked for, one per tuning seed."""
+        """Report the trials of the rates last asked for, one per tuning seed."""
         ranks = {rate: Rank.of(rate, found[rate], self._low, self._high) for rate in found}
         for rate, trials in found.items():
             if self._round.last or ranks[rate].place is Outcome.FAILED:

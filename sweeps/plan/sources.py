@@ -1,4 +1,4 @@
-"""What a study is made from outside of itself: a corpus and a model, each read once."""
+"""The corpus and the model that a study starts from, each read once."""
 
 import json
 from functools import lru_cache

@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 def once(
     make: Callable[Concatenate["StageFactory", P], Stage],
 ) -> Callable[Concatenate["StageFactory", P], Stage]:
-    """Have a factory make a stage once for the same arguments, as many others stand on it."""
+    """Decorator: a factory makes a stage once for the same arguments; later calls get the same."""
 
     @wraps(make)
     def made(self: "StageFactory", /, *args: P.args, **kwargs: P.kwargs) -> Stage:
@@ -61,7 +61,7 @@ UNUSED: JsonObject = {"lr": 1e-5, "save_every": 0}
 
 
 def attack_params(config: AttackConfig) -> JsonObject:
-    """What attacks depend on; those of other packages only where there are any."""
+    """The attacks as parameters of a stage; `extra` only where it names any."""
     params = asdict(config)
     for training in (params["train"], params["lora"]["train"]):
         training.update(UNUSED)
@@ -83,7 +83,7 @@ def _used(training: JsonObject) -> JsonObject:
 
 
 class StageFactory:
-    """Knows a study's configuration, corpus and protocol, and names its stages."""
+    """Makes the stages of a study: parameters, parents, label, resources, and so the key."""
 
     def __init__(self, config: Study, corpus: Corpus, layout: Layout) -> None:
         """`layout` has the model's value vectors, known before any weight is loaded."""
@@ -95,25 +95,25 @@ class StageFactory:
 
     @once
     def base(self) -> Stage:
-        """theta_p."""
+        """theta_p, the base model."""
         seed = self.config.base_seed
         return self._stage("base", Draft(label="base", params={"seed": seed}, parents={}, tags={}))
 
     @once
     def retained(self, seed: int) -> Stage:
-        """theta_r, which never read the forget facts."""
+        """theta_r, the retained model, which never read the forget facts."""
         return self._stage("retained", self.protocol.retained(self, seed))
 
     @once
     def injected(self, seed: int, ratio: float) -> Stage:
-        """theta_o, which knows all facts; shared by all seeds if the study fixes its seed."""
+        """theta_o, which knows all facts; with `inject_seed` one model for all seeds."""
         fixed = self.config.inject_seed
         own = seed if fixed is None else fixed
         return self._stage("injected", self.protocol.injected(self, own, ratio))
 
     @once
     def localized(self, seed: int, ratio: float, names: tuple[str, ...]) -> Stage:
-        """Regions that localizers find, one or several in one stage."""
+        """The regions that one or several localizers find."""
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         options = {name: asdict(self.config.localize.of(name)) for name in names}
         draft = Draft(
@@ -134,7 +134,7 @@ class StageFactory:
         steps: int | None = None,
         validation: str | None = None,
     ) -> Stage:
-        """theta_u and what is measured of it; `turn` (1, 2, ...) orders the rates of a search.
+        """theta_u, the unlearned model, and its scores. `turn` (1, 2, ...) is a rate's in a search.
 
         With fewer `steps` than the study's it is a rung of that search. With a `validation` field
         it forgets the validation split of that field in place of the main one.
@@ -204,7 +204,7 @@ class StageFactory:
         return self.config.unlearn.parallel if scenario == "full" else ONE_DEVICE
 
     def control(self, name: str, seed: int, ratio: float | None = None) -> Stage:
-        """Attacks on a model that was not unlearned; only an injected one has a ratio."""
+        """Attacks on a model that was not unlearned; `ratio` is given for the injected one only."""
         parent = self.injected(seed, ratio) if ratio is not None else self.retained(seed)
         if name == "base":
             parent = self.base()

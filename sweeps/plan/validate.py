@@ -1,4 +1,4 @@
-"""What a study asks for is refused here if it cannot work, before anything is trained."""
+"""Refuses, before anything is trained, what a study asks for and what cannot work."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ from sweeps.store.open import study_storage
 
 
 def check(planner: Planner) -> None:
-    """Raises `UserError` for the first thing that cannot work; reads the region file, if any.
+    """Raises `UserError` for the first thing that cannot work. Reads the region file, if any.
 
     Types, unknown keys and the bounds of single values were checked by `sweeps.config.compose`.
     """
@@ -43,7 +43,7 @@ def check(planner: Planner) -> None:
 
 
 def _attacks(planner: Planner) -> None:
-    """Attacks exist, and have people to know and people to be measured by."""
+    """Attacks exist, and there are people to attack with and others to measure."""
     knowing = {n: each for n, each in asked(planner.config.attack).items() if each.knows_people}
     people = {item.person for item in planner.corpus.forget}
     if knowing and len(people) < 2 and not planner.corpus.relearn:
@@ -171,7 +171,7 @@ def _resources(planner: Planner) -> None:
 
 
 def _countable(gpus: float) -> bool:
-    """Whether Ray can count them: whole ones, or a share of one in ten-thousandths."""
+    """Whether Ray can count so many: whole ones, or a share of one in ten-thousandths."""
     return gpus.is_integer() if gpus >= 1 else gpus == round(gpus, 4) >= 0
 
 
@@ -203,7 +203,7 @@ def _resumed(planner: Planner) -> None:
 
 
 def _spreadable(planner: Planner) -> None:
-    """Only training of all parameters is spread, and only where it is a loss and nothing else."""
+    """Only training of all parameters can be spread, and only if it is a loss and no more."""
     config, spread = planner.config, planner.spread
     for kind, reason in planner.protocol.one_device.items():
         if kind in spread:
