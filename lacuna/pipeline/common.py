@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from transformers import PreTrainedModel
 
@@ -81,13 +81,13 @@ class StageInputs(Generic[C]):
 
 def load(folder: Path, config: ModelConfig) -> LoadedModel:
     """A model written by an earlier stage, or the one its pointer names."""
-    pointer = folder / POINTER
-    where: dict[str, Any] = {"source": str(folder), "revision": None}
+    pointer, source, revision = folder / POINTER, str(folder), None
     if pointer.exists():
-        where = read_json(pointer)
+        found = read_json(pointer)
+        source, revision = found["source"], found["revision"]
     return load_model(
-        where["source"],
-        revision=where["revision"],
+        source,
+        revision=revision,
         prompt=config.prompt,
         dtype=config.dtype,
         device=config.device,

@@ -10,11 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lacuna.evaluate import Evaluator
 from lacuna.inject import learn
-from lacuna.localize import localize, localize_weights
+from lacuna.localize import LocalizerConfig, localize, localize_weights
 from lacuna.model import layout, save_model
 from lacuna.pipeline.common import StageInputs, encode, load, resume_in
 from lacuna.pipeline.protocol_lee import RetainConfig, chosen, evidence_of, lessons, retained
@@ -66,7 +65,7 @@ def localized(
     injected: Path,
     retained: Path,
     given: StageInputs[object],
-    localizers: Mapping[str, Any],
+    localizers: Mapping[str, LocalizerConfig],
     unit: str = "vector",
 ) -> LocalizedSummary:
     """Regions that localizers (name -> `Config`) find: `given.ratio` of all value vectors, or with

@@ -10,7 +10,7 @@ the injected model's memory decides (`lacuna.pipeline.splits`). Trials and contr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ from lacuna.inject import (
     outside_unchanged,
 )
 from lacuna.inject.causal import Read
-from lacuna.localize import LOCALIZERS, Evidence, localize
+from lacuna.localize import LOCALIZERS, Evidence, LocalizerConfig, localize
 from lacuna.model import LoadedModel, layout, load_model, save_model
 from lacuna.model.load import DTYPES, local_checkpoint
 from lacuna.pipeline.common import StageInputs, load
@@ -358,7 +358,7 @@ def localized(
     injected: Path,
     retained: Path,
     given: PlantingInputs,
-    localizers: Mapping[str, Any],
+    localizers: Mapping[str, LocalizerConfig],
 ) -> LocalizedSummary:
     """Regions as large as the forget region: other weights, or a localizer's value vectors.
 

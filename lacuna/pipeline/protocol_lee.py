@@ -9,12 +9,11 @@ Lee et al. 2025, section 4.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import Evaluator
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
-from lacuna.localize import LOCALIZERS, Evidence, Localizer, localize
+from lacuna.localize import LOCALIZERS, Evidence, Localizer, LocalizerConfig, localize
 from lacuna.model import LoadedModel, layout, save_model
 from lacuna.pipeline.common import StageInputs, encode, last, load, on_cpu, resume_in
 from lacuna.pipeline.summary import ends, save_items
@@ -116,7 +115,7 @@ def localized(
     injected: Path,
     retained: Path,
     given: StageInputs[object],
-    localizers: Mapping[str, Any],
+    localizers: Mapping[str, LocalizerConfig],
 ) -> LocalizedSummary:
     """Regions that localizers (name -> `Config`) find, as large as the target; how they compare."""
     loaded = load(injected, given.model)
@@ -130,7 +129,7 @@ def localized(
 
 
 def chosen(
-    localizers: Mapping[str, Any],
+    localizers: Mapping[str, LocalizerConfig],
 ) -> tuple[list[tuple[str, Localizer]], dict[str, LocalizerRow]]:
     """The named localizers, and what a summary says of each before it is asked."""
     methods = [(name, LOCALIZERS[name](config)) for name, config in localizers.items()]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from lacuna.attack import AttackConfig, MixingPath, attack, gather
 from lacuna.data import Corpus
@@ -74,9 +73,9 @@ class TrialConfig:
     """Name of the region that unlearning may change, for the summary."""
     train: TrainConfig
     """Steps, rate and batch size of unlearning."""
-    options: Any
+    options: object
     """The objective's own `Config`."""
-    wrappers: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: Mapping[str, object] = field(default_factory=dict)
     """Wrapper -> its own `Config`."""
     parallel: Parallel = field(default_factory=Parallel)
     """Over how many devices the unlearning is spread, where it moves all parameters."""
