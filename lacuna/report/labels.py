@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lacuna.report.cells import StageRows, finished, injections, tag
-from lacuna.report.columns import CHECKPOINT, KEYS
+from lacuna.report.columns import CHECKPOINT
 from lacuna.report.table import Table
 from lacuna.results import CausalReport
 
@@ -41,9 +41,6 @@ def labelled(table: Table, known: Reports) -> Table:
         value = row.get(seeds)
         named = value if isinstance(value, list) else [value]
         rows.append({**row, CHECKPOINT.name: label(known, row.get("ratio"), named) or None})
-    columns = [column for column in table.columns if column.name != "keys"]
-    return replace(
-        table,
-        columns=(*columns, CHECKPOINT, replace(KEYS, name="keys", holds=list[str])),
-        rows=rows,
-    )
+    others = [column for column in table.columns if column.name != "keys"]
+    keys = [column for column in table.columns if column.name == "keys"]
+    return replace(table, columns=(*others, CHECKPOINT, *keys), rows=rows)
