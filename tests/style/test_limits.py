@@ -1,4 +1,4 @@
-"""Sizes that keep the code readable: modules a folder, lines a file, lines a function, uses of Any."""
+"""Sizes that keep the code readable: modules a folder, lines a file and a function, uses of Any."""
 
 import ast
 import re
@@ -54,5 +54,5 @@ def test_the_search_for_long_functions_bites() -> None:
 
 
 def test_the_orchestration_is_typed() -> None:
-    texts = [path.read_text() for path in sources() if "sweeps" in path.parts]
+    texts = [path.read_text() for path in sources() if path.is_relative_to(ROOT / "sweeps")]
     assert sum(len(re.findall(r"\bAny\b", text)) for text in texts) <= 15
