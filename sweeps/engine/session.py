@@ -120,11 +120,16 @@ class RaySession:
         try:
             begin(ray)
         except START_FAILURES as error:
-            if type(error) not in START_FAILURES:  # a subclass: no failure of Ray's start
+            if type(error) not in START_FAILURES and not _is_rays(error):
                 raise
             ray.shutdown()
             raise Unavailable(f"Ray did not start ({one_line(error)}): {way_out}") from error
         return ray
+
+
+def _is_rays(error: Exception) -> bool:
+    """Whether an exception is of Ray's own kinds."""
+    return type(error).__module__.split(".")[0] == "ray"
 
 
 def _worker_environment() -> dict[str, str]:

@@ -83,7 +83,6 @@ def planned(folder: Path, *options: str) -> Planner:
                 "protocol=full",
                 "scenarios=[full]",
                 "unlearn.train.steps=8",
-                "unlearn.train.save_every=2",
                 *options,
             ]
         )
@@ -91,8 +90,9 @@ def planned(folder: Path, *options: str) -> Planner:
 
 
 def spread(key: str, zero: int) -> list[str]:
-    """The options that spread a stage over two workers."""
-    return [f"{key}.zero={zero}", f"{key}.workers=2"]
+    """The options that spread a stage over two workers, and have it resumable."""
+    resumed = ["unlearn.train.save_every=2"] if key == "unlearn.parallel" else []
+    return [f"{key}.zero={zero}", f"{key}.workers=2", *resumed]
 
 
 def test_two_workers_of_which_one_is_killed_train_as_one_process_does(

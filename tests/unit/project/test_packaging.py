@@ -320,6 +320,7 @@ def test_the_command_installs_where_the_source_has_yet_to_come(tmp_path: Path) -
     (link,) = prefix.rglob("*.pth")
     assert link.read_text().split() == [str(root)]
     (root / "sweeps").mkdir()
+    (root / "sweeps/__init__.py").touch()  # else a package installed here would come first
     (root / "sweeps/cli.py").write_text("def main():\n    return 7\n")
     started = subprocess.run([prefix / "bin/lacuna"], env={"PYTHONPATH": link.read_text().strip()})
     assert started.returncode == 7
