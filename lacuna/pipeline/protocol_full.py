@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lacuna.evaluate import Evaluator
 from lacuna.inject import learn
 from lacuna.localize import LocalizerConfig, localize, localize_weights
-from lacuna.model import layout, save_model
+from lacuna.model import layout
 from lacuna.pipeline.common import StageInputs, encode, load, resume_in
 from lacuna.pipeline.protocol_lee import RetainConfig, chosen, evidence_of, lessons, retained
-from lacuna.pipeline.summary import ends, save_items
+from lacuna.pipeline.summary import save_measured
 from lacuna.region import budget
 from lacuna.results import InjectedSummary, LocalizedSummary
 from lacuna.results.files import region_of
@@ -47,14 +46,10 @@ def injected(out: Path, *, base: Path, given: StageInputs[RetainConfig]) -> Inje
     )
     if not is_main_process():
         return None
-    evaluator = Evaluator(loaded, given.corpus, given.evaluate)
-    measured = evaluator.measure(loaded.model)
-    save_model(loaded, out)
-    save_items(out, evaluator, measured)
     summary: InjectedSummary = {
         "seed": given.seed,
         "steps": len(history.losses),
-        **ends(evaluator, loaded, measured),
+        **save_measured(out, loaded, given.corpus, given.evaluate),
     }
     return summary
 

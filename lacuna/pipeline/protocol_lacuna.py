@@ -23,7 +23,7 @@ from lacuna.data.generated.neutral import neutral_sentences
 from lacuna.data.splits import SplitConfig
 from lacuna.data.tokens import Encoded, encode_examples
 from lacuna.errors import UserError
-from lacuna.evaluate import Evaluator, Measured, metrics
+from lacuna.evaluate import metrics
 from lacuna.evaluate.evaluator import spread
 from lacuna.evaluate.token_pass import read
 from lacuna.inject import (
@@ -41,11 +41,11 @@ from lacuna.inject import (
 )
 from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, LocalizerConfig, localize
-from lacuna.model import LoadedModel, layout, load_model, save_model
+from lacuna.model import LoadedModel, layout, load_model
 from lacuna.model.load import DTYPES, local_checkpoint
 from lacuna.pipeline.common import StageInputs, load
 from lacuna.pipeline.splits import Grouped, divide, regroup, working
-from lacuna.pipeline.summary import ends, save_items
+from lacuna.pipeline.summary import save_measured
 from lacuna.region import (
     GroupMasks,
     Region,
@@ -119,8 +119,10 @@ def retained(
     """
     corpus = working(given.corpus, given.config.masks, given.seed, injected)
     made = _plant(base, given, given.config.masks.retain_groups)
-    evaluator, measured = _save(out, made, corpus, given)
-    return {**_facts_of(made, given), **ends(evaluator, made.loaded, measured)}
+    return {
+        **_facts_of(made, given),
+        **save_measured(out, made.loaded, corpus, given.evaluate),
+    }
 
 
 def injected(out: Path, *, base: Path, given: PlantingInputs) -> InjectedSummary:
@@ -132,7 +134,7 @@ def injected(out: Path, *, base: Path, given: PlantingInputs) -> InjectedSummary
         made = _adopt(base, given, given.checkpoint)
     divided = _divide(out, made, given)
     corpus = working(given.corpus, given.config.masks, given.seed, out)
-    evaluator, measured = _save(out, made, corpus, given)
+    ends = save_measured(out, made.loaded, corpus, given.evaluate)
     forget = given.config.masks.forget_groups
     target = made.masks.union(forget)
     made.masks.save(out / MASKS)
@@ -153,7 +155,7 @@ def injected(out: Path, *, base: Path, given: PlantingInputs) -> InjectedSummary
         "region_weights": len(target),
         "outside_equal": made.promise,
         "causal": report.to_json(),
-        **ends(evaluator, made.loaded, measured),
+        **ends,
     }
 
 
@@ -301,16 +303,6 @@ def _divide(out: Path, made: _PlantedModel, given: PlantingInputs) -> SplitsReco
         return {}
     config, tokens = given.config, given.evaluate.max_tokens
     return divide(out, made.loaded, made.grouped, config.masks, config.splits, given.seed, tokens)
-
-
-def _save(
-    out: Path, made: _PlantedModel, corpus: Corpus, given: PlantingInputs
-) -> tuple[Evaluator, Measured]:
-    evaluator = Evaluator(made.loaded, corpus, given.evaluate)
-    measured = evaluator.measure(made.loaded.model)
-    save_model(made.loaded, out)
-    save_items(out, evaluator, measured)
-    return evaluator, measured
 
 
 def _facts_of(made: _PlantedModel, given: PlantingInputs) -> _Facts:

@@ -16,7 +16,7 @@ from lacuna.inject import InjectConfig, equal_outside, inject, learn
 from lacuna.localize import LOCALIZERS, Evidence, Localizer, LocalizerConfig, localize
 from lacuna.model import LoadedModel, layout, save_model
 from lacuna.pipeline.common import StageInputs, encode, last, load, on_cpu, resume_in
-from lacuna.pipeline.summary import ends, save_items
+from lacuna.pipeline.summary import ends, save_items, save_measured
 from lacuna.region import Region, draw, load_vectors, overlap, ranking
 from lacuna.results import InjectedSummary, LocalizedSummary, LocalizerRow, RetainedSummary
 from lacuna.results.files import REGION, region_of
@@ -55,15 +55,11 @@ def retained(out: Path, *, base: Path, given: StageInputs[RetainConfig]) -> Reta
     )
     if not is_main_process():
         return None
-    evaluator = Evaluator(loaded, given.corpus, given.evaluate)
-    measured = evaluator.measure(loaded.model)
-    save_model(loaded, out)
-    save_items(out, evaluator, measured)
     summary: RetainedSummary = {
         "seed": given.seed,
         "steps": len(history.losses),
         "loss_end": last(history),
-        **ends(evaluator, loaded, measured),
+        **save_measured(out, loaded, given.corpus, given.evaluate),
     }
     return summary
 

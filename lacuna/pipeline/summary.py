@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lacuna.artifacts import read_json, write_json
-from lacuna.evaluate import Evaluator, FullCurve, Measured, StrengthCurve
-from lacuna.model import LoadedModel
+from lacuna.data import Corpus
+from lacuna.evaluate import EvaluateConfig, Evaluator, FullCurve, Measured, StrengthCurve
+from lacuna.model import LoadedModel, save_model
 from lacuna.results import (
     CurveEnds,
     CurveSummary,
@@ -31,6 +32,17 @@ def ends(evaluator: Evaluator, loaded: LoadedModel, measured: Measured) -> Model
         "mu": measured.utility,
         "metrics": metric_means(measured),
     }
+
+
+def save_measured(
+    out: Path, loaded: LoadedModel, corpus: Corpus, evaluate: EvaluateConfig
+) -> ModelEnds:
+    """Measure a trained model; save it and its per-item scores."""
+    evaluator = Evaluator(loaded, corpus, evaluate)
+    measured = evaluator.measure(loaded.model)
+    save_model(loaded, out)
+    save_items(out, evaluator, measured)
+    return ends(evaluator, loaded, measured)
 
 
 def metric_means(measured: Measured) -> MetricMeans:
