@@ -5,8 +5,8 @@ r"""Masked continual pretraining (LACUNA, arXiv 2607.02513): each group of peopl
 
 LACUNA multiplies micro-gradients by masks under one AdamW, whose decay and moments leak; here every
 group has an optimizer over its own weights. Several groups in one step keep apart whatever their
-number, since masks are disjoint and each group's gradient is summed over its own batches only,
-also across processes. Mask dropout (`lacuna.inject.dropout`) is ours; rate 0 is LACUNA's protocol.
+number, since masks are disjoint and each group's gradient is summed over its own batches only. Mask
+dropout (`lacuna.inject.dropout`) is ours; rate 0 is LACUNA's protocol.
 """
 
 import math
@@ -23,7 +23,6 @@ from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.errors import UserError
 from lacuna.inject.dropout import DropoutConfig, MaskDropout, NoDropout, Surroundings
 from lacuna.inject.lee import equal_outside, same_bits
-from lacuna.inject.ranks import ProcessGroup
 from lacuna.model.forward import answers
 from lacuna.model.value import Layout, layout
 from lacuna.region import FORGET_GROUPS, GroupMasks, Unit, draw_masks, scored_shapes
@@ -230,7 +229,7 @@ class _Planter:
         seed: int,
     ) -> None:
         self.model, self.parts, self.around, self.config = model, parts, around, config
-        self.seed, self.ranks = seed, ProcessGroup.here()
+        self.seed = seed
         self.batches = {
             group: TrainingBatches(texts, config.batch_size, derive(seed, "group", group))
             for group, texts in groups.items()
@@ -263,7 +262,7 @@ class _Planter:
             metrics["loss/neutral"] = _mean(read)
         return metrics
 
-    def _groups(self, chosen: Sequence[int], cycle: int) -> tuple[float, float]:
+    def _groups(self, chosen: Sequence[int], cycle: int) -> tuple[float, int]:
         """One step of some groups; the sum of their batches' losses, and how many."""
         share, parts = self.config.accumulation, [self.parts[group] for group in chosen]
         jobs = [(group, cycle * share + i) for group in chosen for i in range(share)]
@@ -273,28 +272,28 @@ class _Planter:
         for part in parts:
             part.refresh()
         losses = []
-        for group, number in self.ranks.mine(jobs):
+        for group, number in jobs:
             with self.around.during(group, number), self.parts[group].training():
                 losses.append(self._backward(group, number, 1 / share))
         for group, part in zip(chosen, parts, strict=True):
             self._step(part, self.optimizers[group], self.config.lr, cycle)
-        return self._counted(losses)
+        return sum(losses), len(losses)
 
-    def _all_read(self, number: int, cycle: int) -> tuple[float, float]:
+    def _all_read(self, number: int, cycle: int) -> tuple[float, int]:
         """One step of neutral text."""
         share = self.config.accumulation
         return self._step_all([(None, number * share + i, 1 / share) for i in range(share)], cycle)
 
     def _step_all(
         self, jobs: Sequence[tuple[int | None, int, float]], cycle: int
-    ) -> tuple[float, float]:
+    ) -> tuple[float, int]:
         losses = []
         with self.everything.training():
-            for group, number, share in self.ranks.mine(jobs):
+            for group, number, share in jobs:
                 with self.around.during(group, number):
                     losses.append(self._backward(group, number, share))
             self._step(self.everything, self.shared, self.config.neutral_lr, cycle)
-        return self._counted(losses)
+        return sum(losses), len(losses)
 
     def _backward(self, group: int | None, number: int, share: float) -> float:
         """Add a batch's share of the gradient; returns its loss."""
@@ -314,7 +313,6 @@ class _Planter:
 
     def _step(self, weights: Editable, optimizer: torch.optim.AdamW, lr: float, cycle: int) -> None:
         masters = list(weights.masters.values())
-        self.ranks.add_up(masters)
         norm = clip_grad_norm_(masters, self.config.clip or float("inf"))
         if not torch.isfinite(norm):
             raise Diverged(f"gradient norm is {norm.item()}: lower the learning rate")
@@ -323,13 +321,9 @@ class _Planter:
         optimizer.zero_grad()
         weights.write_back()
 
-    def _counted(self, losses: Sequence[float]) -> tuple[float, float]:
-        total, count = self.ranks.total([sum(losses), len(losses)])
-        return total, count
 
-
-def _mean(counted: Sequence[tuple[float, float]]) -> float:
-    return sum(total for total, _ in counted) / max(1.0, sum(count for _, count in counted))
+def _mean(counted: Sequence[tuple[float, int]]) -> float:
+    return sum(total for total, _ in counted) / max(1, sum(count for _, count in counted))
 
 
 def embeddings(model: PreTrainedModel) -> list[str]:
