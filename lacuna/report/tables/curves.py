@@ -44,10 +44,6 @@ class CurveRow(Place):
     forget_prob: Annotated[
         float | None, Column("Mean probability of the answers to forget", "share", "lower")
     ]
-    paraphrase_es: Annotated[
-        float | None,
-        Column("Mean extraction strength of the facts to forget in other wordings", "", "lower"),
-    ]
     keys: Annotated[list[str], KEYS]
 
 
@@ -78,7 +74,6 @@ class Curves(StudyTable):
                     "fq": curve["fq"][index] if curve["fq"] else None,
                     "forget_em": curve["forget_em"][index],
                     "forget_prob": curve["forget_prob"][index],
-                    "paraphrase_es": None,
                     "keys": [stage["key"]],
                 }
 
