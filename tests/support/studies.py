@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from support import ROOT
+from sweeps.config.compose import configure
+from sweeps.plan.make import make_planner
+from sweeps.plan.planner import Planner
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import study_storage
 from sweeps.store.store import Store
 from sweeps.tracking.client import connect
+
+
+def planned(*overrides: str, study: str = "smoke") -> Planner:
+    """A shipped study, planned."""
+    return make_planner(configure([f"study={study}", *overrides]))
 
 
 def sweeps(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -40,6 +40,11 @@ def line_of(text: str, *words: str) -> str:
         (("the same on LUME",), "mini-lume", "region-aues: {} at 0.1"),
         (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
         (("robust erasure fails",), "lacuna", "erasure-logp: {} at 0.05, lora lr 0.003"),
+        (
+            ("from one forget level",),
+            "lacuna",
+            "erasure-logp: {} at 0.05, lora lr 0.003, matched start",
+        ),
         (("nor is it better before attacks",), "lacuna", "region-aues: {} at 0.05"),
     ],
 )

@@ -1,27 +1,20 @@
 """The planner: which stages, how many, equal keys for equal work; and what it refuses."""
 
 import json
-import re
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
-from transformers import GPT2Config, LlamaConfig
+from support.studies import planned
+from transformers import LlamaConfig
 
-from lacuna.errors import UserError
-from lacuna.model import read_layout
 from lacuna.region import draw
 from sweeps.config.compose import configure
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
 from sweeps.plan.stages import Cell, attack_config
 from sweeps.stage import Stage
-
-
-def planned(*overrides: str) -> Planner:
-    return make_planner(configure(["study=smoke", *overrides]))
 
 
 def kinds(stages: list[Stage]) -> dict[str, int]:
@@ -191,112 +184,6 @@ def test_a_region_file_changes_the_key_by_its_content_not_its_path(tmp_path: Pat
     assert a == b and a != c
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ("region.ratio=0", "region.ratio=0.0: must be above 0 and at most 1"),
-        ("region.ratio=0.6", "region.ratio=0.6 leaves no room for as large a region outside it"),
-        ("region.ratio=many", "region.ratio=many: give a number, or a list such as [0.05,0.1]"),
-        ("region.ratio=[0.1,0.1]", "region.ratio=[0.1, 0.1]: give at least one value, each once"),
-        ("region.ratio=[0.1,0.6]", "region.ratio=0.6 leaves no room"),
-        ("region.file=/nonexistent", "/nonexistent does not exist"),
-        ("seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
-        ("seeds=[1,1]", "seeds=[1, 1]: give at least one value, each once"),
-        ("objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo'"),
-        ("objectives=[npo+sma]", "unknown wrapper 'sma': did you mean 'sam'"),
-        ("objectives=[npoo+sam]", "unknown objective 'npoo': did you mean 'npo'"),
-        ("objectives=[npo+sam+sam]", "objective 'npo+sam+sam': name each wrapper once"),
-        ("objectives=[ssd+sam]", "objective 'ssd+sam': ssd is an edit, which takes no wrapper"),
-        ("scenarios=[oracel]", "unknown scenario 'oracel': did you mean 'oracle'?"),
-        ("localizers=[memflx]", "unknown localizer 'memflx': did you mean 'memflex'?"),
-        ("unlearn.lrs.region.npo=[]", "no learning rates for objective 'npo' in scenario 'oracle'"),
-        ("unlearn.lr=-1", "learning rate -1.0: must be a finite number, 0 or more"),
-        ("unlearn.lrs.region.npo=[x]", "learning rate 'x': must be a finite number"),
-        ("model.dtype=float17", "model.dtype=float17: did you mean"),
-        ("model.device=tpu", "model.device=tpu: use auto, cpu or cuda"),
-        ("model.device=cuda", "model.device=cuda, but base stages are given no GPU: set resources"),
-        ("model.device=cuda resources.gpus=1 resources.control.gpus=0", "control stages are given"),
-        ("model.source=/nonexistent", "cannot load model '/nonexistent'"),
-        ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
-        ("significance.permutations=0", "significance.permutations=0: at least 1"),
-        ("search.method=optunaa", "search.method=optunaa: did you mean 'optuna'?"),
-        ("search.trials=0", "search.trials=0: must be at least 1"),
-        ("search.round=0", "search.round=0: must be at least 1"),
-        ("search.rungs=-1", "search.rungs=-1: must be at least 0"),
-        ("search.eta=1", "search.eta=1: must be at least 2"),
-        ("search.method=optuna search.low=0", "rates from 0 to 0.016 for objective 'wga'"),
-        ("search.method=optuna search.low=1", "search.low and search.high need 0 < low < high"),
-        ("search.method=optuna search.high=inf", "rates from 0.004 to inf for objective 'wga'"),
-        ("+unlearn.lrs.oracle.npo=[1,2,3]", "unequal numbers of rates to try (3 in oracle, 2 in"),
-        ("resources.cpus=0", "resources.cpus=0: must be above 0"),
-        ("resources.trial.cpus=-1", "resources.trial.cpus=-1: must be above 0"),
-        ("resources.gpus=-1", "resources.gpus=-1: give a whole number of GPUs"),
-        ("resources.gpus=1.5", "resources.gpus=1.5: give a whole number of GPUs"),
-        ("resources.gpus=nan", "resources.gpus=nan: give a whole number of GPUs"),
-        ("resources.injected.gpus=inf", "resources.injected.gpus=inf: give a whole number"),
-        ("resources.trial.gpus=1e-5", "resources.trial.gpus=1e-05: give a whole number of GPUs"),
-        ("evaluate.membership=true data.num_holdout=0", "data 'synthetic' has no holdout"),
-        ("data.num_forget=1", "relearning needs at least 2 people to forget, the data has 1"),
-        (
-            "data.num_forget=1 attack.relearn_lrs=[] attack.lora_lrs=[1e-3]",
-            "or leave out lora with attack.lora_lrs=[]",
-        ),
-        ("attack.matched=1.5", "attack.matched=1.5"),
-        ("unlearn.train.save_every=2", "a trial is resumed only where several devices unlearn"),
-        ("study=mini data=tofu data.path=/nonexistent", "data folder /nonexistent does not exist"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_anything_trains(overrides: str, message: str) -> None:
-    with pytest.raises(UserError, match=re.escape(message)) as caught:
-        planned(*overrides.split())
-    assert "\n" not in str(caught.value)
-
-
-def test_a_large_region_is_fine_where_nothing_has_to_fit_outside_it() -> None:
-    planner = planned("region.ratio=0.6", "scenarios=[oracle,full]")
-    assert {s.params["ratio"] for s in planner.setup() if s.kind == "injected"} == {0.6}
-
-
-def test_one_person_to_forget_is_fine_without_relearning() -> None:
-    assert planned("data.num_forget=1", "attack.relearn_lrs=[]").controls()
-
-
-def facts(path: Path, *rows: dict[str, Any]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return f"study=mini data=jsonl data.path={path} unlearn.lr=1e-2"
-
-
-def test_a_broken_line_of_a_data_file_is_named_with_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "facts.jsonl"
-    overrides = facts(path, {"split": "forget", "question": "q", "answer": "a"})
-    with path.open("a") as stream:
-        stream.write('{"question": \n')
-    with pytest.raises(UserError, match=re.escape(f"{path}:2: not valid JSON")):
-        planned(*overrides.split())
-
-
-def test_data_with_nothing_to_forget_is_refused(tmp_path: Path) -> None:
-    row = {"split": "retain", "question": "q", "answer": "a"}
-    overrides = facts(tmp_path / "facts.jsonl", row)
-    with pytest.raises(UserError, match="data 'facts' has no forget examples"):
-        planned(*overrides.split())
-
-
-def test_a_model_without_known_mlps_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
-    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"GPT2LMHeadModel: no MLP output matrix found .*c_proj"):
-        planned(f"model.source={tmp_path}")
-
-
-def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) -> None:
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 50}
-    config = LlamaConfig(num_attention_heads=2, num_key_value_heads=2, **shape)
-    config.save_pretrained(tmp_path / "llama")
-    draw(read_layout(tmp_path / "llama"), 0.5, 1).save(tmp_path / "region.safetensors")
-    with pytest.raises(UserError, match="region is for LlamaForCausalLM with 32 .* Olmo2"):
-        planned(f"region.file={tmp_path / 'region.safetensors'}")
-
-
 FULL = ("protocol=full", "scenarios=[random,wagle]")
 
 
@@ -325,28 +212,6 @@ def test_a_system_message_is_part_of_the_key_only_where_there_is_one() -> None:
     assert "system" not in chat.params["model"]["prompt"] and chat.key != told.key
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["protocol=full"], "'oracle' needs a target region"),
-        ([*FULL, "localizers=[complement]"], "'complement' needs a target region"),
-        ([*FULL, "region.unit=weight", "localizers=[norm]"], "'norm' scores whole value vectors"),
-        (["region.unit=weight"], "use protocol=full, or region.unit=vector"),
-        (["region.unit=rows"], "region.unit='rows': choose vector or weight"),
-    ],
-)
-def test_what_has_no_target_region_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=re.escape(message)):
-        planned(*overrides)
-
-
-def test_a_protocol_that_does_not_exist_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match="unknown protocol 'ful': did you mean 'full'"):
-        planned("protocol=ful")
-    with pytest.raises(UserError, match="inject.method is no key: protocol=full plants"):
-        configure(["inject.method=full"])
-
-
 def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
     read: list[Path] = []
@@ -359,12 +224,8 @@ def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert read == [tmp_path / "config.json"]
 
 
-def weights(*overrides: str) -> Planner:
-    return make_planner(configure(["study=lacuna", *overrides]))
-
-
 def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
-    planner = weights("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]")
+    planner = planned("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]", study="lacuna")
     found = kinds(planner.setup())
     # the regions of random, uniform and activations, and a survey, per seed
     assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 8}
@@ -376,7 +237,7 @@ def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
 
 def test_test_trials_of_the_lacuna_study_know_the_base_model_and_others_do_not() -> None:
     """It is what injection started from, asked only where precision is; other keys stay."""
-    planner = weights("unlearn.lr=1e-3")
+    planner = planned("unlearn.lr=1e-3", study="lacuna")
     cell = planner.cells()[0]
     test, search = (planner.stages.trial(cell, 1e-3, 1, purpose) for purpose in ("test", "search"))
     assert test.inputs["base"] == planner.stages.base().key and "base" not in search.inputs
@@ -384,13 +245,11 @@ def test_test_trials_of_the_lacuna_study_know_the_base_model_and_others_do_not()
     assert "base" not in plain.stages.trial(plain.cells()[0], 1e-3, 1, "test").inputs
 
 
-def test_one_injected_model_for_all_seeds_is_refused_where_groups_differ_by_seed() -> None:
-    with pytest.raises(UserError, match="inject_seed=7: under protocol lacuna every seed has"):
-        weights("inject_seed=7")
-
-
 def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> None:
-    ours, faithful = weights(), weights("masked.inject.dropout.rate=0")
+    ours, faithful = (
+        planned(study="lacuna"),
+        planned("masked.inject.dropout.rate=0", study="lacuna"),
+    )
     assert ours.stages.base().key == faithful.stages.base().key
     assert ours.stages.injected(1, 0.05).key != faithful.stages.injected(1, 0.05).key
     published = make_planner(configure(["study=lacuna-faithful"]))
@@ -398,22 +257,22 @@ def test_mask_dropout_changes_what_stands_on_the_masks_and_not_the_base() -> Non
 
 
 def test_with_a_book_all_that_follows_reads_the_splits_of_its_injected_model() -> None:
-    planner = weights("data=profiles", "seeds=[1]", "localizers=[norm]")
+    planner = planned("data=profiles", "seeds=[1]", "localizers=[norm]", study="lacuna")
     injected = planner.stages.injected(1, 0.05)
     assert injected.inputs == {"base": planner.stages.base().key}
     setup = [stage.key for stage in planner.setup()]
     assert setup.index(injected.key) < setup.index(planner.stages.retained(1).key)
     for stage in (planner.stages.retained(1), *planner.controls(), *planner.tests(rates(planner))):
         assert stage.inputs["injected"] == injected.key, stage.label
-    fewer = weights("data=profiles", "masked.splits.people=5")
+    fewer = planned("data=profiles", "masked.splits.people=5", study="lacuna")
     assert fewer.stages.injected(1, 0.05).key != injected.key
-    plain, other = weights(), weights("masked.splits.people=5")
+    plain, other = planned(study="lacuna"), planned("masked.splits.people=5", study="lacuna")
     assert plain.stages.injected(1, 0.05).key == other.stages.injected(1, 0.05).key
     assert "injected" not in plain.stages.control("retained", 1).inputs
 
 
 def test_rates_are_searched_on_validation_fields_and_tested_on_the_main_ones() -> None:
-    planner = weights("data=profiles", "search.seeds=[0]")
+    planner = planned("data=profiles", "search.seeds=[0]", study="lacuna")
     trials = search(planner)
     assert {stage.params["validation"] for stage in trials} == {"licence", "email"}
     rated = sum(len(planner.rates.candidates(cell)) for cell in planner.searched())
@@ -421,23 +280,8 @@ def test_rates_are_searched_on_validation_fields_and_tested_on_the_main_ones() -
     foreseen = [group for cell in planner.searched() for group in planner.foreseen_search(cell)]
     assert {s.key for group in foreseen for s in group} == {s.key for s in trials}
     assert not any("validation" in stage.params for stage in planner.tests(rates(planner)))
-    whole = search(weights("data=profiles", "masked.splits.validation_people=0"))
+    whole = search(planned("data=profiles", "masked.splits.validation_people=0", study="lacuna"))
     assert len(whole) == rated and not any("validation" in stage.params for stage in whole)
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ("masked.splits.people=16", r"people=16: only 15 people of the forget groups"),
-        ("masked.splits.people=15", r"validation_people=3: only 0 people"),
-        ("masked.splits.people=12", r"nobody with a memorised fact is left to relearn from"),
-        ("masked.splits.forget_field=phone", r"the field 'phone', the data has birth_city, email"),
-        ("masked.splits.min_prompts=4", r"memorised birth_city \(at least 4 prompts right\)"),
-    ],
-)
-def test_splits_that_no_memory_could_fill_are_refused(asked: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        weights("data=profiles", asked)
 
 
 def test_keys_of_the_first_protocol_do_not_know_the_second() -> None:
