@@ -2,21 +2,25 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from lacuna.artifacts import JsonObject
 from lacuna.data import DATA
 from lacuna.errors import UserError
 from lacuna.train import Optimisation
-from sweeps.config.groups import check_files, check_words, names
+from sweeps.config.groups import check_files, check_words, groups, names
 from sweeps.config.keys import keys
 from sweeps.config.schema import Study, build, build_attack, named_config, register
 
@@ -51,22 +55,65 @@ def configure(overrides: Sequence[str]) -> Study:
 
 def _checked(config: DictConfig) -> Study:
     """Every `Config` is made: keys added with + and values out of bounds are refused here."""
+    _check_fields(config)
     plain = cast(dict[str, JsonObject], OmegaConf.to_container(config))
     data = plain["data"]
+    study = OmegaConf.to_object(config)
+    assert isinstance(study, Study)
     return replace(
-        build(Study, plain),
+        study,
         data=build(named_config(str(data["name"])), data),
         attack=build_attack(plain["attack"]),
     )
 
 
+def _check_fields(config: DictConfig, prefix: str = "") -> None:
+    """Raises `UserError` for a key that was added to a section and is no field of its class."""
+    kind = OmegaConf.get_type(config)
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else None
+    for name in map(str, config):
+        if known is not None and name not in known:
+            raise UserError(_unknown(prefix + name))
+        if not OmegaConf.is_missing(config, name) and isinstance(config[name], DictConfig):
+            _check_fields(config[name], f"{prefix}{name}.")
+
+
 def compose_keys(overrides: Sequence[str]) -> DictConfig:
-    """All keys with their values, before they are made a `Study` and checked together."""
-    register()
-    with initialize_config_module("sweeps.config", version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
+    """All keys with their values, before they are made a `Study` and checked together.
+
+    Hydra composes the words up to the last one that does more than set a key, once for all calls;
+    those after it are set on a copy of what it composed, in their order, as Hydra would do.
+    """
+    words = OverridesParser.create().parse_overrides(list(overrides))
+    more = [place for place, word in enumerate(words, 1) if not _only_sets(word)]
+    last = max(more, default=0)
+    config = deepcopy(_composed(tuple(overrides[:last]), frozenset(DATA)))
+    for word in words[last:]:
+        try:
+            OmegaConf.update(config, word.key_or_group, word.value())
+        except (ConfigAttributeError, ConfigKeyError) as error:
+            raise HydraException(f"Could not override '{word.key_or_group}'") from error
     OmegaConf.resolve(config)
     return config
+
+
+def _only_sets(word: Override) -> bool:
+    """Whether it chooses no file, adds no key and takes none away."""
+    return (
+        word.type is OverrideType.CHANGE
+        and word.package is None
+        and word.key_or_group not in groups()
+        and not word.is_sweep_override()
+        and not word.is_hydra_override()
+    )
+
+
+@cache
+def _composed(overrides: tuple[str, ...], data: frozenset[str]) -> DictConfig:
+    """What Hydra makes of the files and of these words, for these data sources: the slow step."""
+    register()
+    with initialize_config_module("sweeps.config", version_base="1.3"):
+        return compose("config", overrides=list(overrides))
 
 
 def _absolute(study: Study) -> Study:

@@ -21,6 +21,14 @@ CHOSEN = ("study", "model")
 """Groups whose file is chosen by name; the file of `data=` is the source's own `Config`."""
 
 
+@cache
+def groups(folder: Traversable = FOLDER) -> frozenset[str]:
+    """The groups of which a word such as study=mini chooses one; that of `data` has no files."""
+    return frozenset({"data"} | {entry.name for entry in folder.iterdir() if entry.is_dir()}) - {
+        "__pycache__"
+    }
+
+
 def names(group: str, folder: Traversable = FOLDER) -> list[str]:
     """The choices of a configuration group that has files."""
     found = (PurePath(entry.name) for entry in (folder / group).iterdir())

@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from lacuna.errors import UserError
 from lacuna.unlearn import OBJECTIVES
-from sweeps.config.compose import configure, per_model
+from sweeps.config.compose import compose_keys, configure, per_model
 from sweeps.config.groups import names
 
 
@@ -23,6 +25,24 @@ def test_the_command_line_wins_over_the_study_and_the_study_over_the_defaults() 
     assert config.inject.train.steps == 7
     assert config.inject.train.batch_size == 8  # the study's; the dataclass says 16
     assert config.inject.retain_weight == 2.0  # nobody's but the dataclass's
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "study=smoke data=jsonl data.path=x +unlearn.lrs.oracle.npo=[1,2] ~unlearn.lrs.full",
+        "unlearn.lr=1e-3 model=llama3_8b study=table5 ++attack.bits=[8] region.ratio=0.2",
+        "seeds=[1,2] study=smoke seeds=[3] unlearn.lr=2 unlearn.lr=null",
+        "+resources.sequences.9=2 resources.sequences.9=4",
+    ],
+)
+def test_words_set_on_a_copy_make_what_hydra_makes_of_all_at_once(words: str) -> None:
+    found = compose_keys(words.split())
+    with initialize_config_module("sweeps.config", version_base="1.3"):
+        whole = compose("config", overrides=words.split())
+    OmegaConf.resolve(whole)
+    assert found == whole and compose_keys(words.split()) == whole, "and leaves no trace"
 
 
 LEARNED = {name for name, method in OBJECTIVES.items() if not method.rates}
