@@ -59,6 +59,13 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} does not exist") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not text in UTF-8 (byte {error.start}): write it anew"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not JSON that can be read ({reason}): write it anew") from error
 
 
 @contextmanager

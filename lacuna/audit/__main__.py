@@ -1,6 +1,6 @@
 """`python -m lacuna.audit --before DIR --after DIR`, or `lacuna audit ...`.
 
-Exit status: 0 done, 1 not, 2 bad input.
+Exit status: 0 done, 1 not or in part, 2 bad input.
 """
 
 import argparse
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str], program: str = "python -m lacuna.audit") -> i
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, Partial) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        print("stopped; what was compared is in the folder of --out", file=sys.stderr)
         return 1
     return 0
 
@@ -81,7 +81,6 @@ def run(given: argparse.Namespace) -> str:
     Raises `UserError` for bad input: headers, regions and data are read before any weight.
     """
     # Imported here: a mistyped option is answered before torch is loaded.
-    from lacuna.artifacts import write_json, write_text
     from lacuna.audit.precision import Comparison
     from lacuna.audit.summary import findings, read_truths, summarise
 
@@ -93,16 +92,55 @@ def run(given: argparse.Namespace) -> str:
     layout = comparison.before.layout
     truths = read_truths(given.region, layout) if given.region else {}
     asked = _questions(given)
+    if asked is not None:
+        _preflight(given, *asked)
     weights = summarise(comparison, truths)
-    said = None if asked is None else _behaviour(given, *asked)
-    record: AuditRecord = {**weights, "behaviour": said, "findings": findings(weights, said)}
+    waiting = None if asked is None else "behaviour was not asked yet"
+    record: AuditRecord = {
+        **weights,
+        "behaviour": None,
+        "missing": waiting,
+        "findings": findings(weights),
+    }
+    _write(given.out, record)  # kept, whatever becomes of the rest
+    if asked is not None:
+        try:
+            record["behaviour"] = _behaviour(given, *asked)
+            record["missing"] = None
+        except (UserError, RuntimeError) as error:  # the latter: out of memory, on a GPU
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            record["missing"] = f"behaviour could not be asked: {reason}"
+        record["findings"] = findings(weights, record["behaviour"])
+        _write(given.out, record)
+    said = "\n".join([*record["findings"], f"{given.out / 'index.html'}, audit.json"])
+    if record["missing"] is not None:
+        print(said)
+        raise Partial(record["missing"])
+    return said
+
+
+class Partial(Exception):
+    """The audit is written but for a part of it: which, and why."""
+
+
+def _write(folder: Path, record: AuditRecord) -> None:
+    """The page and the JSON."""
     # Only now: what the report imports takes 100 MB, and the weights are done.
+    from lacuna.artifacts import write_json, write_text
     from lacuna.audit.page import page
     from lacuna.report.table import rounded
 
-    write_json(given.out / "audit.json", rounded(record))
-    write_text(given.out / "index.html", page(record))
-    return "\n".join([*record["findings"], f"{given.out / 'index.html'}, audit.json"])
+    write_json(folder / "audit.json", rounded(record))
+    write_text(folder / "index.html", page(record))
+
+
+def _preflight(given: argparse.Namespace, corpus: "Corpus", prompt: "Prompt") -> None:
+    """Check every model that is to be asked, before any weight is compared."""
+    from lacuna.model import preflight
+
+    for folder in (given.before, given.after, given.base):
+        if folder is not None:
+            preflight(folder, None, prompt, [*corpus.forget, *corpus.retain], attention="auto")
 
 
 def _questions(given: argparse.Namespace) -> "tuple[Corpus, Prompt] | None":

@@ -40,7 +40,7 @@ def behaviour(
     found: BehaviourRecord = {"outputs": [], "gaps": [], "layers": [], "attacks": []}
     states: dict[str, States] = {}
     for name, folder in folders.items():
-        loaded = load_model(folder, prompt=prompt, dtype=dtype)
+        loaded = load_model(folder, prompt=prompt, dtype=dtype, attention="auto")
         config = EvaluateConfig(utility_items=UTILITY_ITEMS, representations=True)
         evaluator = Evaluator(loaded, corpus, config)
         found["outputs"].append(_outputs(name, loaded, evaluator))

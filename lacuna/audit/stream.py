@@ -1,7 +1,9 @@
 """Checkpoints in hub layout, read from safetensors a piece of a tensor at a time.
 
-Only headers are held. A file is mapped anew for every few blocks of a tensor and let go before the
-next: pages of a mapping count as memory of the process for as long as it lives.
+Tensors go by the names of the architecture's parameters, however the files store them: with or
+without a prefix, experts one by one or together, transposed, tied ones twice. Only headers are
+held. A file is mapped anew for every few blocks of a tensor and let go before the next: pages of a
+mapping count as memory of the process for as long as it lives.
 """
 
 import math
@@ -11,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from lacuna.artifacts import read_json
 from lacuna.errors import UserError
-from lacuna.model.value import OUTPUT_NAMES, Layout
+from lacuna.model.architecture import Place, architecture
+from lacuna.model.files import FLOATS, read_config
+from lacuna.model.preflight import stored_weights
+from lacuna.model.value import Layout, layout
 
 BLOCK = 2**18
 """Weights in a block, about: what fits the caches of a core."""
 PIECE = 16
 """Blocks for which a file is mapped once."""
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 @dataclass(frozen=True)
@@ -31,33 +33,52 @@ class Checkpoint:
     """A folder's tensors by name, in the order of the model: layer 2 before layer 10."""
 
     folder: Path
-    architecture: str
-    """Class name, as the folder's config.json has it."""
+    layout: Layout
+    """Value vectors and weights, as the loaded model has them; no vectors where `unsupported`."""
+    places: Mapping[str, Place]
+    """Tensor -> where in its file it lies."""
     files: Mapping[str, Path]
     """Tensor -> the file that holds it."""
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, torch.dtype]
+    buffers: Sequence[str]
+    """Tensors in the files that are no parameters, but computed by the architecture."""
+    unequal_copies: Sequence[str]
+    """Tensors in the files that stand for a tied weight and differ from it."""
+    unsupported: str | None = None
+    """Why its value vectors are not known."""
+
+    @property
+    def architecture(self) -> str:
+        """Class name."""
+        return self.layout.architecture
 
     @property
     def weights(self) -> int:
         """Number of weights."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
-    @property
-    def layout(self) -> Layout:
-        """Its value vectors and weights, as the loaded model would give them."""
-        outputs = {
-            name.removesuffix(".weight"): (shape[0], shape[1])
-            for name, shape in self.shapes.items()
-            if len(shape) == 2 and name.split(".")[-2:][0] in OUTPUT_NAMES
-        }
-        return Layout(self.architecture, outputs, dict(self.shapes))
-
     def read(self, name: str) -> Tensor:
-        """A whole tensor as it is stored, backed by its file."""
+        """A whole tensor, backed by its file where it is stored as the model has it."""
+        place = self.places[name]
+        if place == Place(place.key):
+            return _read(self.files[name], place.key)
+        return self._rows(name, 0, self.shapes[name][0])
+
+    def _rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows of a tensor of the model from its file."""
+        place = self.places[name]
+        low = 0 if place.rows is None else place.rows[0]
         with safe_open(self.files[name], framework="pt") as stream:
-            tensor: Tensor = stream.get_tensor(name)
-        return tensor
+            stored = stream.get_slice(place.key)
+            rows: Tensor
+            if place.turned:
+                rows = stored[:, start:stop].t().contiguous()
+            elif place.expert is None:
+                rows = stored[start:stop]
+            else:
+                rows = stored[place.expert, low + start : low + stop]
+        return rows
 
     def blocks(self, name: str, size: int = BLOCK) -> Iterator[Tensor]:
         """The tensor's rows in order, about `size` weights at a time."""
@@ -68,93 +89,60 @@ class Checkpoint:
         rows = max(1, size // math.prod(shape[1:]))
         step = PIECE * rows
         for start in range(0, shape[0], step):
-            with safe_open(self.files[name], framework="pt") as stream:
-                piece: Tensor = stream.get_slice(name)[start : start + step]
-            yield from piece.split(rows)
+            yield from self._rows(name, start, min(start + step, shape[0])).split(rows)
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Headers of the checkpoint in `folder`; no weight is read.
+    """Headers of the checkpoint in `folder`; of tied weights that are stored twice, the weights.
 
     Raises `UserError` where the folder, its config.json, a shard or a tensor is missing, a file is
-    damaged, weights are pickled, or not floating-point numbers.
+    damaged, weights are pickled or quantized, an adapter lies beside them, or transformers does not
+    know the architecture.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: give a checkpoint in hub layout")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} has no config.json: give a checkpoint in hub layout")
-    config = read_json(folder / "config.json")
-    named = config.get("architectures") if isinstance(config, dict) else None
+    config = read_config(folder)
+    named = config.get("architectures")
     if not isinstance(named, list) or not named or not isinstance(named[0], str):
         raise UserError(f"{folder / 'config.json'} names no architecture: add its class name")
-    listed = _listed(folder)
-    headers = [_header(path) for path in dict.fromkeys(listed.values())]
-    held = {name: (path, *entry) for path, header in headers for name, entry in header.items()}
-    for name, path in listed.items():
-        if name not in held:
-            raise UserError(f"{path} lacks tensor {name!r}, which {INDEX} says it holds")
-    files = {name: held[name][0] for name in sorted(held, key=natural)}
+    shape = architecture(folder)
+    found, headers = stored_weights(folder, folder, shape)
+    if found.converted:
+        raise UserError(
+            f"{folder}: {found.converted[0]} is stored in another form than the model has: load it "
+            f"with transformers and save it again"
+        )
+    unsupported = None
+    try:
+        known = layout(shape.model)
+    except UserError as error:
+        unsupported = str(error)
+        weights = {name: tuple(w.shape) for name, w in shape.model.named_parameters()}
+        known = Layout(type(shape.model).__name__, {}, weights)
+    places = {name: found.places[name] for name in sorted(found.places, key=natural)}
+    entries = {name: headers[place.key] for name, place in places.items()}
+    shapes = shape.shapes
     return Checkpoint(
         folder=folder,
-        architecture=named[0],
-        files=files,
-        shapes={name: held[name][1] for name in files},
-        dtypes={name: held[name][2] for name in files},
-    )
-
-
-def _listed(folder: Path) -> dict[str, Path]:
-    """Tensor -> file by the index; of a single file, only the file (under an empty name)."""
-    if (folder / INDEX).is_file():
-        index = read_json(folder / INDEX)
-        entries = index.get("weight_map") if isinstance(index, dict) else None
-        if not isinstance(entries, dict) or not entries:
-            raise UserError(f"{folder / INDEX} has no weight_map: download it again")
-        missing = sorted({file for file in entries.values() if not (folder / file).is_file()})
-        if missing:
-            raise UserError(
-                f"{folder} lacks {len(missing)} of {len(set(entries.values()))} shards "
-                f"({missing[0]}, ...): download them"
+        layout=known,
+        places=places,
+        files={name: entry.file for name, entry in entries.items()},
+        shapes={name: shapes[name] for name in places},
+        dtypes={name: FLOATS[entry.stored] for name, entry in entries.items()},
+        buffers=sorted(found.buffers, key=natural),
+        unequal_copies=[
+            key
+            for key, name in found.copies.items()
+            if not torch.equal(
+                _read(headers[key].file, key), _read(entries[name].file, places[name].key)
             )
-        return {name: folder / file for name, file in entries.items()}
-    if (folder / SINGLE).is_file():
-        return {name: folder / SINGLE for name in _header(folder / SINGLE)[1]}
-    if pickled := sorted(file.name for pattern in PICKLES for file in folder.glob(pattern)):
-        raise UserError(
-            f"{folder} holds only pickled weights ({pickled[0]}), which can run code when read: "
-            f"convert them where you trust them, with from_pretrained(...).save_pretrained(DIR)"
-        )
-    seen = sorted(file.name for file in folder.glob("*.safetensors"))
-    raise UserError(
-        f"{folder} has no {SINGLE} and no {INDEX} (saw {', '.join(seen[:3]) or 'no weights'}): "
-        f"give a whole model (merge an adapter first)"
+        ],
+        unsupported=unsupported,
     )
 
 
-Header = dict[str, tuple[tuple[int, ...], torch.dtype]]
-_TORCH = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
-
-
-def _header(path: Path) -> tuple[Path, Header]:
-    found: Header = {}
-    try:
-        with safe_open(path, framework="pt") as stream:
-            for name in stream.keys():  # noqa: SIM118
-                part = stream.get_slice(name)
-                if part.get_dtype() not in _TORCH:
-                    raise UserError(
-                        f"{path}: {name} is stored as {part.get_dtype()}: an audit compares "
-                        f"floating-point weights, give the checkpoint before its quantization"
-                    )
-                found[name] = tuple(part.get_shape()), _TORCH[part.get_dtype()]
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}): get it anew") from error
-    return path, found
+def _read(file: Path, key: str) -> Tensor:
+    with safe_open(file, framework="pt") as stream:
+        tensor: Tensor = stream.get_tensor(key)
+    return tensor
 
 
 def require_alike(first: Checkpoint, *others: Checkpoint) -> None:

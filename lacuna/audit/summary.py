@@ -16,6 +16,7 @@ from lacuna.region import Region, load_masks, load_region, overlap, ranking, top
 from lacuna.results import (
     BehaviourRecord,
     CheckpointRow,
+    LeftOut,
     PairChange,
     VectorChange,
     VectorOverlap,
@@ -53,6 +54,10 @@ def summarise(comparison: Comparison, truths: Mapping[str, Truth]) -> WeightsRec
     return {
         "checkpoints": [_described(n, one) for n, one in named.items() if one is not None],
         "differing_files": differing_files(before.folder, after.folder),
+        "left_out": [
+            row for n, one in named.items() if one is not None for row in _left_out(n, one)
+        ],
+        "unsupported": before.unsupported,
         "changes": [{"pair": name, **pair.whole.to_json()} for name, pair in pairs.items()],
         "layers": [
             {"layer": layer, **found.to_json()}
@@ -84,6 +89,16 @@ def _described(name: str, checkpoint: Checkpoint) -> CheckpointRow:
         "files": len(set(checkpoint.files.values())),
         "stored_as": sorted({str(d).removeprefix("torch.") for d in checkpoint.dtypes.values()}),
     }
+
+
+def _left_out(name: str, checkpoint: Checkpoint) -> list[LeftOut]:
+    """What of a checkpoint's files was not compared, and why."""
+    reasons = {"buffers": checkpoint.buffers, "unequal tied copies": checkpoint.unequal_copies}
+    return [
+        {"checkpoint": name, "why": why, "tensors": list(tensors)}
+        for why, tensors in reasons.items()
+        if tensors
+    ]
 
 
 def differing_files(first: Path, second: Path) -> list[str]:
@@ -146,6 +161,7 @@ def findings(summary: WeightsRecord, behaviour: BehaviourRecord | None = None) -
     changes = {row["pair"]: row for row in summary["changes"]}
     return [
         *_change_findings(summary, changes["before to after"]),
+        *_left_out_findings(summary),
         *_base_findings(changes),
         *_precision_findings(summary),
         *_behaviour_findings(behaviour),
@@ -173,6 +189,28 @@ def _change_findings(summary: WeightsRecord, change: PairChange) -> list[str]:
     if vectors is not None:
         lines.append(f"{vectors['changed']:,} of {vectors['vectors']:,} value vectors moved.")
     return lines + other
+
+
+def _left_out_findings(summary: WeightsRecord) -> list[str]:
+    lines = []
+    if any(row["why"] == "buffers" for row in summary["left_out"]):
+        rows = [row for row in summary["left_out"] if row["why"] == "buffers"]
+        held = {row["checkpoint"]: row["tensors"] for row in rows}
+        number = len({tensor for tensors in held.values() for tensor in tensors})
+        only = "only " if len(held) == 1 else ""
+        lines.append(
+            f"{number} tensors {only}in {' and '.join(held)} are buffers, not compared "
+            f"({next(iter(held.values()))[0]}, ...)."
+        )
+    for row in summary["left_out"]:
+        if row["why"] != "buffers":
+            lines.append(
+                f"{row['checkpoint']} stores {row['tensors'][0]} as a copy of a tied weight, and "
+                f"the two differ: which one a program uses is not said; the weight was compared."
+            )
+    if summary["unsupported"]:
+        lines.append(f"Value vectors were not compared: {summary['unsupported']}.")
+    return lines
 
 
 def _base_findings(changes: Mapping[str, PairChange]) -> list[str]:

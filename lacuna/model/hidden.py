@@ -1,6 +1,6 @@
 """Activations inside the model, up to the last wanted one, and what its head makes of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch
 from lacuna.model.shared_forward import whole
-from lacuna.model.value import value_modules
+from lacuna.model.value import decoder_path
 
 Output = Tensor | tuple[Tensor, ...]
 """What a layer puts out: its states, in some architectures with more behind them."""
@@ -19,21 +19,40 @@ class _Enough(Exception):
 
 
 def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """The decoder's layers, first to last."""
-    path = next(iter(value_modules(model))).split(".")
-    place = next(i for i, part in enumerate(path) if part.isdigit())
-    layers = model.get_submodule(".".join(path[:place]))
+    """The text decoder's layers, first to last."""
+    layers = model.get_submodule(decoder_path(model))
     assert isinstance(layers, nn.ModuleList)
     return list(layers)
 
 
 def outputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -> list[Tensor]:
-    """What each of `modules` (in order of execution) puts out, (B, T, D); later ones do not run."""
-    found: list[Tensor] = []
+    """What each of `modules` puts out, (B, T, D); what comes after them all does not run."""
+
+    def said(args: tuple[Tensor, ...], output: Output) -> Tensor:
+        return output[0] if isinstance(output, tuple) else output
+
+    return _kept(model, batch, modules, said)
+
+
+def inputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -> list[Tensor]:
+    """What goes into each of `modules`, (B, T, D), detached; later layers do not run."""
+    return _kept(model, batch, modules, lambda args, output: args[0].detach())
+
+
+def _kept(
+    model: PreTrainedModel,
+    batch: Batch,
+    modules: Sequence[nn.Module],
+    what: Callable[[tuple[Tensor, ...], Output], Tensor],
+) -> list[Tensor]:
+    """`what` of each module, in the order given; some architectures call them on (B T, D)."""
+    found: dict[nn.Module, Tensor] = {}
+    length = batch.ids_BT.shape[1]
 
     def keep(module: nn.Module, args: tuple[Tensor, ...], output: Output) -> None:
-        found.append(whole(model, output[0] if isinstance(output, tuple) else output))
-        if module is modules[-1]:
+        state = what(args, output)
+        found[module] = whole(model, state.reshape(-1, length, state.shape[-1]))
+        if len(found) == len(modules):
             raise _Enough
 
     handles = [module.register_forward_hook(keep) for module in modules]
@@ -44,27 +63,7 @@ def outputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) 
     finally:
         for handle in handles:
             handle.remove()
-    return found
-
-
-def inputs(model: PreTrainedModel, batch: Batch, modules: Sequence[nn.Module]) -> list[Tensor]:
-    """What goes into each of `modules`, (B, T, D), detached; later layers do not run."""
-    found: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        found.append(args[0].detach())
-        if module is modules[-1]:
-            raise _Enough
-
-    handles = [module.register_forward_pre_hook(keep) for module in modules]
-    try:
-        model(input_ids=batch.ids_BT, use_cache=False)
-    except _Enough:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+    return [found[module] for module in modules]
 
 
 def read_out(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:

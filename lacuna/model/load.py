@@ -1,24 +1,33 @@
 """Load and save causal language models: from the hub, a local folder in hub layout, or ours."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from huggingface_hub import constants, get_token, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from huggingface_hub import snapshot_download
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lacuna.data.tokens import Prompt, Tokenizer
 from lacuna.errors import UserError
+from lacuna.model.architecture import (
+    UNREADABLE,
+    Architecture,
+    architecture,
+    outline,
+    quiet,
+    require_whole,
+    unreadable,
+)
+from lacuna.model.files import Entry, read_headers
+from lacuna.model.plain import hub_state, plain
+from lacuna.model.preflight import read_tokenizer, require_usable, stored_weights
 from lacuna.model.value import Layout, layout
 from lacuna.tensors import writing
+
+__all__ = ["DTYPES", "LoadedModel", "load_model", "outline", "read_layout", "save_model"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -55,23 +64,57 @@ def load_model(
 ) -> LoadedModel:
     """Read weights (safetensors only) and tokenizer from a hub name or a folder in hub layout.
 
-    Raises `UserError` if the source is missing, gated, or holds no safetensors.
+    Raises `UserError` if the source is missing, gated or holds no safetensors, lacks a weight, has
+    one that is no number or that the architecture has no place for, or does not suit its tokenizer.
     """
     if dtype not in DTYPES:
         raise UserError(f"model.dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
+    shape = architecture(source, revision, attention)
+    if Path(source).is_dir():
+        stored_weights(source, Path(source), shape)
+    tokenizer = read_tokenizer(source, revision)
+    require_usable(source, shape.model, tokenizer)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            dtype=DTYPES[dtype],
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError) as error:
-        raise _unreadable(source, revision, error) from error
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source,
+                revision=revision,
+                dtype=DTYPES[dtype],
+                attn_implementation=None if attention == "auto" else attention,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except UNREADABLE as error:
+        raise unreadable(source, revision, error) from error
+    model, report = loaded
+    _require_loaded(source, shape, model, report)
     return LoadedModel(ready(model, device), tokenizer, prompt)
+
+
+def _require_loaded(
+    source: str | Path, shape: Architecture, model: PreTrainedModel, report: Mapping[str, Any]
+) -> None:
+    """Raise `UserError` where the library filled a gap, or a weight is not finite."""
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise UserError(f"{source} holds an adapter beside the model: give the merged model alone")
+    unexpected = {name: Entry(Path(name), (), "F32") for name in report["unexpected_keys"]}
+    if loose := sorted(shape.tied.keys() - getattr(model, "all_tied_weights_keys", {}).keys()):
+        raise UserError(
+            f"{source}: config.json ties {loose[0]} to {shape.tied[loose[0]]}, and the files hold "
+            f"different ones: remove the copy, or set tie_word_embeddings to false"
+        )
+    found = shape.locate(unexpected)
+    found.missing = sorted(report["missing_keys"])
+    found.misshapen = [f"{n} {list(a)}, not {list(b)}" for n, a, b in report["mismatched_keys"]]
+    require_whole(source, found, type(model).__name__)
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            bad = int((~torch.isfinite(weight)).sum())
+            raise UserError(
+                f"{source}: {name} has {bad} weights that are NaN or infinite: the training that "
+                f"wrote it diverged, give an earlier checkpoint"
+            )
 
 
 def local_checkpoint(name: str) -> Path:
@@ -87,20 +130,22 @@ def local_checkpoint(name: str) -> Path:
     place, _, revision = name.removeprefix("hub:").partition("@")
     owner, repository, *inner = place.split("/") if "/" in place else ("", "")
     folder = "/".join(inner)
-    wanted = [
-        f"{folder}/{kind}" if folder else kind for kind in ("*.json", "*.safetensors", "*.txt")
-    ]
+    if ".." in inner:
+        raise UserError(f"checkpoint={name}: a folder inside the repository, without '..'")
+    kinds = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
+    wanted = [f"{folder}/{kind}" if folder else kind for kind in kinds]
     try:
         root = snapshot_download(
             f"{owner}/{repository}", revision=revision or None, allow_patterns=wanted
         )
     except (OSError, ValueError) as error:
-        raise _unreadable(name, revision or None, error) from error
+        raise unreadable(name, revision or None, error) from error
     return Path(root) / folder
 
 
 def ready(model: PreTrainedModel, device: str = "auto") -> PreTrainedModel:
-    """Freeze, switch to eval mode and move to the device."""
+    """Bring into plain form, freeze, switch to eval mode and move to the device."""
+    plain(model)
     model.requires_grad_(False)
     model.eval()
     model.to(pick_device(device))  # type: ignore[arg-type]
@@ -108,10 +153,18 @@ def ready(model: PreTrainedModel, device: str = "auto") -> PreTrainedModel:
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> None:
-    """Write weights and tokenizer in hub layout (safetensors)."""
+    """Write weights and tokenizer in hub layout (safetensors), under transformers' names.
+
+    Raises `RuntimeError` where what was written is not the whole model.
+    """
+    state = hub_state(loaded.model)
+    held = sum({one.data_ptr(): one.numel() for one in state.values()}.values())  # tied ones once
     with writing(folder):
-        loaded.model.save_pretrained(folder)
+        loaded.model.save_pretrained(folder, state_dict=state)
     loaded.tokenizer.save_pretrained(folder)
+    written = sum(math.prod(entry.shape) for entry in read_headers(folder).values())
+    if written != held:
+        raise RuntimeError(f"{folder}: {written} of the model's {held} weights were written")
 
 
 def read_layout(source: str | Path, revision: str | None = None) -> Layout:
@@ -120,45 +173,3 @@ def read_layout(source: str | Path, revision: str | None = None) -> Layout:
     Raises `UserError` if there is no such model or its MLPs cannot be found.
     """
     return layout(outline(source, revision))
-
-
-def outline(source: str | Path, revision: str | None = None) -> PreTrainedModel:
-    """The model without weights, on the meta device; raises `UserError` if there is none."""
-    try:
-        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError) as error:
-        raise _unreadable(source, revision, error) from error
-    return model
-
-
-def _unreadable(source: str | Path, revision: str | None, error: Exception) -> UserError:
-    """Why a model cannot be read, and what to do about it."""
-    causes = list(_causes(error))
-    name = f"cannot load model {str(source)!r} (revision {revision}): "
-    if any(isinstance(cause, GatedRepoError) for cause in causes):
-        page = f"{constants.ENDPOINT}/{source}"
-        held = "with the token that is set" if get_token() else "without a token"
-        reason = f"it is gated, and closed to you {held} - ask for access at {page}, then set "
-        return UserError(f"{name}{reason}HF_TOKEN, or give a local folder (model.source=FOLDER)")
-    if any(isinstance(cause, RevisionNotFoundError) for cause in causes):
-        reason = "it has no such branch, tag or commit - see its revisions on the hub, and set "
-        return UserError(f"{name}{reason}model.revision (null: the newest)")
-    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
-        reason = "the hub has no such model that you may see - check the name, or set HF_TOKEN "
-        return UserError(f"{name}{reason}where it is private")
-    if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled)) for cause in causes):
-        reason = "the hub does not answer, and no copy is on this machine - connect, or give a "
-        return UserError(f"{name}{reason}folder with its files (model.source=FOLDER)")
-    reason = str(error).strip().splitlines()[0]
-    return UserError(
-        f"{name}{reason} - give a hub name you may read, or a local folder with config, "
-        f"safetensors and tokenizer"
-    )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -3,8 +3,10 @@
 A value vector is a column of such a matrix (d_model x d_ff): what one neuron writes (Lee et al.).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -12,8 +14,18 @@ from transformers import PreTrainedModel
 from lacuna.artifacts import digest
 from lacuna.errors import UserError
 
-OUTPUT_NAMES = ("down_proj", "dense_4h_to_h", "fc2", "fc_out", "w2")
-"""Leaf names of an MLP's output matrix: OLMo, Llama, Qwen, Mistral, Gemma; GPT-NeoX; others."""
+OUTPUT_NAMES = ("down_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "c_proj")
+"""Leaf names of an MLP's output matrix: OLMo, Llama, Qwen, Mistral, Gemma; GPT-NeoX; GPT-2; ..."""
+_OTHER_NAMES = frozenset(
+    (
+        *("gate_proj", "up_proj", "gate_up_proj", "dense_h_to_4h", "fc1", "fc_in", "w1", "w3"),
+        *("c_fc", "gate", "router", "shared_expert_gate"),
+    )
+)
+"""Leaf names of an MLP's other matrices: what goes in, and what routes to experts."""
+_ATTENTION = re.compile(r"(^|_)(attn|attention)")
+_LISTS = ("layers", "h", "blocks")
+"""What decoders call the list of their layers."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +49,55 @@ class Layout:
         return sum(width for _, width in self.shapes.values())
 
 
-def value_modules(model: PreTrainedModel) -> dict[str, nn.Linear]:
-    """Every MLP's output matrix by module name, in layer order.
+def decoder_path(model: PreTrainedModel) -> str:
+    """Name of the module list that holds the text decoder's layers.
 
-    Raises `UserError` with the names it saw if it finds none.
+    Raises `UserError` where it cannot be found.
     """
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if name.rpartition(".")[2] in OUTPUT_NAMES and isinstance(module, nn.Linear)
-    }
-    if not found:
-        leaves = {name.rpartition(".")[2] for name, _ in model.named_modules()} - {""}
-        leaves = {leaf for leaf in leaves if not leaf.isdigit()}
-        raise UserError(
-            f"{type(model).__name__}: no MLP output matrix found (looked for "
-            f"{', '.join(OUTPUT_NAMES)}; saw {', '.join(sorted(leaves))}): add its name to "
-            f"lacuna/model/value.py"
-        )
+    decoder = model.get_decoder()
+    for name, module in model.named_modules():
+        here = decoder is module or decoder is model
+        if here and (held := [one for one in _LISTS if hasattr(module, one)]):
+            return f"{name}.{held[0]}".removeprefix(".")
+    raise UserError(
+        f"{type(model).__name__}: no list of decoder layers found (looked for "
+        f"{', '.join(_LISTS)}): this architecture is not supported"
+    )
+
+
+def value_modules(model: PreTrainedModel) -> dict[str, nn.Linear]:
+    """Every output matrix of the text decoder's MLPs by module name, in layer order.
+
+    Shared and routed experts count; other towers of a multimodal model do not. The model is in
+    plain form (`lacuna.model.plain`). Raises `UserError` with the names it saw where a layer has
+    none, or a matrix that may belong to an MLP and is not known.
+    """
+    path = decoder_path(model)
+    found: dict[str, nn.Linear] = {}
+    for number, layer in enumerate(cast(nn.ModuleList, model.get_submodule(path))):
+        before = len(found)
+        for name, weight in layer.named_parameters():
+            owner, _, kind = name.rpartition(".")
+            inner, _, leaf = owner.rpartition(".")
+            if weight.ndim < 2 or any(_ATTENTION.search(part) for part in inner.split(".")):
+                continue
+            module = layer.get_submodule(owner)
+            if leaf in OUTPUT_NAMES and isinstance(module, nn.Linear):
+                found[f"{path}.{number}.{owner}"] = module
+            elif leaf not in _OTHER_NAMES or kind != "weight":
+                shape = list(weight.shape)
+                raise _unknown(model, f"{path}.{number}.{name} {shape} is of no known MLP")
+        if len(found) == before:
+            seen = sorted({name.rpartition(".")[2] for name, _ in layer.named_modules()} - {""})
+            raise _unknown(model, f"no MLP output matrix in {path}.{number}, {', '.join(seen)}")
     return found
+
+
+def _unknown(model: PreTrainedModel, what: str) -> UserError:
+    return UserError(
+        f"{type(model).__name__} is not supported: {what} (outputs known by name: "
+        f"{', '.join(OUTPUT_NAMES)}), so that some value vectors could not be reached"
+    )
 
 
 def layout(model: PreTrainedModel) -> Layout:

@@ -12,6 +12,7 @@ from lacuna.results.audit import (
     ComponentChange,
     GapRow,
     LayerChange,
+    LeftOut,
     ModelAttack,
     ModelLayer,
     MovedVector,
@@ -103,6 +104,7 @@ from lacuna.results.trials import (
 __all__ = [
     "AttackRecord",
     "AuditRecord",
+    "LeftOut",
     "BaseRow",
     "BaseSummary",
     "BehaviourRecord",

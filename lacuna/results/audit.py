@@ -99,12 +99,24 @@ class VectorOverlap(TypedDict):
     average_precision: float | None
 
 
+class LeftOut(TypedDict):
+    """Tensors of a checkpoint's files that were not compared."""
+
+    checkpoint: str
+    why: str
+    """`buffers`, which the architecture computes, or `unequal tied copies`."""
+    tensors: list[str]
+
+
 class WeightsRecord(TypedDict):
     """What the weights say."""
 
     checkpoints: list[CheckpointRow]
     differing_files: list[str]
     """Files that are not weights and are not the same in both folders."""
+    left_out: list[LeftOut]
+    unsupported: str | None
+    """Why value vectors are not known; None where they are."""
     changes: list[PairChange]
     layers: list[LayerChange]
     components: list[ComponentChange]
@@ -171,6 +183,8 @@ class AuditRecord(WeightsRecord):
     """All that an audit finds."""
 
     behaviour: BehaviourRecord | None
-    """None without questions to ask."""
+    """None without questions to ask, or where they could not be asked."""
+    missing: str | None
+    """Why a part that was asked for is not there; None where all is."""
     findings: list[str]
     """In sentences, most important first."""

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from lacuna.data import Corpus
 from lacuna.localize import LOCALIZERS
-from lacuna.model import Layout
+from lacuna.model import Layout, Preflight
 from lacuna.train import Parallel
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.config.schema import Study
@@ -25,6 +25,8 @@ class Planner:
     corpus: Corpus
     layout: Layout
     """The model's value vectors, known before any weight is loaded."""
+    preflight: Preflight | None = None
+    """What was checked of the model; None for the embedded one."""
 
     @cached_property
     def stages(self) -> StageFactory:

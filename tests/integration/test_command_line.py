@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from transformers import GPT2Config
+from transformers import MambaConfig
 
 from lacuna.model import MiniConfig
 from lacuna.model.mini import mini_layout
@@ -25,7 +25,7 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in one))
     (tmp_path / "broken.jsonl").write_text(json.dumps(one[0]) + '\n{"question": \n')
     (tmp_path / "keep.jsonl").write_text(json.dumps({**other, "split": "retain"}) + "\n")
-    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50).save_pretrained(tmp_path / "gpt2")
+    MambaConfig(hidden_size=16, num_hidden_layers=1).save_pretrained(tmp_path / "mamba")
     draw(mini_layout(MiniConfig(layers=1)), 0.1, 1).save(tmp_path / "other.safetensors")
     return tmp_path
 
@@ -44,7 +44,10 @@ BAD = [
     ("data=jsonl data.path=FILES/broken.jsonl", "FILES/broken.jsonl:2: not valid JSON"),
     ("data=jsonl data.path=FILES/keep.jsonl", "data 'keep' has no forget examples"),
     ("data=jsonl data.path=FILES/one.jsonl", "at least 2 people to forget"),
-    ("study=smoke model.source=FILES/gpt2", "GPT2LMHeadModel: no MLP output matrix found"),
+    (
+        "study=smoke model.source=FILES/mamba model.attention=auto",
+        "MambaForCausalLM is not supported",
+    ),
     ("study=smoke model.source=FILES/none", "cannot load model 'FILES/none'"),
     ("study=smoke seeds=[0,1]", "seeds [0] are test seeds and tuning seeds"),
     ("study=smoke objectives=[npoo]", "unknown objective 'npoo': did you mean 'npo' or"),
@@ -79,9 +82,9 @@ def sweeps(folder: Path, *arguments: str, **settings: str) -> "subprocess.Comple
 
 def test_a_model_that_cannot_be_used_is_one_line_in_a_process_of_its_own_too(files: Path) -> None:
     before = sorted(files.rglob("*"))
-    result = sweeps(files, "study=smoke", "model.source=gpt2")
+    result = sweeps(files, "study=smoke", "model.source=mamba", "model.attention=auto")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1 and "no MLP output matrix found" in result.stderr
+    assert result.stderr.count("\n") == 1 and "MambaForCausalLM is not supported" in result.stderr
     assert sorted(files.rglob("*")) == before
 
 

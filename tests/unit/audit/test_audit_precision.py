@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import Olmo2Config, Olmo2ForCausalLM
 
 from lacuna.audit.precision import EXACT_WEIGHTS, Comparison, precision
 from lacuna.audit.rounded import rounded
@@ -44,9 +45,14 @@ def weights(seed: int, size: float = 0.02) -> dict[str, Tensor]:
 def write(tmp_path: Path) -> Callable[[str, Mapping[str, Tensor]], Any]:
     def make(name: str, tensors: Mapping[str, Tensor]) -> Any:
         folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({"architectures": [NAME]}))
-        whole = {**tensors, "model.norm.weight": torch.ones(7)}
+        config = Olmo2Config(
+            vocab_size=4, hidden_size=160, intermediate_size=160, num_hidden_layers=2,
+            num_attention_heads=1, architectures=[NAME],
+        )  # fmt: skip
+        config.save_pretrained(folder)
+        with torch.device("meta"):
+            model = Olmo2ForCausalLM(config)
+        whole = {n: torch.ones(w.shape) for n, w in model.named_parameters()} | dict(tensors)
         save_file({n: t.contiguous() for n, t in whole.items()}, folder / "model.safetensors")
         return open_checkpoint(folder)
 

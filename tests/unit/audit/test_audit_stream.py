@@ -11,8 +11,6 @@ from support.tiny import same_bits, state, tiny_model
 from transformers import PreTrainedModel
 
 from lacuna.audit.stream import (
-    INDEX,
-    SINGLE,
     open_checkpoint,
     place,
     refuse_non_finite,
@@ -20,6 +18,7 @@ from lacuna.audit.stream import (
 )
 from lacuna.errors import UserError
 from lacuna.model import layout
+from lacuna.model.files import INDEX, SINGLE
 
 
 def saved(model: PreTrainedModel, folder: Path, shard: str = "5KB") -> Path:
@@ -82,8 +81,12 @@ def test_a_checkpoint_is_like_itself_and_unlike_another_shape_or_architecture(
     wide = open_checkpoint(saved(tiny_model(), tmp_path / "wide"))
     path = wide.files["model.norm.weight"]
     save_file({**load_file(path), "model.norm.weight": torch.ones(17)}, path)
-    with pytest.raises(UserError, match=r"shape of model.norm.weight: \[16\] and \[17\]"):
-        require_alike(shallow, open_checkpoint(tmp_path / "wide"))
+    with pytest.raises(UserError, match=r"1 of another shape .model.norm.weight \[17\], not \[16"):
+        open_checkpoint(tmp_path / "wide")
+    broad = tiny_model()
+    broad.resize_token_embeddings(48)
+    with pytest.raises(UserError, match=r"shape of lm_head.weight: \[40, 16\] and \[48, 16\]"):
+        require_alike(shallow, open_checkpoint(saved(broad, tmp_path / "broad")))
     other = open_checkpoint(saved(tiny_model("llama"), tmp_path / "llama"))
     with pytest.raises(UserError, match="different models: Olmo2ForCausalLM and LlamaForCausalLM"):
         require_alike(shallow, other)

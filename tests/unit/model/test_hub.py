@@ -69,7 +69,7 @@ def test_a_gated_model_says_where_to_ask_and_what_to_set(
     said = refusal("gated/model")
     assert "gated" in said and f"{hub}/gated/model" in said
     assert "without a token" in said and "set HF_TOKEN" in said and "model.source=FOLDER" in said
-    monkeypatch.setattr("lacuna.model.load.get_token", lambda: "hf_x")
+    monkeypatch.setattr("lacuna.model.architecture.get_token", lambda: "hf_x")
     assert "with the token that is set" in refusal("gated/model")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.tiny import ARCHITECTURES, changed, state, tiny_model, tiny_texts, whole_batch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded, Prompt
 from lacuna.errors import UserError
@@ -89,8 +89,9 @@ def test_answers_sum_by_row_what_each_token_costs() -> None:
 
 
 def test_a_model_without_known_mlps_is_refused_with_the_names_it_has() -> None:
-    model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=10))
-    with pytest.raises(UserError, match=r"GPT2LMHeadModel: no MLP output matrix.*c_proj"):
+    model = tiny_model()
+    model.set_submodule("model.layers.1.mlp.reader", torch.nn.Linear(16, 8))
+    with pytest.raises(UserError, match=r"Olmo2.*not supported: .*layers.1.mlp.reader.* \[8, 16\]"):
         value_modules(model)
 
 

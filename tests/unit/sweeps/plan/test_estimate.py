@@ -98,7 +98,9 @@ def test_a_model_folder_is_measured_without_its_weights(tmp_path: Path) -> None:
     config.save_pretrained(tmp_path / "llama")
     with torch.device("meta"):
         parameters = LlamaForCausalLM(config).num_parameters()
-    text = estimate_study(planned(tmp_path, f"model.source={tmp_path / 'llama'}")).text()
+    text = estimate_study(
+        planned(tmp_path, f"model.source={tmp_path / 'llama'}", "plan=true")
+    ).text()
     assert f"{parameters:,} parameters" in text
     assert "a region is 8 of 80 value vectors, 128 weights" in text
     assert rows(text)["base"][1:4] == ["0", "0.0e+00", "0"]  # a pointer to the folder, no training

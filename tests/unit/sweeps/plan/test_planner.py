@@ -218,7 +218,7 @@ def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         "sweeps.plan.sources.file_digest", lambda path: read.append(path) or "0" * 64
     )
-    planner = planned(f"model.source={tmp_path}")
+    planner = planned(f"model.source={tmp_path}", "plan=true")
     planner.setup()
     planner.controls()
     assert read == [tmp_path / "config.json"]

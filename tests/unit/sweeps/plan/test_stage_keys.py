@@ -75,9 +75,8 @@ def planned(study: str, folder: Path) -> Planner:
     """The study; its survey asks no localizers but the library's own."""
     typed = [word.partition("=") for word in study.split()]
     paths = ("data.path", "model.source")
-    config = configure(
-        [f"{key}={folder / value if key in paths else value}" for key, _, value in typed]
-    )
+    words = [f"{key}={folder / value if key in paths else value}" for key, _, value in typed]
+    config = configure([*words, "plan=true"])  # the models are bare configurations
     planner = make_planner(config)
     if not config.localizers:
         own = [n for n in planner.known() if LOCALIZERS[n].__module__.startswith("lacuna.")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.studies import planned
-from transformers import GPT2Config, LlamaConfig
+from transformers import LlamaConfig, MambaConfig
 
 from lacuna.errors import UserError
 from lacuna.model import read_layout
@@ -109,9 +109,17 @@ def test_data_with_nothing_to_forget_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_without_known_mlps_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
-    GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=50).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"GPT2LMHeadModel: no MLP output matrix found .*c_proj"):
+    MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=50).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"MambaForCausalLM is not supported: .*layers.0.mixer"):
+        planned(f"model.source={tmp_path}", "model.attention=auto", "plan=true")
+
+
+def test_a_bare_configuration_can_be_planned_with_and_not_run(tmp_path: Path) -> None:
+    LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="config.json and no weights: .*plan=true"):
         planned(f"model.source={tmp_path}")
+    found = planned(f"model.source={tmp_path}", "plan=true").preflight
+    assert found is not None and list(found.unchecked) == ["weights", "tokenizer"]
 
 
 def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) -> None:
