@@ -103,16 +103,33 @@ def load_vectors(path: Path, layout: Layout | None = None) -> Region:
     columns, metadata = load_tensors(path)
     if missing := _SAVED - metadata.keys():
         raise UserError(f"{path} is not a region file: it lacks {', '.join(sorted(missing))}")
-    shapes = {}
-    for entry in metadata["shapes"].split(";"):
-        name, height, width = entry.split(":")
-        shapes[name] = (int(height), int(width))
+    made = Layout(metadata["architecture"], _shapes(path, metadata["shapes"]))
+    if made.fingerprint != metadata["fingerprint"]:
+        raise UserError(f"{path}: shapes and fingerprint differ, the file was altered: write anew")
+    if not columns:
+        raise UserError(f"{path} holds no value vector: draw a region")
     for name, chosen in columns.items():
-        end = shapes.get(name, (0, 0))[1]
+        end = made.shapes.get(name, (0, 0))[1]
+        if chosen.dtype != torch.int64 or chosen.ndim != 1 or not len(chosen):
+            raise UserError(
+                f"{path}: columns of {name!r} are {chosen.dtype} {list(chosen.shape)}: they must "
+                f"be one or more whole numbers (int64) in a row"
+            )
         if not (chosen.diff() > 0).all() or not ((chosen >= 0) & (chosen < end)).all():
             raise UserError(f"{path}: columns of {name!r} must ascend from 0 to below {end}")
     origin = {key: value for key, value in metadata.items() if key not in _SAVED}
-    region = Region(Layout(metadata["architecture"], shapes), columns, origin)
+    region = Region(made, columns, origin)
     if layout is not None:
         region.require_fit(layout)
     return region
+
+
+def _shapes(path: Path, text: str) -> dict[str, tuple[int, int]]:
+    """Module name -> (height, width), as `Region.save` writes them."""
+    shapes = {}
+    for entry in text.split(";"):
+        name, *sizes = entry.split(":")
+        if len(sizes) != 2 or not all(size.isdecimal() and len(size) < 12 for size in sizes):
+            raise UserError(f"{path}: {entry[:80]!r} is no name with two sizes: write it anew")
+        shapes[name] = (int(sizes[0]), int(sizes[1]))
+    return shapes

@@ -221,11 +221,14 @@ def read_masks(path: Path, metadata: Mapping[str, str]) -> WeightRegion | GroupM
         raise UserError(f"{path} is not a mask file: it lacks {', '.join(sorted(missing))}")
     shapes = {}
     for entry in metadata["shapes"].split(";"):
-        name, _, sizes = entry.rpartition(":")
-        shapes[name] = tuple(map(int, sizes.split("x")))
+        name, _, text = entry.rpartition(":")
+        sizes = text.split("x")
+        if not name or not all(size.isdecimal() and len(size) < 12 for size in sizes):
+            raise UserError(f"{path}: {entry[:80]!r} is no name with sizes: write it anew")
+        shapes[name] = tuple(map(int, sizes))
     if fingerprint(metadata["architecture"], shapes) != metadata["fingerprint"]:
         raise UserError(f"{path}: shapes and fingerprint differ, the file was altered: write anew")
-    groups = int(metadata["number"]) if metadata["kind"] == "groups" else None
+    groups = _number(path, metadata) if metadata["kind"] == "groups" else None
     stored = _Stored(path, list(shapes))
     _check_bits(path, stored, shapes, groups)
     origin = {key: value for key, value in metadata.items() if key not in _SAVED}
@@ -233,6 +236,13 @@ def read_masks(path: Path, metadata: Mapping[str, str]) -> WeightRegion | GroupM
         held = {name: stored[name] for name in shapes}
         return WeightRegion(metadata["architecture"], shapes, held, origin)
     return GroupMasks(metadata["architecture"], shapes, stored, groups, origin)
+
+
+def _number(path: Path, metadata: Mapping[str, str]) -> int:
+    said = metadata.get("number", "")
+    if not said.isdecimal() or not 0 < int(said[:4]) <= 1000:
+        raise UserError(f"{path}: number of groups {said[:20]!r}: from 1 to 1000, write it anew")
+    return int(said)
 
 
 def _check_bits(path: Path, stored: _Stored, shapes: Shapes, groups: int | None) -> None:
