@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    StrictDataclassError,
 )
 from torch import nn
 from transformers import (
@@ -38,7 +39,7 @@ from lacuna.model.plain import Experts, Turned, plain
 
 UNREADABLE = (
     OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError,
-    RuntimeError, ArithmeticError, AssertionError,
+    RuntimeError, ArithmeticError, AssertionError, StrictDataclassError,
 )  # fmt: skip
 """What libraries raise for a configuration or a tokenizer that makes no sense."""
 ATTENTION = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -329,7 +330,7 @@ def unreadable(source: str | Path, revision: str | None, error: Exception) -> Us
     if any(isinstance(cause, (LocalEntryNotFoundError, OfflineModeIsEnabled)) for cause in causes):
         reason = "the hub does not answer, and no copy is on this machine - connect, or give a "
         return UserError(f"{name}{reason}folder with its files (model.source=FOLDER)")
-    lines = str(error).strip().splitlines() or [""]
+    lines = [" ".join(str(error).split())]
     kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
     return UserError(
         f"{name}{kind}{lines[0][:300]} - give a hub name you may read, or a local folder with "

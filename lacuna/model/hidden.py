@@ -51,7 +51,9 @@ def _kept(
 
     def keep(module: nn.Module, args: tuple[Tensor, ...], output: Output) -> None:
         state = what(args, output)
-        found[module] = whole(model, state.reshape(-1, length, state.shape[-1]))
+        if state.ndim == 2:  # else as it is: a view would be no part of what follows in the graph
+            state = state.reshape(-1, length, state.shape[-1])
+        found[module] = whole(model, state)
         if len(found) == len(modules):
             raise _Enough
 

@@ -79,12 +79,12 @@ def value_modules(model: PreTrainedModel) -> dict[str, nn.Linear]:
         for name, weight in layer.named_parameters():
             owner, _, kind = name.rpartition(".")
             inner, _, leaf = owner.rpartition(".")
-            if weight.ndim < 2 or any(_ATTENTION.search(part) for part in inner.split(".")):
+            if any(_ATTENTION.search(part) for part in inner.split(".")):
                 continue
             module = layer.get_submodule(owner)
             if leaf in OUTPUT_NAMES and isinstance(module, nn.Linear):
                 found[f"{path}.{number}.{owner}"] = module
-            elif leaf not in _OTHER_NAMES or kind != "weight":
+            elif weight.ndim > 1 and (leaf not in _OTHER_NAMES or kind != "weight"):
                 shape = list(weight.shape)
                 raise _unknown(model, f"{path}.{number}.{name} {shape} is of no known MLP")
         if len(found) == before:

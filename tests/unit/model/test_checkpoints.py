@@ -120,7 +120,7 @@ def test_a_configuration_that_makes_no_sense_is_one_line(
     key: str, value: object, folder: Path
 ) -> None:
     config(folder, **{key: value})
-    refused(folder, "stored quantized" if key.startswith("quant") else "")
+    refused(folder, "stored quantized" if key.startswith("quant") else "config|cannot load")
 
 
 def test_an_adapter_beside_a_model_is_refused(folder: Path) -> None:
@@ -272,7 +272,8 @@ def test_buffers_of_older_files_and_tied_copies_are_no_difference(
 def asked(folder: Path, tmp_path: Path) -> tuple[object, ...]:
     """An audit of the folder against itself, with data."""
     for split, part in (("forget", facts()[:6]), ("retain", facts()[6:])):
-        rows = ({"split": split, "question": f.question, "answer": f.answer, "person": f.person}
+        rows = ({"split": split, "question": f.question, "answer": f.answer,
+                 "person": f.person, "field": f.field}
                 for f in part)  # fmt: skip
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = ("--forget", tmp_path / "forget.jsonl", "--retain", tmp_path / "retain.jsonl")

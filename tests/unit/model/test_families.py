@@ -17,7 +17,8 @@ from support.families import (
     save,
 )  # fmt: skip
 
-from lacuna.audit import compare, open_checkpoint
+from lacuna.audit.change import compare
+from lacuna.audit.stream import open_checkpoint
 from lacuna.data.tokens import Prompt, encode_examples
 from lacuna.errors import UserError
 from lacuna.inject import InjectConfig, inject
