@@ -12,6 +12,11 @@ def derive(seed: int, *labels: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def numbered(number: int) -> tuple[object, ...]:
+    """Labels of one of a seed's random regions (1, 2, ...); the first is labelled as if alone."""
+    return () if number == 1 else ("region", number)
+
+
 def torch_generator(seed: int, *labels: object) -> torch.Generator:
     """A CPU generator for the named purpose."""
     return torch.Generator().manual_seed(derive(seed, *labels))

@@ -97,18 +97,42 @@ class Found(NamedTuple):
 
 
 def localize(
-    evidence: Evidence, localizers: Sequence[tuple[str, Localizer]], count: int
+    evidence: Evidence, localizers: Sequence[tuple[str, Localizer]], count: int, region: int = 1
 ) -> dict[str, Found]:
     """The `count` best vectors by each localizer; gradient passes are shared between them.
 
-    A localizer sees only what it declares. Raises `UserError` where it needs what the evidence
-    lacks, or its scores are not finite.
+    `region` says which of a seed's random regions one that draws blindly gives: the second and
+    later ones are drawn anew, clear of those before. A localizer sees only what it declares. Raises
+    `UserError` where it needs what the evidence lacks, its scores are not finite, or so many random
+    regions do not fit beside each other.
     """
     found = {}
     for name, localizer in localizers:
-        seen, config = evidence.told(localizer.privileges), localizer.config
-        scores = normalised(localizer.scores(seen), config.normalise, seen.norms)
-        scope = cast(Scope, config.scope)
-        region = top(seen.layout, scores, count, scope=scope, like=seen.target)
-        found[name] = Found(Region(region.layout, region.columns, {"localizer": name}), scores)
+        seen = evidence.told(localizer.privileges)
+        found[name] = _found(seen, name, localizer, count)
+        for _ in range(1, region):
+            seen = seen.after(found[name].region.by_module())
+            found[name] = _found(seen, name, localizer, count)
     return found
+
+
+def _found(seen: Evidence, name: str, localizer: Localizer, count: int) -> Found:
+    raw, config = localizer.scores(seen), localizer.config
+    scores = normalised(raw, config.normalise, seen.norms)
+    scope = cast(Scope, config.scope)
+    region = top(seen.layout, scores, count, scope=scope, like=seen.target)
+    require_room(seen, raw, region.by_module())
+    return Found(Region(region.layout, region.columns, {"localizer": name}), scores)
+
+
+def require_room(seen: Evidence, scores: Scores, chosen: Mapping[str, Tensor]) -> None:
+    """Raise `UserError` where a later random region had to take what is not free: scored below 0.
+
+    chosen: name -> boolean, in the scores' shape.
+    """
+    if seen.taken and any(bool((scores[name][mask] < 0).any()) for name, mask in chosen.items()):
+        fit = seen.region - 1
+        raise UserError(
+            f"regions={seen.region}: {fit} random region{'s' * (fit > 1)} of this size fit beside "
+            f"each other: set regions={fit}, or a smaller region.ratio"
+        )

@@ -7,7 +7,6 @@ from lacuna.errors import UserError
 from lacuna.localize.base import Scores
 from lacuna.localize.evidence import Evidence
 from lacuna.region import Region
-from lacuna.seeds import torch_generator
 
 
 def target(evidence: Evidence) -> Region:
@@ -18,9 +17,11 @@ def target(evidence: Evidence) -> Region:
 
 
 def noise(evidence: Evidence, purpose: str) -> Tensor:
-    """A uniform number per value vector, all modules one after the other."""
-    generator = torch_generator(evidence.seed, "localize", purpose)
-    return torch.rand(evidence.layout.total, generator=generator)
+    """A uniform number per value vector, all modules one after the other; -1 for those taken."""
+    score = evidence.noise(purpose, (evidence.layout.total,))
+    if evidence.taken:
+        score[torch.cat([evidence.taken[name] for name in evidence.layout.shapes])] = -1
+    return score
 
 
 def by_module(evidence: Evidence, flat: Tensor) -> Scores:

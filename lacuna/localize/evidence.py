@@ -15,7 +15,7 @@ from lacuna.model.forward import answers
 from lacuna.model.hidden import inputs
 from lacuna.model.value import Layout, layout, value_modules
 from lacuna.region import Region
-from lacuna.seeds import torch_generator
+from lacuna.seeds import numbered, torch_generator
 from lacuna.train import fisher
 
 TARGET, RETAINED = "target region", "retained model"
@@ -83,6 +83,10 @@ class Evidence:
     target: Region | None = None
     retained: PreTrainedModel | None = None
     max_tokens: int = 4096
+    region: int = 1
+    """Which of its seed's random regions is drawn."""
+    taken: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> boolean, in the scores' shape: what the random regions before this one hold."""
     _gradients: dict[tuple[str, int], PerWeight] = field(default_factory=dict)
     _fisher: dict[tuple[str, int], PerVector] = field(default_factory=dict)
 
@@ -93,6 +97,19 @@ class Evidence:
             target=self.target if TARGET in privileges else None,
             retained=self.retained if RETAINED in privileges else None,
         )
+
+    def after(self, chosen: Mapping[str, Tensor]) -> "Evidence":
+        """The same for the seed's next random region, which keeps clear of the `chosen` one too.
+
+        chosen: name -> boolean, in the scores' shape.
+        """
+        taken = {name: mask | self.taken.get(name, mask) for name, mask in chosen.items()}
+        return replace(self, region=self.region + 1, taken=taken)
+
+    def noise(self, purpose: str, shape: Sequence[int]) -> Tensor:
+        """Uniform numbers for one purpose; each of a seed's random regions has its own."""
+        generator = torch_generator(self.seed, "localize", purpose, *numbered(self.region))
+        return torch.rand(tuple(shape), generator=generator)
 
     @cached_property
     def layout(self) -> Layout:

@@ -9,33 +9,46 @@ import torch
 from torch import Tensor
 
 from lacuna.errors import UserError
-from lacuna.localize.base import Localizer
+from lacuna.localize.base import Localizer, require_room
 from lacuna.localize.evidence import Evidence
 from lacuna.region import WeightRegion
 from lacuna.region.bits import pack
 
 
 def localize_weights(
-    evidence: Evidence, localizers: Sequence[tuple[str, Localizer]], share: float
+    evidence: Evidence, localizers: Sequence[tuple[str, Localizer]], share: float, region: int = 1
 ) -> dict[str, WeightRegion]:
     """The best `share` of all weights of the output matrices, by each localizer.
 
-    Raises `UserError` for a localizer without scores of single weights, or a score that is not
-    finite.
+    `region` says which of a seed's random regions, as in `localize`. Raises `UserError` for a
+    localizer without scores of single weights, a score that is not finite, or more random regions
+    than fit beside each other.
     """
     found = {}
     for name, localizer in localizers:
         if not localizer.scores_weights():
             raise UserError(f"localizer {name!r} scores whole value vectors, not single weights")
-        scores = localizer.weight_scores(evidence.told(localizer.privileges))
-        chosen = top_weights(scores, share)
+        seen = evidence.told(localizer.privileges)
+        chosen = _chosen(seen, localizer, share)
+        for _ in range(1, region):
+            seen = seen.after(chosen)
+            chosen = _chosen(seen, localizer, share)
         found[name] = WeightRegion(
             evidence.layout.architecture,
-            {f"{module}.weight": tuple(score.shape) for module, score in scores.items()},
-            {f"{module}.weight": pack(chosen[module]) for module in scores},
+            {f"{module}.weight": tuple(mask.shape) for module, mask in chosen.items()},
+            {f"{module}.weight": pack(mask.reshape(-1)) for module, mask in chosen.items()},
             {"localizer": name, "share": repr(share)},
         )
     return found
+
+
+def _chosen(seen: Evidence, localizer: Localizer, share: float) -> dict[str, Tensor]:
+    """Module name -> (d_model, d_ff) boolean."""
+    scores = localizer.weight_scores(seen)
+    flat = top_weights(scores, share)
+    chosen = {name: flat[name].reshape(score.shape) for name, score in scores.items()}
+    require_room(seen, scores, chosen)
+    return chosen
 
 
 def top_weights(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.model import Layout, LoadedModel, MiniConfig, load_model
 from lacuna.region import Region, WeightRegion, load_region
+from lacuna.results import LocalizedPlace
 from lacuna.results.files import POINTER, REGION
 from lacuna.train import History, OnStep, Resumable, TrainConfig
 
@@ -69,6 +70,8 @@ class StageInputs(Generic[C]):
     """Decides every random draw of the stage."""
     ratio: float = 0.0
     """Size of a region: a share of all value vectors, or of all weights (0: there is none)."""
+    region: int = 1
+    """Which of its seed's random regions it is about."""
     region_file: Path | None = None
     """A region, or masks, to take instead of drawing them."""
     checkpoint: str | None = None
@@ -109,6 +112,14 @@ def target_of(injected: Path, shape: Layout) -> Region | WeightRegion | None:
     """Where the facts were planted; None where they were learned by all parameters."""
     file = injected / REGION
     return load_region(file, shape) if file.exists() else None
+
+
+def localized_place(given: StageInputs[object], ratio: float) -> LocalizedPlace:
+    """What regions were found for: a seed, a size, and which of the seed's random regions."""
+    place: LocalizedPlace = {"seed": given.seed, "ratio": ratio}
+    if given.region > 1:
+        place["region"] = given.region
+    return place
 
 
 def last(history: History) -> float | None:

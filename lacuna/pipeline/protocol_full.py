@@ -14,7 +14,7 @@ from pathlib import Path
 from lacuna.inject import learn
 from lacuna.localize import LocalizerConfig, localize, localize_weights
 from lacuna.model import layout
-from lacuna.pipeline.common import StageInputs, encode, load, resume_in
+from lacuna.pipeline.common import StageInputs, encode, load, localized_place, resume_in
 from lacuna.pipeline.protocol_lee import RetainConfig, chosen, evidence_of, lessons, retained
 from lacuna.pipeline.summary import save_measured
 from lacuna.region import budget
@@ -70,11 +70,11 @@ def localized(
     methods, rows = chosen(localizers)
     if unit == "weight":
         share = given.ratio
-        for name, weights in localize_weights(evidence, methods, share).items():
+        for name, weights in localize_weights(evidence, methods, share, given.region).items():
             weights.save(out / region_of(name))
     else:
         count = budget(shape, given.ratio)
         share = count / shape.total
-        for name, (region, _) in localize(evidence, methods, count).items():
+        for name, (region, _) in localize(evidence, methods, count, given.region).items():
             region.save(out / region_of(name))
-    return {"seed": given.seed, "ratio": share, "localizers": list(rows.values())}
+    return {**localized_place(given, share), "localizers": list(rows.values())}

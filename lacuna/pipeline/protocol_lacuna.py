@@ -43,7 +43,7 @@ from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, LocalizerConfig, localize
 from lacuna.model import LoadedModel, layout, load_model
 from lacuna.model.load import DTYPES, local_checkpoint
-from lacuna.pipeline.common import StageInputs, load
+from lacuna.pipeline.common import StageInputs, load, localized_place
 from lacuna.pipeline.splits import Grouped, divide, regroup, working
 from lacuna.pipeline.summary import save_measured
 from lacuna.region import (
@@ -362,7 +362,7 @@ def localized(
     rows: list[LocalizerRow] = []
     for name in localizers:
         if name in WEIGHTS:
-            rows.append(_row(out, name, _weights(name, masks, target, given.seed), target))
+            rows.append(_row(out, name, _weights(name, masks, target, given), target))
     vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHTS}
     if vectors:
         corpus = working(given.corpus, given.config.masks, given.seed, injected)
@@ -377,14 +377,16 @@ def localized(
         count = min(round(len(target) / height), evidence.layout.total)
         for name, (found, _) in localize(evidence, list(vectors.items()), count).items():
             rows.append(_row(out, name, found, target))
-    return {"seed": given.seed, "ratio": given.ratio, "localizers": rows}
+    return {**localized_place(given, given.ratio), "localizers": rows}
 
 
-def _weights(name: str, masks: GroupMasks, target: WeightRegion, seed: int) -> WeightRegion:
+def _weights(
+    name: str, masks: GroupMasks, target: WeightRegion, given: PlantingInputs
+) -> WeightRegion:
     if name == "oracle":
         return target
-    used = range(masks.groups) if name == "complement" else ()
-    return draw_weights_outside(target, masks.union(used).complement(), derive(seed, name))
+    free = masks.union(range(masks.groups) if name == "complement" else ()).complement()
+    return draw_weights_outside(target, free, derive(given.seed, name), given.region)
 
 
 def _row(out: Path, name: str, region: Region | WeightRegion, target: WeightRegion) -> LocalizerRow:

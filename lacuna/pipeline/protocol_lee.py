@@ -15,7 +15,15 @@ from lacuna.evaluate import Evaluator
 from lacuna.inject import InjectConfig, equal_outside, inject, learn
 from lacuna.localize import LOCALIZERS, Evidence, Localizer, LocalizerConfig, localize
 from lacuna.model import LoadedModel, layout, save_model
-from lacuna.pipeline.common import StageInputs, encode, last, load, on_cpu, resume_in
+from lacuna.pipeline.common import (
+    StageInputs,
+    encode,
+    last,
+    load,
+    localized_place,
+    on_cpu,
+    resume_in,
+)
 from lacuna.pipeline.summary import ends, save_items, save_measured
 from lacuna.region import Region, draw, load_vectors, overlap, ranking
 from lacuna.results import InjectedSummary, LocalizedSummary, LocalizerRow, RetainedSummary
@@ -113,15 +121,19 @@ def localized(
     given: StageInputs[object],
     localizers: Mapping[str, LocalizerConfig],
 ) -> LocalizedSummary:
-    """Regions that localizers (name -> `Config`) find, as large as the target; how they compare."""
+    """Regions that localizers (name -> `Config`) find, as large as the target; how they compare.
+
+    `given.region` says which of the seed's random regions a localizer that draws blindly gives.
+    """
     loaded = load(injected, given.model)
     target = load_vectors(injected / REGION, layout(loaded.model))
     evidence = evidence_of(loaded, retained, given, target)
     methods, rows = chosen(localizers)
-    for name, (region, scores) in localize(evidence, methods, len(target)).items():
+    found = localize(evidence, methods, len(target), given.region)
+    for name, (region, scores) in found.items():
         region.save(out / region_of(name))
         rows[name].update({**overlap(region, target), **ranking(scores, target)})
-    return {"seed": given.seed, "ratio": target.fraction, "localizers": list(rows.values())}
+    return {**localized_place(given, target.fraction), "localizers": list(rows.values())}
 
 
 def chosen(

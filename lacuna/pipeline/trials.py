@@ -114,6 +114,8 @@ def trial(
         "ratio": given.ratio,
         "lr": config.train.lr,
     }
+    if given.region > 1:
+        place["region"] = given.region
     if config.attacks is None:
         return _searched(place, evaluator, loaded, path)
     curve = full_curve(

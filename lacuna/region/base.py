@@ -32,15 +32,18 @@ class Region:
         columns = {name: part.nonzero()[:, 0] for name, part in parts if part.any()}
         return cls(layout, columns, dict(origin or {}))
 
+    def by_module(self) -> dict[str, Tensor]:
+        """Module name -> (d_ff,) boolean, which of its value vectors are chosen."""
+        masks = {}
+        for name, (_, width) in self.layout.shapes.items():
+            masks[name] = torch.zeros(width, dtype=torch.bool)
+            if name in self.columns:
+                masks[name][self.columns[name]] = True
+        return masks
+
     def flat(self) -> Tensor:
         """The boolean vector over all value vectors."""
-        masks = []
-        for name, (_, width) in self.layout.shapes.items():
-            mask = torch.zeros(width, dtype=torch.bool)
-            if name in self.columns:
-                mask[self.columns[name]] = True
-            masks.append(mask)
-        return torch.cat(masks)
+        return torch.cat(list(self.by_module().values()))
 
     def __len__(self) -> int:
         return sum(len(columns) for columns in self.columns.values())

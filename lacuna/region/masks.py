@@ -16,7 +16,7 @@ from lacuna.errors import UserError
 from lacuna.model.value import OUTPUT_NAMES, Layout
 from lacuna.region import bits as packed
 from lacuna.region.weights import GroupMasks, Shapes, WeightRegion
-from lacuna.seeds import torch_generator
+from lacuna.seeds import numbered, torch_generator
 
 Unit = Literal["weight", "vector"]
 
@@ -104,21 +104,32 @@ def _vector_bands(
     return (band[:, None] if by_row else band[None, :]).expand(shape).reshape(-1)
 
 
-def draw_weights_outside(region: WeightRegion, free: WeightRegion, seed: int) -> WeightRegion:
+def draw_weights_outside(
+    region: WeightRegion, free: WeightRegion, seed: int, number: int = 1
+) -> WeightRegion:
     """As many weights of every tensor as `region` has, drawn uniformly from `free`.
 
-    The random control: same size, same place in the model, other weights. Raises `UserError` where
-    a tensor has too few free weights.
+    The random control: same size, same place in the model, other weights. `number` 2, 3, ... gives
+    the seed's further ones, each clear of those before. Raises `UserError` where a tensor has too
+    few free weights.
     """
+    for earlier in range(1, number):
+        free -= _drawn(region, free, seed, earlier)
+    return _drawn(region, free, seed, number)
+
+
+def _drawn(region: WeightRegion, free: WeightRegion, seed: int, number: int) -> WeightRegion:
     bits, wanted = {}, region.by_tensor()
     for name, count in wanted.items():
         places, size = free.indices(name), math.prod(free.shapes[name])
         if len(places) < count:
+            fewer = f"regions={number - 1}, or " if number > 1 else ""
             raise UserError(
                 f"{name} has {len(places)} free weights, a random region needs {count}: use "
-                f"smaller or fewer masks"
+                f"{fewer}smaller or fewer masks"
             )
-        order = torch.randperm(len(places), generator=torch_generator(seed, "outside", name))
+        labels = ("outside", name, *numbered(number))
+        order = torch.randperm(len(places), generator=torch_generator(seed, *labels))
         chosen = torch.zeros(size, dtype=torch.bool)
         chosen[places[order[:count]]] = True
         bits[name] = packed.pack(chosen)

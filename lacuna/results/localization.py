@@ -44,21 +44,25 @@ class LocalizerRow(TypedDict):
     average_precision: NotRequired[float | None]
 
 
-@final
-class LocalizedSummary(TypedDict):
-    """All localizers of one stage."""
+class LocalizedPlace(TypedDict):
+    """What a stage found regions for."""
 
     seed: int
     ratio: float
     """Size of the regions: as the target's."""
+    region: NotRequired[int]
+    """Which of its seed's random regions, from 2; absent: the first, or found otherwise."""
+
+
+@final
+class LocalizedSummary(LocalizedPlace):
+    """All localizers of one stage."""
+
     localizers: list[LocalizerRow]
 
 
-class LocalizerSummary(LocalizerRow):
+class LocalizerSummary(LocalizerRow, LocalizedPlace):
     """One localizer's part of a `LocalizedSummary`, as a report reads it."""
-
-    seed: int
-    ratio: float
 
 
 class LocalizationRecord(TypedDict):

@@ -139,6 +139,8 @@ class TrialPlace(TypedDict):
     seed: int
     ratio: float
     lr: float
+    region: NotRequired[int]
+    """Which of its seed's random regions, from 2; absent: the first, or another scenario."""
 
 
 class CurveEnds(TypedDict):

@@ -1,11 +1,8 @@
 """Random: a draw from the whole model, what chance gives."""
 
-import torch
-
 from lacuna.localize.base import LOCALIZERS, Localizer, Scores
 from lacuna.localize.controls import by_module, noise
 from lacuna.localize.evidence import Evidence
-from lacuna.seeds import torch_generator
 
 
 @LOCALIZERS.register("random")
@@ -18,7 +15,9 @@ class Random(Localizer):
 
     def weight_scores(self, evidence: Evidence) -> Scores:
         """Uniform noise."""
-        return {
-            name: torch.rand(shape, generator=torch_generator(evidence.seed, "localize", name))
-            for name, shape in evidence.layout.shapes.items()
+        scores = {
+            name: evidence.noise(name, shape) for name, shape in evidence.layout.shapes.items()
         }
+        for name, taken in evidence.taken.items():
+            scores[name][taken] = -1
+        return scores

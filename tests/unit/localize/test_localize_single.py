@@ -59,3 +59,14 @@ def test_a_localizer_of_vectors_is_refused_by_name() -> None:
     assert localize(evidence(), made("norm"), 3)
     with pytest.raises(UserError, match="'norm' scores whole value vectors"):
         localize_weights(evidence(), made("norm"), 0.5)
+
+
+def test_further_random_weights_keep_clear_of_those_before() -> None:
+    first, second = (
+        localize_weights(evidence(), made("random"), 0.3, number)["random"] for number in (1, 2)
+    )
+    assert len(first) == len(second) == round(0.3 * first.total)
+    alone = localize_weights(evidence(), made("random"), 0.3)["random"]
+    assert len(first & alone) == len(first) and len(first & second) == 0
+    with pytest.raises(UserError, match="regions=4: 3 random regions of this size fit beside"):
+        localize_weights(evidence(), made("random"), 0.3, 4)

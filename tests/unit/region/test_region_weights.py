@@ -154,6 +154,20 @@ def test_a_random_region_is_as_large_in_every_tensor_and_outside_all_masks() -> 
         draw_weights_outside(full.union([0, 2, 4]), full.union(range(6)).complement(), seed=0)
 
 
+def test_further_random_regions_keep_clear_of_those_before_until_none_fits() -> None:
+    drawn = masks()
+    target, free = drawn.union([0]), drawn.union(range(6)).complement()
+    regions = [draw_weights_outside(target, free, 9, number) for number in (1, 2, 3)]
+    assert torch.equal(dense(regions[0]), dense(draw_weights_outside(target, free, 9)))
+    assert {tuple(one.by_tensor().items()) for one in regions} == {
+        tuple(target.by_tensor().items())
+    }
+    assert all(len(one & drawn.union(range(6))) == 0 for one in regions)
+    assert sum(map(len, regions)) == len(regions[0] | regions[1] | regions[2])
+    with pytest.raises(UserError, match="a random region needs .*: use regions=2, or smaller or"):
+        draw_weights_outside(target, regions[0] | regions[1], 9, 3)
+
+
 @pytest.mark.parametrize("architecture", ["olmo2", "gpt_neox", "gemma2"])
 def test_only_matrices_of_the_layers_are_scored(architecture: str) -> None:
     model = tiny_model(architecture, layers=3)
