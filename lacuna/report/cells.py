@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, overload
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args, overload
 
 import numpy as np
 from scipy import stats
@@ -19,6 +19,7 @@ from lacuna.results import (
     SearchRow,
     StageRow,
     TrialRow,
+    TrialSummary,
 )
 
 Value = str | float | None
@@ -29,12 +30,13 @@ ORACLE = "oracle"
 """The scenario of the true region."""
 FULL = "full"
 """The scenario in which every weight may change."""
-Words = Literal["objective", "scenario", "localizer", "purpose", "model"]
-Counts = Literal["seed", "turn", "rung"]
+Words = Literal["objective", "scenario", "localizer", "purpose", "model", "validation"]
+Counts = Literal["seed", "turn", "rung", "region"]
 Numbers = Literal["ratio", "lr"]
-COUNTS, NUMBERS = frozenset({"seed", "turn", "rung"}), frozenset({"ratio", "lr"})
+COUNTS, NUMBERS = frozenset(get_args(Counts)), frozenset(get_args(Numbers))
 R = TypeVar("R", bound=StageRow)
 R_co = TypeVar("R_co", bound=StageRow, covariant=True)
+T = TypeVar("T")
 K = TypeVar("K", bound=tuple[Value, ...])
 
 
@@ -68,10 +70,15 @@ def finished(stage: StageRow) -> bool:
     return stage.get("summary") is not None
 
 
+def region_of(stage: StageRow) -> int:
+    """Which of its seed's random regions a stage is about; 1 where it has no other."""
+    return tag(stage, "region") or 1
+
+
 def of_kind(stages: Iterable[R], kind: str) -> list[R]:
-    """The stages of one kind, in the order of their seeds and keys."""
+    """The stages of one kind, in the order of their seeds, regions and keys."""
     chosen = [stage for stage in stages if cast(Row, stage)["kind"] == kind]
-    return sorted(chosen, key=lambda stage: (order(tag(stage, "seed")), stage["key"]))
+    return sorted(chosen, key=lambda s: (order(tag(s, "seed")), region_of(s), s["key"]))
 
 
 def trials(stages: Iterable[Row]) -> list[TrialRow]:
@@ -114,6 +121,12 @@ def number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is undefined, or there is none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
 @dataclass(frozen=True)
 class Spread:
     """Mean, sample sd and 95% t interval of the mean over n seeds; sd and interval need n > 1."""
@@ -138,6 +151,13 @@ class Spread:
         return cls(n, mean, sd, mean - half, mean + half)
 
     @classmethod
+    def whole(cls, values: Iterable[float | None]) -> "Spread":
+        """Summarise `values` if all are defined; else only count those that are."""
+        listed = list(values)
+        found = cls.known(listed)
+        return found if found.n == len(listed) else cls(found.n)
+
+    @classmethod
     def known(cls, values: Iterable[float | None]) -> "Spread":
         """Summarise those of `values` that are defined."""
         return cls.over([value for value in values if value is not None])
@@ -145,7 +165,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Cell(Generic[R_co]):
-    """The stages of one table cell: `done` finished, `failed` did not."""
+    """The stages of one table cell: `done` finished, `failed` did not.
+
+    A seed of the scenario `random` has a stage for each of its random regions, and still is one
+    seed: its number is the mean over them.
+    """
 
     done: Sequence[R_co] = ()
     failed: Sequence[R_co] = ()
@@ -164,18 +188,38 @@ class Cell(Generic[R_co]):
 
     @property
     def seeds(self) -> list[int | None]:
-        """Seeds of the finished stages."""
-        return [tag(stage, "seed") for stage in self.done]
+        """Seeds of the finished stages, each once (in a search, once per validation field)."""
+        return [tag(stages[0], "seed") for stages in self.by_seed(self.done)]
+
+    def by_seed(self, found: Sequence[T]) -> list[list[T]]:
+        """What was found in each finished stage, put together by seed in the order of regions.
+
+        In a search each validation field of a seed has a list of its own.
+        """
+        seeds: dict[tuple[int | None, str | None], list[T]] = {}
+        for stage, one in zip(self.done, found, strict=True):
+            seeds.setdefault((tag(stage, "seed"), tag(stage, "validation")), []).append(one)
+        return list(seeds.values())
 
     def values(self, read: Callable[[R_co], float | None]) -> list[float | None]:
         """The number that `read` finds in every finished stage; None where it is not finite."""
         return [number(read(stage)) for stage in self.done]
 
+    def means(self, values: Sequence[float | None]) -> list[float | None]:
+        """From a number of every finished stage one of each seed: the mean over its regions."""
+        return [mean_of(own) for own in self.by_seed(values)]
+
+    def paired(self, values: Sequence[float | None]) -> dict[int | None, float | None]:
+        """Seed -> its number, from those of the finished stages; None if a stage of it failed."""
+        found = dict(zip(self.seeds, self.means(values), strict=True))
+        return found | dict.fromkeys((tag(stage, "seed") for stage in self.failed), None)
+
     def spread(self, values: Sequence[float | None]) -> Spread:
-        """Mean and spread of `values`; blank if any stage of the cell failed or lacks its value."""
-        present = [value for value in values if value is not None]
-        whole = not self.failed and len(present) == len(values)
-        return Spread.over(present) if whole else Spread(len(present))
+        """Mean and spread over seeds of `values`, which are of the finished stages.
+
+        Blank if any stage of the cell failed or lacks its value.
+        """
+        return Spread.whole([*self.means(values), *(None for _ in self.failed)])
 
     def over(self, read: Callable[[R_co], float | None]) -> Spread:
         """`spread` of what `read` finds."""
@@ -236,6 +280,60 @@ def grouped(stages: Iterable[R], key: Callable[[R], K]) -> dict[K, Cell[R]]:
 def by_parts(key: Iterable[Value]) -> list[tuple[int, float, str]]:
     """A sort key for tuples of mixed values."""
     return [order(part) for part in key]
+
+
+@dataclass(frozen=True)
+class SeedArms:
+    """The test trials of one seed that are compared: one in the true region, then its k rivals."""
+
+    seed: int
+    trials: Sequence[TrialRow]
+    """k + 1, finished or not: the true region's first, random regions in the order of numbers."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Why arms have no result, a line each; empty where all have one."""
+        return [
+            f"seed {self.seed}: {stage.get('failed', 'no result')}"
+            for stage in self.trials
+            if not finished(stage)
+        ]
+
+    @property
+    def summaries(self) -> list[TrialSummary]:
+        """Of the finished trials: of all k + 1, in their order, where none is `missing`."""
+        return [stage["summary"] for stage in self.trials if finished(stage)]
+
+    def values(self, read: Callable[[TrialRow], float | None]) -> list[float | None]:
+        """What `read` finds in each of the k + 1 trials; None of one without a result."""
+        return [number(read(s)) if finished(s) else None for s in self.trials]
+
+
+def arms_by_seed(true: Cell[TrialRow], rivals: Cell[TrialRow]) -> list[SeedArms]:
+    """The arms of every seed that both cells have, in the order of seeds."""
+    first, others = _trials_of(true), _trials_of(rivals)
+    shared = sorted(first.keys() & others.keys())
+    return [SeedArms(seed, [*first[seed], *others[seed]]) for seed in shared]
+
+
+def alike_by_seed(rivals: Cell[TrialRow]) -> list[SeedArms]:
+    """The random regions of every seed among themselves, the first in the true region's place.
+
+    None of them holds facts, so a test that tells the first from the rest is wrong: an A/A
+    comparison. Seeds with a single region are left out.
+    """
+    found = _trials_of(rivals)
+    return [SeedArms(seed, found[seed]) for seed in sorted(found) if len(found[seed]) > 1]
+
+
+def _trials_of(cell: Cell[TrialRow]) -> dict[int, list[TrialRow]]:
+    """Seed -> its trials in the order of regions, finished or not."""
+    found: dict[int, list[TrialRow]] = {}
+    for stage in sorted([*cell.done, *cell.failed], key=region_of):
+        seed = tag(stage, "seed")
+        assert seed is not None, "a test trial has a seed"
+        found.setdefault(seed, []).append(stage)
+    return found
 
 
 def find(

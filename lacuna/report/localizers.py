@@ -11,6 +11,7 @@ from lacuna.report.cells import (
     finished,
     grouped,
     localizations,
+    region_of,
     searches,
     tag,
     trials,
@@ -27,6 +28,8 @@ Subject = Literal["localizer", "region", "change"]
 def localizer_cells(stages: StageRows) -> dict[LocalizerKey, Cell[LocalizedRow]]:
     """Localizers by ratio and name: one stage per seed, tuning seeds left out.
 
+    Of a seed's random regions the first; the others stand with the trials that were held to them.
+
     A stage may hold several localizers (its tag joins them by `+`, so that a failed one counts for
     each), and one localizer may have been run by two stages: a finished one stands for both.
     """
@@ -34,6 +37,8 @@ def localizer_cells(stages: StageRows) -> dict[LocalizerKey, Cell[LocalizedRow]]
     tuning = {tag(stage, "seed") for stage in searches(stages)} - tests
     chosen: dict[tuple[float | None, str, int | None], LocalizedRow] = {}
     for stage in localizations(stages):
+        if region_of(stage) > 1:
+            continue
         for name in str(tag(stage, "localizer")).split("+"):
             part: LocalizedRow = {**stage, "tags": {**stage["tags"], "localizer": name}}
             place = (tag(part, "ratio"), name, tag(part, "seed"))

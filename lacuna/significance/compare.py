@@ -40,12 +40,16 @@ def compare(
 ) -> Comparison:
     """Compare scenario a with scenario b, paired by seed, in AUES or MU95.
 
-    The trials are summaries of test trials, or what stands in place of one that failed. On top of
-    `paired`, the record holds "metric"; for AUES a cluster-bootstrap interval of the difference
-    ("interval_method" "bootstrap", see `seeds.aues_interval` for `rounds` and `people`) and the
-    paper's permutation test per seed ("p_alpha_permutation", exact) with its mean; for MU95 the
-    paper's "p_pool_split" per seed with its mean, and the seeds whose utility never fell to 95%
-    ("uncrossed_a", "uncrossed_b": their value is the FQ at the lowest utility reached).
+    b may have several trials of a seed, told apart by their random region: its value is their
+    mean, and the paper's tests, which compare two curves, are made with the first of them.
+
+    The trials are summaries of test trials, or what stands in place of one that failed. On top
+    of `paired`, the record holds "metric"; for AUES a cluster-bootstrap interval of the
+    difference ("interval_method" "bootstrap", see `seeds.aues_interval` for `rounds` and
+    `people`) and the paper's permutation test per seed ("p_alpha_permutation", exact) with its
+    mean; for MU95 the paper's "p_pool_split" per seed with its mean, and the seeds whose
+    utility never fell to 95% ("uncrossed_a", "uncrossed_b": their value is the FQ at the lowest
+    utility reached).
 
     Raises `UserError` for an unknown metric, a seed given twice, or seeds that differ between a and
     b.
@@ -53,15 +57,20 @@ def compare(
     if metric not in METRICS:
         raise UserError(f"unknown significance metric {metric!r}{suggest(metric, list(METRICS))}")
     by_seed_a, by_seed_b = _by_seed(trials_a), _by_seed(trials_b)
+    if repeated := [seed for seed, own in by_seed_a.items() if len(own) > 1]:
+        raise UserError(
+            f"seed {repeated[0]} has several trials in the first scenario: give each seed once"
+        )
     if by_seed_a.keys() != by_seed_b.keys():
         raise UserError(
             f"trials cannot be paired: seeds {sorted(by_seed_a)} against {sorted(by_seed_b)}; "
             f"run both scenarios with the same seeds"
         )
     seeds = sorted(by_seed_a)
-    a, b = [by_seed_a[seed] for seed in seeds], [by_seed_b[seed] for seed in seeds]
-    pairs = paired([_value(t, metric) for t in a], [_value(t, metric) for t in b], seeds)
-    record: Comparison = {**pairs, "metric": metric, "missing": _missing(seeds, a, b, metric)}
+    a, b = [by_seed_a[seed][0] for seed in seeds], [by_seed_b[seed] for seed in seeds]
+    pairs = paired([_value(t, metric) for t in a], [_mean_value(own, metric) for own in b], seeds)
+    missing = _missing(seeds, a, b, metric)
+    record: Comparison = {**pairs, "metric": metric, "missing": missing}
     if metric == "aues":
         _add_aues_tests(record, a, b, generator, rounds, people)
     else:
@@ -113,7 +122,7 @@ def paired(
 def _add_aues_tests(
     record: Comparison,
     a: Sequence[Trial],
-    b: Sequence[Trial],
+    b: Sequence[Sequence[Trial]],
     generator: np.random.Generator,
     rounds: int,
     people: People | None,
@@ -121,7 +130,7 @@ def _add_aues_tests(
     p_values = _each(a, b, "aues", lambda x, y: _permutation(x, y, generator, rounds))
     record["interval"], record["interval_method"] = None, "bootstrap"
     if not record["missing"]:
-        seeds = [arms_of(pair) for pair in zip(_finished(a), _finished(b), strict=True)]
+        seeds = [arms_of(_finished([x, *own])) for x, own in zip(a, b, strict=True)]
         record["interval"] = aues_interval(seeds, rounds=rounds, generator=generator, people=people)
     record["p_alpha_permutation"] = p_values
     record["p_alpha_permutation_mean"] = _mean(_floats(p_values))
@@ -130,14 +139,15 @@ def _add_aues_tests(
 def _add_mu95_tests(
     record: Comparison,
     a: Sequence[Trial],
-    b: Sequence[Trial],
+    b: Sequence[Sequence[Trial]],
     generator: np.random.Generator,
     rounds: int,
 ) -> None:
     p_values = _each(a, b, "mu95", lambda x, y: _pool_split(x, y, generator, rounds))
     record["p_pool_split"] = p_values
     record["p_pool_split_mean"] = _mean(_floats(p_values))
-    record["uncrossed_a"], record["uncrossed_b"] = _uncrossed(a), _uncrossed(b)
+    record["uncrossed_a"] = _uncrossed(a)
+    record["uncrossed_b"] = _uncrossed([trial for own in b for trial in own])
 
 
 def _permutation(
@@ -183,16 +193,16 @@ def arms_of(trials: Sequence[TrialSummary]) -> Arms:
 
 def _each(
     a: Sequence[Trial],
-    b: Sequence[Trial],
+    b: Sequence[Sequence[Trial]],
     metric: Metric,
     test: Callable[[TrialSummary, TrialSummary], float],
 ) -> list[float | None]:
-    """`test` of every pair in which both trials have the metric; None for the others."""
+    """`test` of every seed's trial and first rival; None where one of them lacks the metric."""
     return [
         None
         if "failed" in x or "failed" in y or None in (_value(x, metric), _value(y, metric))
         else test(x, y)
-        for x, y in zip(a, b, strict=True)
+        for x, (y, *_) in zip(a, b, strict=True)
     ]
 
 
@@ -200,14 +210,24 @@ def _finished(trials: Sequence[Trial]) -> list[TrialSummary]:
     return [trial for trial in trials if "failed" not in trial]
 
 
-def _by_seed(trials: Sequence[Trial]) -> dict[int, Trial]:
-    result: dict[int, Trial] = {}
+def _by_seed(trials: Sequence[Trial]) -> dict[int, list[Trial]]:
+    """Seed -> its trials in the order of their random regions, each once."""
+    found: dict[int, dict[int, Trial]] = {}
     for trial in trials:
-        seed = int(trial["tags"]["seed"] if "failed" in trial else trial["seed"])
-        if seed in result:
+        if "failed" in trial:
+            seed, region = int(trial["tags"]["seed"]), int(trial["tags"].get("region", 1))
+        else:
+            seed, region = trial["seed"], trial.get("region", 1)
+        own = found.setdefault(seed, {})
+        if region in own:
             raise UserError(f"seed {seed} has two trials in one scenario: give each seed once")
-        result[seed] = trial
-    return result
+        own[region] = trial
+    return {seed: [own[region] for region in sorted(own)] for seed, own in found.items()}
+
+
+def _mean_value(trials: Sequence[Trial], metric: Metric) -> float | None:
+    values = [value for trial in trials if (value := _value(trial, metric)) is not None]
+    return float(np.mean(values)) if len(values) == len(trials) else None
 
 
 def _value(trial: Trial, metric: Metric) -> float | None:
@@ -220,25 +240,26 @@ def _value(trial: Trial, metric: Metric) -> float | None:
 
 
 def _missing(
-    seeds: Sequence[int], a: Sequence[Trial], b: Sequence[Trial], metric: Metric
+    seeds: Sequence[int], a: Sequence[Trial], b: Sequence[Sequence[Trial]], metric: Metric
 ) -> list[str]:
     """Why each pair without a value has none."""
     reasons = [
         f"seed {seed}: {trial.get('failed', f'{metric} is undefined')}"
-        for seed, *pair in zip(seeds, a, b, strict=True)
-        for trial in pair
+        for seed, first, own in zip(seeds, a, b, strict=True)
+        for trial in (first, *own)
         if _value(trial, metric) is None
     ]
     return list(dict.fromkeys(reasons))
 
 
 def _uncrossed(trials: Sequence[Trial]) -> list[int]:
-    """Seeds whose utility never fell to 95%."""
-    return [
+    """Seeds whose utility never fell to 95%, in any of their trials."""
+    seeds = [
         trial["seed"]
         for trial in _finished(trials)
         if trial["mu95"] is not None and not trial["mu95"]["crossed"]
     ]
+    return list(dict.fromkeys(seeds))
 
 
 def _floats(values: Sequence[float | None]) -> np.ndarray:

@@ -59,7 +59,8 @@ def trial(
         "localization": {"region": None, "change": found},
         "attacks": [attack("relearn", 3e-4, -6.0, -3.0 - seed), attack("int8", None, -6.0, -6.0)],
     } | more  # fmt: skip
-    return stage("trial", tags | {"purpose": summary["purpose"]}, summary)
+    numbered = {"region": more["region"]} if "region" in more else {}
+    return stage("trial", tags | numbered | {"purpose": summary["purpose"]}, summary)
 
 
 def failed_trial(scenario: str, seed: int, lr: float = 0.03) -> Record:

@@ -165,11 +165,7 @@ def _mean(cell: Cell[Attacked], attack: Attack, read: Read) -> float | None:
 
 def _pairs(arms: Arms, attack: Attack, read: Read) -> Paired:
     """Oracle against its rival, paired by seed; a failed trial is a missing value."""
-    sides: list[dict[int | None, float | None]] = []
-    for cell in arms.cells:
-        seeds = [*cell.seeds, *(tag(stage, "seed") for stage in cell.failed)]
-        values = [*levels(attack_records(cell, attack), read), *(None for _ in cell.failed)]
-        sides.append(dict(zip(seeds, values, strict=True)))
+    sides = [cell.paired(levels(attack_records(cell, attack), read)) for cell in arms.cells]
     shared = sorted(seed for seed in {*sides[0], *sides[1]} if seed is not None)
     a, b = ([side.get(seed) for seed in shared] for side in sides)
     return paired(a, b, shared)

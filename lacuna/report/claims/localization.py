@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from lacuna.report.cells import BASELINE, FULL, Cell, R, tag
+from lacuna.report.cells import BASELINE, FULL, Cell, R
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named, trial_cells
 from lacuna.report.claims.rules import NO_MORE
@@ -69,6 +69,7 @@ def _against_chance(
     cell: Cell[R], read: Callable[[R], float | None], ratio: float | None, blind: Chances
 ) -> Paired:
     """Precision minus that of a blind draw (the ratio where `blind` says nothing), over seeds."""
-    values = [*cell.values(read), *(None for _ in cell.failed)]
-    seeds = [tag(stage, "seed") or 0 for stage in [*cell.done, *cell.failed]]
-    return paired(values, [blind.get((ratio, s), ratio or 0.0) for s in seeds], seeds)
+    values = cell.paired(cell.values(read))
+    seeds = [seed or 0 for seed in values]
+    chance = [blind.get((ratio, seed), ratio or 0.0) for seed in seeds]
+    return paired(list(values.values()), chance, seeds)

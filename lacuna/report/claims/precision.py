@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lacuna.report.cells import FULL, tag
+from lacuna.report.cells import FULL
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named
 from lacuna.report.claims.rules import NO_MORE
@@ -34,11 +34,10 @@ class Precision(Claims):
             if key.scenario != FULL:
                 continue
             rows = scores(cell, "forget", score)
-            lost = [None for _ in cell.failed]
-            seeds = [tag(stage, "seed") or 0 for stage in [*cell.done, *cell.failed]]
-            areas = [*read(rows, lambda row: row["auc"]), *lost]
-            noise = [*read(rows, lambda row: row["noise_auc"]), *lost]
-            for name, null in (("1/2", [0.5] * len(seeds)), ("its noise null", noise)):
+            areas = cell.paired(read(rows, lambda row: row["auc"]))
+            noise = cell.paired(read(rows, lambda row: row["noise_auc"])).values()
+            seeds = [seed or 0 for seed in areas]
+            for name, null in (("1/2", [0.5] * len(seeds)), ("its noise null", list(noise))):
                 yield Evidence(
                     family=FAMILY,
                     about=f"{named(key.objective, key.ratio)}, {score} AUC against {name}",
@@ -46,6 +45,6 @@ class Precision(Claims):
                         f"The weights that full-parameter {key.objective} moves most hold no more "
                         f"of the facts to forget than {name} would."
                     ),
-                    record=paired(areas, null, seeds),
+                    record=paired(list(areas.values()), null, seeds),
                     keys=cell.keys,
                 )

@@ -62,7 +62,7 @@ def _record(results: Results, key: CellKey, metric: str, cells: Rivals) -> Paire
     record = find(results.comparisons, key, metric)
     if record is not None:
         return record
-    n = min(len(cells[ORACLE].done), len(cells[BASELINE].done))
+    n = min(len(cells[ORACLE].seeds), len(cells[BASELINE].seeds))
     return unpaired(n, _uncompared(results, key, metric))
 
 

@@ -57,5 +57,6 @@ class Attacks(StudyFigure):
 def _slopes(cell: Cell[Attacked], attack: Attack) -> list[list[Point]]:
     """One before-after line per finished seed in which the attack has both values."""
     records, read = attack_records(cell, attack), MEASURES["logp"]
-    ends = zip(levels(records, read.before), levels(records, read.after), strict=True)
+    before, after = (cell.means(levels(records, one)) for one in (read.before, read.after))
+    ends = zip(before, after, strict=True)
     return [[(0.0, a), (1.0, b)] for a, b in ends if a is not None and b is not None]

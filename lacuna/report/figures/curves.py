@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lacuna.report.cells import Cell, CellKey, Value, grouped, trials
-from lacuna.report.figure import FIGURES, Palette, Panel, StudyFigure, over_seeds
+from lacuna.report.figure import FIGURES, Palette, Panel, StudyFigure, mean_line, over_seeds
 from lacuna.report.results import Results
 from lacuna.report.svg import Point, line_chart
 from lacuna.results import FullCurveRecord, TrialRow
@@ -60,11 +60,13 @@ class Curves(StudyFigure):
 
 def _lines(cell: Cell[TrialRow], axes: Axes) -> list[list[Point]]:
     """One line over the alphas per finished seed; a seed with an undefined point has none."""
-    lines = []
-    for stage in cell.done:
-        x, y = axes.read(stage["summary"]["curve"])
-        # Data without a forget quality has no such curve: then there are no pairs.
-        pairs = list(zip(x, y or (), strict=False))
-        if pairs and None not in {value for pair in pairs for value in pair}:
-            lines.append(pairs)
-    return lines
+    seeds = cell.by_seed([_line(stage, axes) for stage in cell.done])
+    return [mean_line(lines) for lines in seeds if all(lines)]
+
+
+def _line(stage: TrialRow, axes: Axes) -> list[Point]:
+    """A point per alpha; none where one is undefined."""
+    x, y = axes.read(stage["summary"]["curve"])
+    # Data without a forget quality has no such curve: then there are no pairs.
+    pairs = list(zip(x, y or (), strict=False))
+    return [] if None in {value for pair in pairs for value in pair} else pairs

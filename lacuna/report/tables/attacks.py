@@ -94,6 +94,7 @@ class Attacks(StudyTable):
 
 def _row(place: AttackPlace, cell: Cell[Attacked], attack: Attack) -> AttackRow:
     records = attack_records(cell, attack)
+    made = [next(filter(None, own), None) for own in cell.by_seed(records)]
     before = levels(records, MEASURES["logp"].before)
     after = levels(records, MEASURES["logp"].after)
     pairs = zip(before, after, strict=True)
@@ -107,9 +108,9 @@ def _row(place: AttackPlace, cell: Cell[Attacked], attack: Attack) -> AttackRow:
         "attack_lr": attack.lr,
         "start": attack.start,
         "status": cell.status,
-        "n": sum(record is not None for record in records),
+        "n": sum(record is not None for record in made),
         "seeds": cell.seeds,
-        "n_others": [record and record["n_others"] for record in records],
+        "n_others": [record and record["n_others"] for record in made],
         "attacked_es_after": cell.spread(levels(records, lambda a: a["attacked_es_after"])).mean,
         "es_before_mean": es_before.mean,
         "es_before_sd": es_before.sd,

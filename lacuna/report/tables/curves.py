@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from lacuna.report.cells import TrialKey, Value, by_parts, finished, tag, trials
+from lacuna.report.cells import (
+    BASELINE,
+    TrialKey,
+    Value,
+    by_parts,
+    finished,
+    region_of,
+    tag,
+    trials,
+)
 from lacuna.report.columns import KEYS, SEED, Place
 from lacuna.report.results import Results
 from lacuna.report.table import TABLES, Column, StudyTable, columns_of
@@ -14,6 +23,10 @@ class CurveRow(Place):
     """One mixture of one trial."""
 
     seed: Annotated[int | None, SEED]
+    region: Annotated[
+        int | None,
+        Column("Which of the seed's random regions, from 1; empty: another scenario"),
+    ]
     alpha: Annotated[float, Column("Weight of the unlearned model in the mixture", "share")]
     fs: Annotated[
         float,
@@ -67,6 +80,7 @@ class Curves(StudyTable):
                 yield {
                     **TrialKey.of(stage).place,
                     "seed": tag(stage, "seed"),
+                    "region": region_of(stage) if summary["scenario"] == BASELINE else None,
                     "alpha": alpha,
                     "fs": curve["fs"][index],
                     "rs": curve["rs"][index],
@@ -79,5 +93,5 @@ class Curves(StudyTable):
 
 
 def _place(stage: TrialRow) -> list[tuple[int, float, str]]:
-    parts: tuple[Value, ...] = (*TrialKey.of(stage), tag(stage, "seed"))
+    parts: tuple[Value, ...] = (*TrialKey.of(stage), tag(stage, "seed"), region_of(stage))
     return by_parts(parts)

@@ -1,7 +1,8 @@
 """Whether methods leak the same facts: overlap of what relearning brings out of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
+from statistics import fmean
 from typing import Annotated
 
 from typing_extensions import TypedDict
@@ -24,8 +25,10 @@ from lacuna.report.columns import (
 from lacuna.report.results import Results
 from lacuna.report.table import TABLES, Column, StudyTable, columns_of
 
-Leaks = Mapping[int | None, tuple[Sequence[str], Sequence[str]]]
-"""Seed -> the facts that each of two models leaks."""
+Facts = Sequence[Sequence[str]]
+"""The facts that the models of one seed leak: one model, or one for each random region."""
+Leaks = Mapping[int | None, tuple[Facts, Facts]]
+"""Seed -> what leaks from each of two cells."""
 
 
 class Pair(TypedDict):
@@ -109,21 +112,28 @@ def _leaks(a: Cell[Attacked], b: Cell[Attacked], attack: Attack) -> Leaks:
     return {seed: (first[seed], second[seed]) for seed in shared}
 
 
-def _leaked(cell: Cell[Attacked], attack: Attack) -> Mapping[int | None, Sequence[str]]:
-    """Seed -> the leaked set, of attacks that trained on somebody."""
-    return {
-        tag(stage, "seed"): record["leaked_after"]
-        for stage, record in zip(cell.done, attack_records(cell, attack), strict=True)
-        if record is not None
-        and record["leaked_after"] is not None
-        and record["attacked_es_after"] is not None
-    }
+def _leaked(cell: Cell[Attacked], attack: Attack) -> Mapping[int | None, Facts]:
+    """Seed -> the leaked sets, of attacks that trained on somebody."""
+    leaked: dict[int | None, list[Sequence[str]]] = {}
+    for stage, record in zip(cell.done, attack_records(cell, attack), strict=True):
+        if (
+            record is not None
+            and record["leaked_after"] is not None
+            and record["attacked_es_after"] is not None
+        ):
+            leaked.setdefault(tag(stage, "seed"), []).append(record["leaked_after"])
+    return leaked
+
+
+def _overlap(first: Facts, second: Facts) -> float | None:
+    """Mean Jaccard index over the pairs of models in which either leaks anything; None of none."""
+    return Spread.known(jaccard(a, b) for a, b in product(first, second)).mean
 
 
 def _row(pair: Pair, a: Cell[Attacked], b: Cell[Attacked], leaks: Leaks) -> OverlapRow:
     both = Cell([*a.done, *b.done], [*a.failed, *b.failed])
-    known = [index for pair in leaks.values() if (index := jaccard(*pair)) is not None]
-    overlap = both.spread(known)
+    known = [index for pair in leaks.values() if (index := _overlap(*pair)) is not None]
+    overlap = Spread.whole([*known, *(None for _ in both.failed)])
     first, second = zip(*leaks.values(), strict=True)
     return {
         **pair,
@@ -132,7 +142,12 @@ def _row(pair: Pair, a: Cell[Attacked], b: Cell[Attacked], leaks: Leaks) -> Over
         "seeds": list(leaks),
         "overlap_mean": overlap.mean,
         "overlap_sd": overlap.sd,
-        "leaked_a": Spread.over([len(facts) for facts in first]).mean,
-        "leaked_b": Spread.over([len(facts) for facts in second]).mean,
+        "leaked_a": _number(first),
+        "leaked_b": _number(second),
         "keys": both.keys,
     }
+
+
+def _number(leaked: Sequence[Facts]) -> float | None:
+    """How many facts leak, mean over seeds."""
+    return Spread.over([fmean(map(len, models)) for models in leaked]).mean

@@ -49,17 +49,19 @@ class LocalizationLayers(StudyTable):
     def rows(results: Results) -> Iterator[LayerRow]:
         """By region, then by layer."""
         for one in located(results.stages):
-            layers: dict[int, list[LayerOverlap]] = {}
-            for record in one.records:
-                for entry in (record and record.get("by_layer")) or ():
-                    layers.setdefault(int(entry["layer"]), []).append(entry)
-            for layer in sorted(layers):
-                yield _row(one, layer, layers[layer])
+            found = [
+                {int(entry["layer"]): entry for entry in (record and record.get("by_layer")) or ()}
+                for record in one.records
+            ]
+            for layer in sorted({layer for layers in found for layer in layers}):
+                yield _row(one, layer, [layers.get(layer) for layers in found])
 
 
-def _row(one: Located, layer: int, entries: list[LayerOverlap]) -> LayerRow:
-    precision = Spread.known(number(entry["precision"]) for entry in entries)
-    recall = Spread.known(number(entry["recall"]) for entry in entries)
+def _row(one: Located, layer: int, entries: list[LayerOverlap | None]) -> LayerRow:
+    """A layer's row, from what each finished stage says of it."""
+    means = one.cell.means
+    precision = Spread.known(means([entry and number(entry["precision"]) for entry in entries]))
+    recall = Spread.known(means([entry and number(entry["recall"]) for entry in entries]))
     return {
         **one.place,
         "layer": layer,

@@ -192,7 +192,7 @@ def _measured(cell: Cell[TrialRow] | None, measure: str, spread: Spread) -> Meas
 
 def _uncrossed(cell: Cell[TrialRow]) -> list[int | None]:
     ends = [(tag(stage, "seed"), stage["summary"]["mu95"]) for stage in cell.done]
-    return [seed for seed, mu95 in ends if mu95 is not None and not mu95["crossed"]]
+    return list(dict.fromkeys(seed for seed, mu95 in ends if mu95 and not mu95["crossed"]))
 
 
 def _versus(record: ScenarioComparison | None) -> Versus:

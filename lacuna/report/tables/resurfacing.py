@@ -16,7 +16,16 @@ from lacuna.report.attacks import (
     attack_records,
     levels,
 )
-from lacuna.report.cells import Cell, Spread, StageRows, controls, finished, number, tag
+from lacuna.report.cells import (
+    Cell,
+    Spread,
+    StageRows,
+    controls,
+    finished,
+    mean_of,
+    number,
+    tag,
+)
 from lacuna.report.columns import ATTACK, ATTACK_LR, KEYS, START, STATUS, AttackPlace
 from lacuna.report.results import Results
 from lacuna.report.table import TABLES, Column, StudyTable, columns_of
@@ -173,14 +182,17 @@ def _row(
 
 def _ends(cell: Cell[Attacked], attack: Attack, measure: str) -> Ends:
     """Of the seeds that have the attack: a matched start need not exist for all."""
-    pairs = zip(cell.done, attack_records(cell, attack), strict=True)
-    read = MEASURES[measure].after
-    return {tag(stage, "seed"): number(read(r)) for stage, r in pairs if r is not None}
+    records, read = attack_records(cell, attack), MEASURES[measure].after
+    made = {
+        seed: [number(read(record)) for record in own if record is not None]
+        for seed, own in zip(cell.seeds, cell.by_seed(records), strict=True)
+    }
+    return {seed: mean_of(values) for seed, values in made.items() if values}
 
 
 def _measured(cell: Cell[Attacked], attack: Attack, measure: str) -> Measured:
     records, ends = attack_records(cell, attack), _ends(cell, attack, measure)
-    after = cell.spread(list(ends.values()))
+    after = Spread.whole([*ends.values(), *(None for _ in cell.failed)])
     return {
         "n": after.n,
         "seeds": list(ends),
