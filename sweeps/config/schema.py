@@ -219,6 +219,12 @@ class Study:
     """Where facts are planted."""
     seeds: list[int] = field(default_factory=lambda: [1])
     """Test seeds: region, batches and (where not shared) the retained model."""
+    regions: int = 1
+    """Random regions of every test seed: scenario `random` is unlearned, attacked and reported in
+    each, with no further injection. They are disjoint from the target region and from each other; a
+    table shows their mean as the seed's one number. The learning rate is searched in the first, and
+    the first is the same whatever their number: a study with more takes the earlier from the
+    store. Refused where so many do not fit."""
     base_seed: int = 0
     """Seed of the embedded base model."""
     objectives: list[str] = field(default_factory=list)

@@ -6,6 +6,7 @@ Nothing is written and no weight is read; see `sweeps.plan.costs` for what is co
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -161,9 +162,11 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
     for cell in planner.searched():
         found["search"] += planner.foreseen_search(cell)
     for cell in planner.cells():
-        for seed in planner.config.seeds:
-            rates = planner.rates.foreseen(cell)
-            found["test"].append([planner.stages.trial(cell, lr, seed, "test") for lr in rates])
+        rates, numbers = planner.rates.foreseen(cell), planner.numbers(cell.scenario)
+        for seed, region in product(planner.config.seeds, numbers):
+            found["test"].append(
+                [planner.stages.trial(cell, lr, seed, "test", region=region) for lr in rates]
+            )
     return found
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from lacuna.data import Corpus
 from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout, Preflight
+from lacuna.report.cells import BASELINE
 from lacuna.train import Parallel
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.config.schema import Study
@@ -96,11 +97,16 @@ class Planner:
     def tests(self, rates: Mapping[Cell, float]) -> list[Stage]:
         """Test trials at the chosen rates; a cell whose candidates all failed has none."""
         return [
-            self.stages.trial(cell, rates[cell], seed, "test")
+            self.stages.trial(cell, rates[cell], seed, "test", region=region)
             for cell in self.cells()
             if cell in rates
             for seed in self.config.seeds
+            for region in self.numbers(cell.scenario)
         ]
+
+    def numbers(self, scenario: str) -> range:
+        """Numbers of the regions that a test seed is unlearned in: several in `random` only."""
+        return range(1, 1 + (self.config.regions if scenario == BASELINE else 1))
 
     def controls(self) -> list[Stage]:
         """The attacks on retained and injected models."""
@@ -129,9 +135,16 @@ class Planner:
         return found
 
     def regions(self, seed: int, ratio: float) -> list[Stage]:
-        """A localized stage for each scenario that takes its region from a localizer."""
-        names = self.protocol.scenario_localizers()
-        return [self.stages.localized(seed, ratio, (name,)) for name in names]
+        """The localized stages of each scenario that takes its region from a localizer.
+
+        On a tuning seed the first random region only: rates are searched in that one.
+        """
+        test, localizer = seed in self.config.seeds, self.protocol.localizer
+        return [
+            self.stages.localized(seed, ratio, (localizer(scenario),), region)
+            for scenario in self.protocol.localized_scenarios()
+            for region in (self.numbers(scenario) if test else (1,))
+        ]
 
     def survey(self, seed: int, ratio: float) -> Stage:
         """One stage with all localizers of the precision table, which share gradient passes."""

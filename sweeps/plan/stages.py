@@ -1,7 +1,7 @@
 """A study's stages, one by one: each named by all that its result depends on."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec
 
@@ -82,6 +82,18 @@ def _used(training: JsonObject) -> JsonObject:
     return {name: value for name, value in training.items() if name not in UNUSED}
 
 
+def _numbered(draft: Draft, region: int) -> Draft:
+    """The draft for one of a seed's random regions; of the first as if it were the only one."""
+    if region == 1:
+        return draft
+    return replace(
+        draft,
+        label=f"{draft.label} region={region}",
+        params={**draft.params, "random_region": region},
+        tags={**draft.tags, "region": region},
+    )
+
+
 class StageFactory:
     """Makes the stages of a study: parameters, parents, label, resources, and so the key."""
 
@@ -112,8 +124,8 @@ class StageFactory:
         return self._stage("injected", self.protocol.injected(self, own, ratio))
 
     @once
-    def localized(self, seed: int, ratio: float, names: tuple[str, ...]) -> Stage:
-        """The regions that one or several localizers find."""
+    def localized(self, seed: int, ratio: float, names: tuple[str, ...], region: int = 1) -> Stage:
+        """The regions that one or several localizers find; of random ones the one of a number."""
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         options = {name: asdict(self.config.localize.of(name)) for name in names}
         draft = Draft(
@@ -122,7 +134,7 @@ class StageFactory:
             parents={"injected": self.injected(seed, ratio), "retained": self.retained(seed)},
             tags={"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )
-        return self._stage("localized", draft)
+        return self._stage("localized", _numbered(draft, region))
 
     def trial(
         self,
@@ -133,11 +145,13 @@ class StageFactory:
         turn: int = 0,
         steps: int | None = None,
         validation: str | None = None,
+        region: int = 1,
     ) -> Stage:
         """theta_u, the unlearned model, and its scores. `turn` (1, 2, ...) is a rate's in a search.
 
         With fewer `steps` than the study's it is a rung of that search. With a `validation` field
-        it forgets the validation split of that field in place of the main one.
+        it forgets the validation split of that field in place of the main one. `region` is the
+        number of its random region.
         """
         ratio, objective, scenario = cell
         whole, localizer = self.config.unlearn.train.steps, self.protocol.localizer(scenario)
@@ -172,11 +186,11 @@ class StageFactory:
         draft = Draft(
             label=label,
             params=params,
-            parents=self._trial_parents(cell, seed, purpose),
+            parents=self._trial_parents(cell, seed, purpose, region),
             tags=tags,
             parallel=self._trial_parallel(scenario),
         )
-        return self._stage("trial", draft)
+        return self._stage("trial", _numbered(draft, region))
 
     def _unlearning(self, cell: Cell, lr: float, steps: int) -> dict[str, Json]:
         """The method with its options, and how it moves weights."""
@@ -192,12 +206,12 @@ class StageFactory:
             params["wrappers"] = {name: asdict(config.wrap.of(name)) for name in wrappers}
         return params
 
-    def _trial_parents(self, cell: Cell, seed: int, purpose: str) -> dict[str, Stage]:
+    def _trial_parents(self, cell: Cell, seed: int, purpose: str, region: int) -> dict[str, Stage]:
         ratio, _, scenario = cell
         parents = {"injected": self.injected(seed, ratio), "retained": self.retained(seed)}
         if scenario not in ("oracle", "full"):
             names = (self.protocol.localizer(scenario),)
-            parents["region"] = self.localized(seed, ratio, names)
+            parents["region"] = self.localized(seed, ratio, names, region)
         return {**parents, **self.protocol.trial_parents(self, purpose)}
 
     def _trial_parallel(self, scenario: str) -> Parallel:

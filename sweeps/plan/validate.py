@@ -8,6 +8,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
 from lacuna.registry import suggest
+from lacuna.report.cells import BASELINE
 from lacuna.train.zero import require_deepspeed
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.config.schema import Resources, StageResources
@@ -26,6 +27,7 @@ def check(planner: Planner) -> None:
     _region(planner)
     _names(planner)
     _seeds(planner)
+    _regions(planner)
     _numbers(planner)
     _resources(planner)
     _parallel(planner)
@@ -111,6 +113,16 @@ def _region(planner: Planner) -> None:
             f"region.file=MASKS.safetensors"
         )
     protocol.check()
+
+
+def _regions(planner: Planner) -> None:
+    config = planner.config
+    fit = max(1, planner.protocol.room())
+    if config.regions < 1 or (BASELINE in config.scenarios and config.regions > fit):
+        raise UserError(
+            f"regions={config.regions}: {fit} random region{'s' * (fit > 1)} of this size fit "
+            f"beside each other: give a number from 1 to {fit}"
+        )
 
 
 def _numbers(planner: Planner) -> None:

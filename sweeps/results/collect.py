@@ -144,7 +144,7 @@ def _rows(engine: Engine, stage: Stage) -> list[Row]:
     if "failed" in result:
         return [cast(Row, {**row, "kind": stage.kind, "failed": result["failed"]})]
     if "localizers" in result:
-        shared = {"seed": result["seed"], "ratio": result["ratio"]}
+        shared = {name: value for name, value in result.items() if name != "localizers"}
         return [
             cast(Row, {**row, "kind": stage.kind, "summary": {**shared, **localizer}})
             for localizer in result["localizers"]

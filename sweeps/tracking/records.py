@@ -17,7 +17,7 @@ Metric = tuple[str, float, int]
 """Name, value, step."""
 Point = tuple[str, float, int, int]
 """A metric and when it was measured, in epoch milliseconds: sent twice, it is stored once."""
-PARAMETERS, CURVES = {"lr", "ratio", "seed"}, {"alphas", "curve"}
+PARAMETERS, CURVES = {"lr", "ratio", "seed", "region"}, {"alphas", "curve"}
 SCORES = {"aues", "mu95", "fs_end", "rs_end", "forget_es", "retain_es", "mu", "fq"}
 
 
@@ -71,6 +71,8 @@ def run_name(stage: Stage) -> str:
     if "objective" not in tags:
         return stage.label
     name = f"{tags['objective']} {tags['scenario']} seed={tags['seed']}"
+    if "region" in tags:
+        name += f" region={tags['region']}"
     if tags["purpose"] != "search":
         return name
     rung = f" steps={tags['rung']}" if "rung" in tags else ""

@@ -8,7 +8,7 @@ import json
 
 TAG = "mlflow.sharedViewState."
 """Begins the name of an experiment's tag that holds a view; the rest is the view's key."""
-COLUMNS = ("objective", "scenario", "localizer", "ratio", "seed", "lr", "key")
+COLUMNS = ("objective", "scenario", "localizer", "ratio", "seed", "region", "lr", "key")
 SCORES = ("aues", "fs", "rs", "mu", "fq", "mu95")
 GROUPS = ("objective", "scenario")
 

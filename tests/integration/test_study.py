@@ -14,6 +14,8 @@ from support.needs import needs
 from support.schemas import problems_of_study
 from support.studies import results, sweeps
 
+from lacuna.region import load_vectors
+from lacuna.results.files import region_of
 from sweeps.__main__ import main
 from sweeps.tracking.client import connect
 
@@ -117,6 +119,37 @@ def test_each_distinct_injection_is_trained_exactly_once(first: Run) -> None:
     assert Counter(result.kind for result in found) == STAGES
     leaks = [result.summary["leak"]["passed"] for result in found if "leak" in result.summary]
     assert leaks == [True, True]
+
+
+def test_a_study_with_more_random_regions_unlearns_in_those_alone(
+    first: Run, tmp_path: Path
+) -> None:
+    """Whatever one region has given is taken from the store; a seed stays one number."""
+    run = study(copied(first, tmp_path), "regions=2")
+    assert run.status == 0, run.err
+    assert "trained 2 stages (0 injections for 2 distinct injection keys), reused 15" in run.out
+    found = [r for r in results(run.artifacts) if r.summary.get("region") == 2]
+    assert sorted(result.kind for result in found) == ["localized", "trial"]
+    for result in found:
+        assert result.label.endswith(" region=2")
+        if result.kind == "trial":
+            assert result.summary["scenario"] == "random"
+            assert result.summary["localization"]["region"]["precision"] == 0
+    regions = [
+        load_vectors(result.folder / region_of("complement"))
+        for result in results(run.artifacts)
+        if result.kind == "localized" and "complement seed=1" in result.label
+    ]
+    assert len(regions) == 2 and len(regions[0] & regions[1]) == 0
+    rows = json.loads(run.tables["main.json"])["rows"]
+    seeds = {(row["scenario"], row["n"], tuple(row["seeds"])) for row in rows}
+    assert seeds == {("oracle", 1, (1,)), ("random", 1, (1,))}
+    assert {len(row["keys"]) for row in rows if row["scenario"] == "random"} == {2}
+    assert problems_of_study(run.artifacts / "smoke") == []
+    client = connect(f"sqlite:///{run.artifacts}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "lacuna"]
+    trials = client.search_runs([experiment.experiment_id], "tags.region = '2'")
+    assert "npo random seed=1 region=2" in {trial.info.run_name for trial in trials}
 
 
 def test_mlflow_has_one_parent_and_a_tagged_child_for_every_trained_stage(first: Run) -> None:

@@ -114,6 +114,10 @@ class Protocol(ABC):
     def check(self) -> None:
         """Raises `UserError` for what cannot work under this protocol, before anything trains."""
 
+    @abstractmethod
+    def room(self) -> int:
+        """Random regions that fit beside each other and the target region (config `regions`)."""
+
     def unfit(self, localizer: str) -> str | None:
         """Why a localizer cannot be asked, or None."""
         return None
@@ -122,10 +126,13 @@ class Protocol(ABC):
         """The localizer that gives a scenario its region."""
         return SCENARIO_LOCALIZER.get(scenario, scenario)
 
+    def localized_scenarios(self) -> list[str]:
+        """The study's scenarios that take their region from a localizer."""
+        return [name for name in self.config.scenarios if name not in ("oracle", "full")]
+
     def scenario_localizers(self) -> list[str]:
         """Localizers that give the study's scenarios their regions."""
-        scenarios = [s for s in self.config.scenarios if s not in ("oracle", "full")]
-        return [self.localizer(name) for name in scenarios]
+        return [self.localizer(name) for name in self.localized_scenarios()]
 
     # What it takes
 

@@ -62,6 +62,13 @@ class Full(Lee):
         for ratio in self.config.region.ratios:
             budget(self.layout, ratio)
 
+    def room(self) -> int:
+        """As often as the largest region goes into the model: there is none to keep clear of."""
+        if self._single:
+            values = sum(height * width for height, width in self.layout.shapes.values())
+            return values // max(1, self.region_weights(0, values))
+        return self.layout.total // self._vectors()
+
     def unfit(self, localizer: str) -> str | None:
         """There is no target region to be told, and few localizers score single weights."""
         if TARGET in LOCALIZERS[localizer].privileges:

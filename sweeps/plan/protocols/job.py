@@ -49,6 +49,7 @@ class Job:
             else EvaluateConfig(),
             seed=self.stage.param("seed", int),
             ratio=self.stage.param("ratio", float) if "ratio" in params else 0.0,
+            region=self.stage.param("random_region", int) if "random_region" in params else 1,
             region_file=None if region is None else Path(region),
             checkpoint=self.stage.path("checkpoint"),
             on_step=self.on_step,

@@ -117,9 +117,8 @@ class Lacuna(Protocol):
         masks = config.masked.masks
         if config.region.file is not None:
             load_masks(Path(config.region.file), self.layout)
-        density = masks.density(self.layout, ratios[0])
-        outside, wanted = 1 - density * masks.groups, density * len(masks.forget_groups)
-        if "random" in config.scenarios and outside < 1.05 * wanted:
+        outside, wanted = self._shares()
+        if "random" in config.scenarios and not self.room():
             raise UserError(
                 f"region.ratio={ratios[0]:g}: {masks.groups} masks leave {outside:.2f} of the "
                 f"weights, no room for a random region of {wanted:.2f}: use fewer or smaller "
@@ -127,6 +126,17 @@ class Lacuna(Protocol):
             )
         for seed in config.seeds:
             refuse(self.corpus, masks, config.masked.splits, seed)
+
+    def _shares(self) -> tuple[float, float]:
+        """What all masks leave of the weights that masks may hold, and what a region takes."""
+        masks = self.config.masked.masks
+        density = masks.density(self.layout, self.config.region.ratios[0])
+        return 1 - density * masks.groups, density * len(masks.forget_groups)
+
+    def room(self) -> int:
+        """As often as a region goes into what all masks leave, drawn sizes being a little off."""
+        outside, wanted = self._shares()
+        return int(outside / (1.05 * wanted))
 
     def unfit(self, localizer: str) -> str | None:
         """Few localizers that are told the truth can be told single weights."""

@@ -88,13 +88,20 @@ class Lee(Protocol):
                 f"random): use at most 0.5, or drop that scenario"
             )
 
+    def room(self) -> int:
+        """As often as the largest region goes into what it leaves."""
+        return self.layout.total // self._vectors() - 1
+
+    def _vectors(self) -> int:
+        """Value vectors of the largest region."""
+        file = self.config.region.file
+        if file is not None:
+            return len(load_vectors(Path(file), self.layout))
+        return budget(self.layout, max(self.config.region.ratios))
+
     def region_weights(self, model: int, values: int) -> int:
         """Of the value vectors that learn the forget facts."""
-        file = self.config.region.file
-        vectors = budget(self.layout, max(self.config.region.ratios))
-        if file is not None:
-            vectors = len(load_vectors(Path(file), self.layout))
-        return vectors * next(iter(self.layout.shapes.values()))[0]
+        return self._vectors() * next(iter(self.layout.shapes.values()))[0]
 
     def work(self, stage: Stage, texts: StudyTexts) -> float:
         """Training, then measuring; an injected model also before it, and with its region back."""

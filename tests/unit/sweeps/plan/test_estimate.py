@@ -49,6 +49,14 @@ def test_the_plan_counts_stages_and_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_further_random_regions_are_counted(tmp_path: Path) -> None:
+    text = estimate_study(planned(tmp_path, "regions=3")).text()
+    found = {kind: int(row[0]) for kind, row in rows(text).items() if kind in ROWS}
+    # two test seeds, two objectives: two more places of each seed, unlearned by both
+    assert (found["localized"], found["injected"]) == (8 + 4, 3)
+    assert (found["search"], found["test"]) == (16, 16 + 8)
+
+
 def test_hours_follow_from_the_stated_rate_and_gpu_hours_from_the_gpus(tmp_path: Path) -> None:
     def hours(*overrides: str) -> tuple[float, float]:
         text = estimate_study(planned(tmp_path, *overrides)).text()

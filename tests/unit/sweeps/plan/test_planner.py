@@ -150,6 +150,49 @@ def test_every_kind_of_stage_has_resources_of_its_own_or_the_general_ones() -> N
     assert planner.samples()[4].key == planned().samples()[4].key
 
 
+def test_several_random_regions_add_trials_to_a_seed_and_no_injection() -> None:
+    one, three = planned(), planned("regions=3")
+    assert {stage.key for stage in one.setup()} < {stage.key for stage in three.setup()}
+    before, after = one.tests(rates(one)), three.tests(rates(three))
+    assert {stage.key for stage in before} < {stage.key for stage in after}
+    more = [stage for stage in after if stage.key not in {s.key for s in before}]
+    assert {stage.tags["scenario"] for stage in more} == {"random"}
+    assert len(more) == 2 * len([s for s in before if s.tags["scenario"] == "random"])
+    assert {stage.tags["region"] for stage in more} == {"2", "3"}
+    assert all(stage.label.endswith(f" region={stage.tags['region']}") for stage in more)
+    assert not any("region" in stage.tags for stage in before)
+    setup = {stage.key: stage for stage in three.setup()}
+    places = {(s.tags["seed"], s.tags["region"]): s.inputs["region"] for s in more}
+    assert len(set(places.values())) == 4, "two more places on each of two test seeds"
+    for (seed, region), key in places.items():
+        assert (setup[key].tags["seed"], setup[key].tags["region"]) == (seed, region)
+    assert [s.key for s in search(three)] == [s.key for s in search(one)]
+    assert {s.key for s in planned("regions=2").setup()} < setup.keys()
+    assert kinds(list(setup.values()))["injected"] == kinds(one.setup())["injected"]
+
+
+def test_no_other_scenario_has_several_regions() -> None:
+    chosen = "scenarios=[oracle,uniform,activations,full]"
+    plain, several = planned(chosen), planned(chosen, "regions=3")
+    assert [s.key for s in plain.setup()] == [s.key for s in several.setup()]
+    assert [s.key for s in plain.tests(rates(plain))] == [
+        s.key for s in several.tests(rates(several))
+    ]
+
+
+def test_under_protocol_lacuna_uniform_is_drawn_from_all_weights_and_random_outside_all_masks() -> (
+    None
+):
+    planner = planned("regions=2", study="lacuna")
+    cells = {cell.scenario: cell for cell in planner.cells() if cell.objective == "simnpo"}
+    asked = {
+        name: planner.stages.trial(cell, 1e-3, 1, "test").params["localizer"]
+        for name, cell in cells.items()
+    }
+    assert asked["uniform"] == "random" and asked["random"] == "complement"
+    assert {"uniform", "random"} <= {*planner.config.scenarios}
+
+
 def test_search_and_test_trials_never_share_a_key() -> None:
     planner = planned("search.seeds=[7]")
     search = planner.stages.trial(Cell(0.1, "npo", "oracle"), 1e-2, 1, "search")
