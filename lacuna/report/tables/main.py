@@ -133,12 +133,13 @@ class Main(StudyTable):
     order = 10
     title = "Oracle, random and located regions"
     note = (
-        "mean, sd and 95% t interval [lo, hi] over n seeds. uncrossed: seeds whose model utility "
-        "never fell to 95% of its start; their MU95 is the forget quality at the lowest utility "
-        "reached. diff: this scenario minus `versus`, paired by seed. p_sign_flip: exact test "
-        "over seeds (ours), at least p_min = 2/2^n. p_published_test: mean over seeds of the "
-        "paper's within-curve test (AUES: permutation over alphas; MU95: pool and split); the "
-        "alphas of one curve are not independent, so it says nothing about other seeds."
+        "mean, sd and 95% t interval [lo, hi] over n seeds; a seed with several random regions is "
+        "one number, their mean. uncrossed: seeds whose model utility never fell to 95% of its "
+        "start; their MU95 is the forget quality at the lowest utility reached. diff: this "
+        "scenario minus `versus`, paired by seed. p_sign_flip: exact test over seeds (ours), at "
+        "least p_min = 2/2^n. p_published_test: mean over seeds of the paper's within-curve test, "
+        "in a seed's first random region (AUES: permutation over alphas; MU95: pool and split); "
+        "the alphas of one curve are not independent, so it says nothing about other seeds."
     )
     columns = columns_of(MainRow)
     template = "main.html.jinja"
