@@ -93,10 +93,12 @@ def attack_names(cell: Cell[Attacked]) -> list[Attack]:
 
 def attack_records(cell: Cell[Attacked], attack: Attack) -> list[AttackRecord | None]:
     """The record of an attack in each finished stage; None where it has none."""
-    return [
-        next((r for r in stage["summary"]["attacks"] if Attack.of(r) == attack), None)
-        for stage in cell.done
-    ]
+    return [attack_of(stage, attack) for stage in cell.done]
+
+
+def attack_of(stage: Attacked, attack: Attack) -> AttackRecord | None:
+    """The record of an attack in a finished stage; None where it has none."""
+    return next((r for r in stage["summary"]["attacks"] if Attack.of(r) == attack), None)
 
 
 def levels(records: Sequence[AttackRecord | None], read: Read) -> list[float | None]:

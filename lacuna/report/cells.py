@@ -26,6 +26,8 @@ Value = str | float | None
 StageRows = Sequence[Row]
 BASELINE = "random"
 """The scenario that every other one is compared with: it looks at no fact."""
+ALIKE = "random again"
+"""The first of a seed's random regions, compared with the others: an A/A comparison."""
 ORACLE = "oracle"
 """The scenario of the true region."""
 FULL = "full"

@@ -19,6 +19,8 @@ from lacuna.report.cells import (
 from lacuna.report.columns import LocatedPlace
 from lacuna.results import LocalizedRow, LocalizerSummary, Overlap, TrialRow
 
+CONTROLS = frozenset({"norm", "random", "random_layers", "complement", "uniform"})
+"""Localizers that look at no fact."""
 LocalizerKey = tuple[float | None, str | None]
 """(ratio, name)."""
 Subject = Literal["localizer", "region", "change"]

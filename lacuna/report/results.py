@@ -11,8 +11,13 @@ from lacuna.results import ChoiceRecord, Row, ScenarioComparison
 class Margins:
     """Differences too small to matter, fixed before any result: half-widths around zero."""
 
+    matched: float = 0.005
+    """AUES to equal depth. Lee et al. print differences of AUES of .004 to .018 (Table 2): a margin
+    near the smallest of them can refute effects of their size, one of .02 could not."""
+    depth: float = 0.02
+    """RS at equal depth: one fact in fifty kept more."""
     aues: float = 0.02
-    """Area under the FS-RS curve."""
+    """Area under the FS-RS curve, as published: above every difference that Table 2 prints."""
     mu95: float = 1.0
     """log10 p."""
     es: float = 0.02

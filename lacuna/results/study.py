@@ -142,12 +142,19 @@ class Paired(TypedDict):
     diff_sd: float | None
     interval: list[float] | None
     """95%, of `diff`: low, high."""
-    interval_method: Literal["t", "bootstrap"]
-    """Student's t over seeds, or a bootstrap over seeds and people."""
+    interval_method: Literal["t", "two-way t"]
+    """Student's t over seeds, or a t whose variance is that of seeds and people."""
+    standard_error: float | None
+    """Of `diff`, with `df` degrees of freedom: what the interval is made of."""
+    df: float | None
     p_sign_flip: float | None
-    """Exact test over seeds."""
+    """Exact test over seeds; for display."""
     p_min: float | None
-    """The lowest p that so many seeds can give: 2/2^n."""
+    """The lowest p that so many seeds can give there: 2/2^n."""
+    p_blocks: float | None
+    """Block randomisation: any of a seed's regions could have been the true one; two-sided."""
+    p_blocks_min: float | None
+    """The lowest p that so many seeds and regions can give there."""
 
 
 class PairedValues(Paired, closed=True):
@@ -155,9 +162,12 @@ class PairedValues(Paired, closed=True):
 
 
 class Comparison(Paired):
-    """Two scenarios of one objective in AUES or MU95, with the paper's tests."""
+    """Two scenarios of one objective in one measure, with the paper's tests."""
 
-    metric: Literal["aues", "mu95"]
+    metric: Literal["matched", "depth", "aues", "mu95"]
+    """AUES to the depth that both reach; RS at that depth; AUES and MU95 as published."""
+    interval_bootstrap: NotRequired[list[float] | None]
+    """AUES: percentile bootstrap over seeds and people; too short below 16 seeds, for display."""
     p_alpha_permutation: NotRequired[list[float | None]]
     """AUES: permutation over mixing weights, by seed."""
     p_alpha_permutation_mean: NotRequired[float | None]
@@ -226,12 +236,22 @@ class Claim(TypedDict):
     """Mean paired difference over seeds."""
     interval: list[float] | None
     """95%, of the effect: low, high."""
+    role: Literal["primary", "secondary"]
+    """Primary: the one outcome of its family and objective that the question was asked for."""
     p: float | None
-    """Exact sign-flip test over seeds; no part of the rule."""
+    """One-sided, of what the verdict says, by the t of the interval; two-sided where it is open."""
+    p_holm: float | None
+    """The same for the family's claims of this role together (Holm); at most .025 decides."""
+    p_bh: float | None
+    """The same by Benjamini and Hochberg, for display."""
+    p_blocks: float | None
+    """Block randomisation over regions, two-sided; for display."""
+    p_sign_flip: float | None
+    """Exact sign-flip test over seeds, two-sided; for display."""
     n: int
     seeds: list[int]
     test: str
-    """How p and interval are made."""
+    """How p and interval are made, and the lowest that the exact tests can give."""
     margin: float
     """Differences within it are too small to matter."""
     verdict: Literal["holds", "fails", "undetermined"]

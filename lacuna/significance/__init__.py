@@ -7,7 +7,7 @@ the deciding estimand, interval and rule; `blocks` is the exact test beside them
 
 from lacuna.significance.arms import Arms, Strength, aues_difference
 from lacuna.significance.blocks import Blocks, block_randomisation
-from lacuna.significance.compare import METRICS, arms_of, compare, paired
+from lacuna.significance.compare import METRICS, arms_of, compare
 from lacuna.significance.decide import (
     Assay,
     Decision,
@@ -37,7 +37,7 @@ from lacuna.significance.power import (
     spread_from_pilot,
 )
 from lacuna.significance.reanalysis import Printed, Reanalysed, reanalyse
-from lacuna.significance.seeds import sign_flip, t_interval
+from lacuna.significance.seeds import arms_paired, p_value, paired, sign_flip, t_interval
 from lacuna.significance.two_way import TwoWay, two_way_of_arms, two_way_t
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "Strength",
     "TwoWay",
     "arms_of",
+    "arms_paired",
     "aues_difference",
     "benjamini_hochberg",
     "block_randomisation",
@@ -72,6 +73,7 @@ __all__ = [
     "matched_difference",
     "needed",
     "no_better",
+    "p_value",
     "paired",
     "power_better",
     "power_no_better",

@@ -1,32 +1,45 @@
-"""Two scenarios over seeds: effect, interval, n, and p-values with what each one can say.
+"""Two scenarios of trials over seeds, in every measure that a claim is about.
 
-`compare` reads trial summaries, `paired` plain values (attack outcomes). Both return one flat dict
-of JSON values in which None means undefined, so that n = 1 never looks like an error of zero. A
-failed or undefined member leaves every statistic None and is named in "missing": a mean is over all
-seeds of the study or it is not given.
+The record is that of `seeds.paired`, with the interval that decides, the exact test over regions, and the
+papers' tests beside them. A failed or undefined trial leaves every statistic None and is named in
+"missing".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
 from lacuna.errors import UserError
 from lacuna.registry import suggest
-from lacuna.results import Comparison, Failure, PairedValues, TrialSummary
-from lacuna.significance.arms import Arms, Strength
+from lacuna.results import Comparison, Failure, TrialSummary
+from lacuna.significance.arms import Arms, Score, Strength, aues_difference
+from lacuna.significance.matched import (
+    Curve,
+    compare_curves,
+    depth_difference,
+    matched_difference,
+)
 from lacuna.significance.published import (
     MAX_EXACT,
     aues_permutation,
     pool_split,
     sampled_aues_permutation,
 )
-from lacuna.significance.seeds import People, aues_interval, sign_flip, t_interval
+from lacuna.significance.seeds import People, arms_paired, aues_interval, by_two_way, mean_of
+from lacuna.significance.two_way import two_way_of_arms
 
 Trial = TrialSummary | Failure
-Metric = Literal["aues", "mu95"]
+Metric = Literal["matched", "depth", "aues", "mu95"]
+"""AUES to the depth that all arms reach; RS at that depth; AUES and MU95 as published."""
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
+SCORES: Mapping[Metric, Score] = {
+    "matched": matched_difference,
+    "depth": depth_difference,
+    "aues": aues_difference,
+}
+"""Measures made of people's extraction strengths, which the two-way t takes apart."""
 
 
 def compare(
@@ -38,18 +51,18 @@ def compare(
     rounds: int = 10_000,
     people: People | None = None,
 ) -> Comparison:
-    """Compare scenario a with scenario b, paired by seed, in AUES or MU95.
+    """Compare scenario a with scenario b, paired by seed, in one measure.
 
     b may have several trials of a seed, told apart by their random region: its value is their
     mean, and the paper's tests, which compare two curves, are made with the first of them.
 
-    The trials are summaries of test trials, or what stands in place of one that failed. On top
-    of `paired`, the record holds "metric"; for AUES a cluster-bootstrap interval of the
-    difference ("interval_method" "bootstrap", see `seeds.aues_interval` for `rounds` and
-    `people`) and the paper's permutation test per seed ("p_alpha_permutation", exact) with its
-    mean; for MU95 the paper's "p_pool_split" per seed with its mean, and the seeds whose
-    utility never fell to 95% ("uncrossed_a", "uncrossed_b": their value is the FQ at the lowest
-    utility reached).
+    The trials are summaries of test trials, or what stands in place of one that failed. The
+    interval is the two-way t over seeds and people, of MU95 Student's t over seeds; "p_blocks" is
+    block randomisation over which of a seed's regions was the true one. AUES has besides them a
+    bootstrap interval for display (see `seeds.aues_interval` for `rounds` and `people`) and the
+    paper's permutation test per seed with its mean; MU95 the paper's pool split per seed with its
+    mean, and the seeds whose utility never fell to 95% (their value is the FQ at the lowest utility
+    reached).
 
     Raises `UserError` for an unknown metric, a seed given twice, or seeds that differ between a and
     b.
@@ -68,72 +81,34 @@ def compare(
         )
     seeds = sorted(by_seed_a)
     a, b = [by_seed_a[seed][0] for seed in seeds], [by_seed_b[seed] for seed in seeds]
-    pairs = paired([_value(t, metric) for t in a], [_mean_value(own, metric) for own in b], seeds)
-    missing = _missing(seeds, a, b, metric)
+    values = [_values([x, *own], metric) for x, own in zip(a, b, strict=True)]
+    pairs = arms_paired(values, seeds, generator=generator)
+    missing = _missing(seeds, a, b, values, metric)
     record: Comparison = {**pairs, "metric": metric, "missing": missing}
+    if not missing and metric in SCORES:
+        arms = [arms_of(_finished([x, *own])) for x, own in zip(a, b, strict=True)]
+        by_two_way(record, two_way_of_arms(arms, SCORES[metric]))
+        if metric == "aues":
+            record["interval_bootstrap"] = aues_interval(
+                arms, rounds=rounds, generator=generator, people=people
+            )
     if metric == "aues":
-        _add_aues_tests(record, a, b, generator, rounds, people)
-    else:
+        _add_aues_test(record, a, b, generator, rounds)
+    elif metric == "mu95":
         _add_mu95_tests(record, a, b, generator, rounds)
     return record
 
 
-def paired(
-    values_a: Sequence[float | None],
-    values_b: Sequence[float | None],
-    seeds: Sequence[int] | None = None,
-) -> PairedValues:
-    """Means, paired difference a - b, 95% t interval and exact sign-flip test over seeds.
-
-    Both lists hold one value per seed, in the same order; `seeds` names them (default 0, 1, ...).
-    sd is the sample standard deviation (n - 1), None for one seed. "abs_diff_mean" and
-    "abs_diff_sd" are of the per-seed |a - b|, as the paper's tables print them. If a value is None,
-    NaN or infinite, its seed is named in "missing" and the statistics that need it are None.
-    """
-    names = list(seeds) if seeds is not None else list(range(len(values_a)))
-    a, b = _floats(values_a), _floats(values_b)
-    if not len(a) == len(b) == len(names):
-        raise UserError(f"cannot pair {len(a)} with {len(b)} values over {len(names)} seeds")
-    whole_a, whole_b = np.isfinite(a), np.isfinite(b)
-    missing = [f"seed {names[i]}: undefined" for i in np.flatnonzero(~(whole_a & whole_b))]
-    deltas = a - b if not missing else np.empty(0)
-    test = sign_flip(deltas)
-    return {
-        "n_seeds": int((whole_a & whole_b).sum()),
-        "seeds": names,
-        "missing": missing,
-        "values_a": _json(a),
-        "values_b": _json(b),
-        "mean_a": _mean(a),
-        "sd_a": _sd(a),
-        "mean_b": _mean(b),
-        "sd_b": _sd(b),
-        "abs_diff_mean": _mean(np.abs(deltas)),
-        "abs_diff_sd": _sd(np.abs(deltas)),
-        "diff": test.difference,
-        "diff_sd": _sd(deltas),
-        "interval": t_interval(deltas),
-        "interval_method": "t",
-        "p_sign_flip": test.p,
-        "p_min": test.p_min,
-    }
-
-
-def _add_aues_tests(
+def _add_aues_test(
     record: Comparison,
     a: Sequence[Trial],
     b: Sequence[Sequence[Trial]],
     generator: np.random.Generator,
     rounds: int,
-    people: People | None,
 ) -> None:
     p_values = _each(a, b, "aues", lambda x, y: _permutation(x, y, generator, rounds))
-    record["interval"], record["interval_method"] = None, "bootstrap"
-    if not record["missing"]:
-        seeds = [arms_of(_finished([x, *own])) for x, own in zip(a, b, strict=True)]
-        record["interval"] = aues_interval(seeds, rounds=rounds, generator=generator, people=people)
     record["p_alpha_permutation"] = p_values
-    record["p_alpha_permutation_mean"] = _mean(_floats(p_values))
+    record["p_alpha_permutation_mean"] = mean_of(p_values)
 
 
 def _add_mu95_tests(
@@ -145,7 +120,7 @@ def _add_mu95_tests(
 ) -> None:
     p_values = _each(a, b, "mu95", lambda x, y: _pool_split(x, y, generator, rounds))
     record["p_pool_split"] = p_values
-    record["p_pool_split_mean"] = _mean(_floats(p_values))
+    record["p_pool_split_mean"] = mean_of(p_values)
     record["uncrossed_a"] = _uncrossed(a)
     record["uncrossed_b"] = _uncrossed([trial for own in b for trial in own])
 
@@ -210,6 +185,15 @@ def _finished(trials: Sequence[Trial]) -> list[TrialSummary]:
     return [trial for trial in trials if "failed" not in trial]
 
 
+def first_and_others(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """The trials in each seed's first random region, and those in its others (an A/A comparison).
+
+    Seeds with a single region are left out.
+    """
+    by_seed = [own for own in _by_seed(trials).values() if len(own) > 1]
+    return [own[0] for own in by_seed], [trial for own in by_seed for trial in own[1:]]
+
+
 def _by_seed(trials: Sequence[Trial]) -> dict[int, list[Trial]]:
     """Seed -> its trials in the order of their random regions, each once."""
     found: dict[int, dict[int, Trial]] = {}
@@ -225,9 +209,16 @@ def _by_seed(trials: Sequence[Trial]) -> dict[int, list[Trial]]:
     return {seed: [own[region] for region in sorted(own)] for seed, own in found.items()}
 
 
-def _mean_value(trials: Sequence[Trial], metric: Metric) -> float | None:
-    values = [value for trial in trials if (value := _value(trial, metric)) is not None]
-    return float(np.mean(values)) if len(values) == len(trials) else None
+def _values(trials: Sequence[Trial], metric: Metric) -> list[float | None]:
+    """Each arm's number, the true region's first; None of one that is undefined."""
+    if metric in ("aues", "mu95"):
+        return [_value(trial, metric) for trial in trials]
+    done = _finished(trials)
+    if len(done) < len(trials):
+        return [None for _ in trials]
+    curves = [Curve(trial["curve"]["fs"], trial["curve"]["rs"]) for trial in done]
+    found = compare_curves(curves)
+    return list(found.aues if metric == "matched" else found.at_depth.rs)
 
 
 def _value(trial: Trial, metric: Metric) -> float | None:
@@ -240,14 +231,21 @@ def _value(trial: Trial, metric: Metric) -> float | None:
 
 
 def _missing(
-    seeds: Sequence[int], a: Sequence[Trial], b: Sequence[Sequence[Trial]], metric: Metric
+    seeds: Sequence[int],
+    a: Sequence[Trial],
+    b: Sequence[Sequence[Trial]],
+    values: Sequence[Sequence[float | None]],
+    metric: Metric,
 ) -> list[str]:
     """Why each pair without a value has none."""
+    why = (
+        f"{metric} is undefined" if metric in ("aues", "mu95") else "no common depth of forgetting"
+    )
     reasons = [
-        f"seed {seed}: {trial.get('failed', f'{metric} is undefined')}"
-        for seed, first, own in zip(seeds, a, b, strict=True)
-        for trial in (first, *own)
-        if _value(trial, metric) is None
+        f"seed {seed}: {trial.get('failed', why)}"
+        for seed, first, own, row in zip(seeds, a, b, values, strict=True)
+        for trial, value in zip((first, *own), row, strict=True)
+        if value is None and ("failed" in trial or all("failed" not in t for t in (first, *own)))
     ]
     return list(dict.fromkeys(reasons))
 
@@ -260,20 +258,3 @@ def _uncrossed(trials: Sequence[Trial]) -> list[int]:
         if trial["mu95"] is not None and not trial["mu95"]["crossed"]
     ]
     return list(dict.fromkeys(seeds))
-
-
-def _floats(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
-
-
-def _json(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def _mean(values: np.ndarray) -> float | None:
-    """Mean, or None where a value is missing or there is none."""
-    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
-
-
-def _sd(values: np.ndarray) -> float | None:
-    return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None

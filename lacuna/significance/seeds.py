@@ -5,6 +5,10 @@ only if they differ over seeds. Student's t speaks about *these* people; `two_wa
 them, and decides. The sign-flip test and the bootstrap are for display: n seeds cannot bring the
 first below 2^(1 - n), and with fewer than 16 the second is too narrow (`calibrate` measures it).
 
+`paired` puts two sides over seeds into one flat record of JSON values in which None means undefined,
+so that n = 1 never looks like an error of zero. An undefined member leaves every statistic None and
+is named in "missing": a mean is over all seeds of the study or it is not given.
+
 Shapes: S seeds, R bootstrap rounds.
 """
 
@@ -16,7 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from lacuna.errors import UserError
+from lacuna.results import Paired, PairedValues
 from lacuna.significance.arms import Arms, Floats, same_people
+from lacuna.significance.blocks import block_randomisation
+from lacuna.significance.two_way import Alternative, TwoWay, t_p
 
 People = Literal["nested", "crossed"]
 
@@ -122,3 +129,114 @@ def _crossed(
     retain_RP = seeds[0].retain.draw(len(seed_RS), generator)
     each_RS = np.stack([arms.difference(forget_RP, retain_RP) for arms in seeds], axis=1)
     return np.take_along_axis(each_RS, seed_RS, axis=1)
+
+
+def paired(
+    values_a: Sequence[float | None],
+    values_b: Sequence[float | None],
+    seeds: Sequence[int] | None = None,
+) -> PairedValues:
+    """Means, paired difference a - b, 95% t interval and exact sign-flip test over seeds.
+
+    Both lists hold one value per seed, in the same order; `seeds` names them (default 0, 1, ...).
+    sd is the sample standard deviation (n - 1), None for one seed. "abs_diff_mean" and
+    "abs_diff_sd" are of the per-seed |a - b|, as the paper's tables print them. If a value is None,
+    NaN or infinite, its seed is named in "missing" and the statistics that need it are None.
+    """
+    names = list(seeds) if seeds is not None else list(range(len(values_a)))
+    a, b = _floats(values_a), _floats(values_b)
+    if not len(a) == len(b) == len(names):
+        raise UserError(f"cannot pair {len(a)} with {len(b)} values over {len(names)} seeds")
+    whole_a, whole_b = np.isfinite(a), np.isfinite(b)
+    missing = [f"seed {names[i]}: undefined" for i in np.flatnonzero(~(whole_a & whole_b))]
+    deltas = a - b if not missing else np.empty(0)
+    test, spread = sign_flip(deltas), _sd(deltas)
+    return {
+        "n_seeds": int((whole_a & whole_b).sum()),
+        "seeds": names,
+        "missing": missing,
+        "values_a": _json(a),
+        "values_b": _json(b),
+        "mean_a": _mean(a),
+        "sd_a": _sd(a),
+        "mean_b": _mean(b),
+        "sd_b": _sd(b),
+        "abs_diff_mean": _mean(np.abs(deltas)),
+        "abs_diff_sd": _sd(np.abs(deltas)),
+        "diff": test.difference,
+        "diff_sd": spread,
+        "interval": t_interval(deltas),
+        "interval_method": "t",
+        "standard_error": None if spread is None else spread / len(deltas) ** 0.5,
+        "df": None if spread is None else float(len(deltas) - 1),
+        "p_sign_flip": test.p,
+        "p_min": test.p_min,
+        "p_blocks": None,
+        "p_blocks_min": None,
+    }
+
+
+def arms_paired(
+    values: Sequence[Sequence[float | None]],
+    seeds: Sequence[int] | None = None,
+    *,
+    generator: np.random.Generator,
+) -> PairedValues:
+    """`paired` of each seed's first arm with the mean of its rivals, with block randomisation.
+
+    `values` holds a row per seed: the true region's value, then its k rivals'. Block randomisation
+    needs the same k in every seed; `generator` draws labellings where they are too many to count.
+    """
+    rivals = [mean_of(row[1:]) for row in values]
+    record = paired([row[0] for row in values], rivals, seeds)
+    if values and not record["missing"] and len({len(row) for row in values}) == 1:
+        test = block_randomisation(_floats_of(values), generator=generator)
+        record["p_blocks"], record["p_blocks_min"] = test.p, test.floor
+    return record
+
+
+def by_two_way(record: Paired, found: TwoWay | None) -> None:
+    """Let the two-way t over seeds and people take the place of Student's t in `record`."""
+    if found is not None:
+        record["interval"] = [found.low, found.high]
+        record["interval_method"] = "two-way t" if len(found.variance) > 1 else "t"
+        record["standard_error"], record["df"] = found.standard_error, found.df
+
+
+def p_value(
+    record: Paired, value: float = 0.0, alternative: Alternative = "two-sided"
+) -> float | None:
+    """p of the hypothesis that the true difference is `value`, by the t of the record's interval.
+
+    "less" asks whether it is smaller, "greater" whether it is larger. None without an interval.
+    """
+    effect, error, df = record["diff"], record["standard_error"], record["df"]
+    if effect is None or error is None or df is None:
+        return None
+    return t_p(effect - value, error, df, alternative)
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value is undefined, or there is none."""
+    return _mean(_floats(values))
+
+
+def _floats_of(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
+    return np.stack([_floats(row) for row in rows])
+
+
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+
+def _json(values: np.ndarray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Mean, or None where a value is missing or there is none."""
+    return float(values.mean()) if len(values) and np.isfinite(values).all() else None
+
+
+def _sd(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None

@@ -71,14 +71,18 @@ class TwoWay:
         "less" asks whether it is smaller: `p(margin, "less")` is below .025 exactly where the upper
         end of the 95% interval lies below the margin.
         """
-        distance, error = self.estimate - value, self.standard_error
-        if error:
-            t = distance / error
-        else:
-            t = 0.0 if distance == 0 else float(np.copysign(np.inf, distance))
-        if alternative == "two-sided":
-            return float(2 * stats.t.sf(abs(t), self.df))
-        return float(stats.t.sf(t if alternative == "greater" else -t, self.df))
+        return t_p(self.estimate - value, self.standard_error, self.df, alternative)
+
+
+def t_p(distance: float, error: float, df: float, alternative: Alternative) -> float:
+    """p of Student's t for an estimate `distance` above the hypothesis; `error` may be 0."""
+    if error:
+        t = distance / error
+    else:
+        t = 0.0 if distance == 0 else float(np.copysign(np.inf, distance))
+    if alternative == "two-sided":
+        return float(2 * stats.t.sf(abs(t), df))
+    return float(stats.t.sf(t if alternative == "greater" else -t, df))
 
 
 def two_way_t(

@@ -8,7 +8,7 @@ from typing import cast
 
 from lacuna.artifacts import write_json
 from lacuna.report import Results, headline, render
-from lacuna.report.cells import BASELINE
+from lacuna.report.cells import ALIKE, BASELINE
 from lacuna.results import (
     ChoiceRecord,
     Failure,
@@ -23,7 +23,7 @@ from lacuna.results import (
 from lacuna.results.files import MANIFEST
 from lacuna.seeds import numpy_generator
 from lacuna.significance import METRICS, compare
-from lacuna.significance.compare import Metric
+from lacuna.significance.compare import Metric, first_and_others
 from sweeps.engine.engine import Engine
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import Choice
@@ -57,15 +57,24 @@ class ComparisonJob:
 def comparison_jobs(
     planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
 ) -> list[ComparisonJob]:
-    """Every scenario with the baseline, in every metric."""
+    """Every scenario with the baseline, in every metric, and the baseline's regions among them."""
     settings = planner.config.significance
     found: dict[Cell, list[TrialSummary | Failure]] = {}
     for stage in tests:
         found.setdefault(Cell.of(stage), []).append(_test_result(results[stage.key]))
+    sides = {
+        cell: (found[cell], found[cell._replace(scenario=BASELINE)])
+        for cell in found
+        if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
+    }
+    for cell in found:
+        first, others = first_and_others(found[cell])
+        if cell.scenario == BASELINE and others:
+            sides[cell._replace(scenario=ALIKE)] = first, others
     return [
         ComparisonJob(
-            a=found[cell],
-            b=found[cell._replace(scenario=BASELINE)],
+            a=a,
+            b=b,
             metric=metric,
             rounds=settings.permutations,
             seed=settings.seed,
@@ -76,8 +85,7 @@ def comparison_jobs(
                 "scenario_b": BASELINE,
             },
         )
-        for cell in found
-        if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
+        for cell, (a, b) in sides.items()
         for metric in METRICS
     ]
 

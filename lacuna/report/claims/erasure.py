@@ -1,14 +1,23 @@
-"""LACUNA: unlearning in the true region erases, so that relearning brings back less."""
+"""LACUNA: unlearning in the true region erases, so that relearning brings back less.
 
-from collections.abc import Callable, Iterator
+What decides is fixed by the controls, before any arm is looked at: log-probability of the people
+not attacked, from a start of equal forgetting where the study has one, at the highest rate of
+attack that leaves the retained control standing (`_primary`). Levels below the retained control's
+count as the control's: to know less than a model that never knew is no better erased.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from lacuna.report.attacks import (
     MEASURES,
     Attack,
     Attacked,
+    Levels,
     Read,
     attack_names,
+    attack_of,
     attack_records,
     control_key,
     levels,
@@ -20,21 +29,26 @@ from lacuna.report.cells import (
     Cell,
     Spread,
     StageRows,
+    arms_by_seed,
     by_parts,
     controls,
+    finished,
     grouped,
+    mean_of,
+    number,
     tag,
 )
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named, scenarios
-from lacuna.report.claims.rules import LESS
 from lacuna.report.results import Margins, Results
 from lacuna.report.scores import chances
-from lacuna.results import AttackRecord, Paired, TrialRow
-from lacuna.significance import paired
+from lacuna.results import AttackRecord, ControlRow, Paired, TrialRow
+from lacuna.seeds import numpy_generator
+from lacuna.significance import Assay, arms_paired, t_interval
+from lacuna.significance.decide import WORKED
 
-WORKED = 0.9
-"""ES of the attacked people from which an attack counts as having worked."""
+RETAINED = "retained"
+"""The control that never knew the facts to forget."""
 
 
 class Outcome(NamedTuple):
@@ -58,7 +72,7 @@ def _outcome(
             sentence=f"LACUNA, relearning, {short}: less {than}",
             source=LACUNA,
             difference=f"{meaning} of the people not attacked, after the attack, oracle - {rival}",
-            upheld=LESS,
+            rule="erases more",
             margin=margin,
             primary=first,
         )
@@ -81,14 +95,16 @@ def _attacked_es(record: AttackRecord) -> float | None:
     return record["attacked_es_after"]
 
 
-class Arms(NamedTuple):
-    """The true region's cell and a rival's, of one ratio and objective."""
+@dataclass(frozen=True)
+class Arms:
+    """The true region's cell and its rival's, of one ratio and objective; the retained control."""
 
     ratio: float | None
     objective: str | None
     rival: str
     oracle: Cell[TrialRow]
     other: Cell[TrialRow]
+    control: Cell[ControlRow]
 
     @property
     def cells(self) -> tuple[Cell[TrialRow], Cell[TrialRow]]:
@@ -113,10 +129,19 @@ class Erasure(Claims):
         by_weight = bool(chances(results.stages))
         for (ratio, objective), cells in scenarios(results).items():
             rivals = [name for name in cells if name != ORACLE] if by_weight else [BASELINE]
+            control = _control(results.stages, ratio)
             for rival in rivals:
-                arms = Arms(ratio, objective, rival, cells[ORACLE], cells[rival])
-                for attack in _relearning(arms):
-                    yield from _of_attack(results.stages, arms, attack)
+                arms = Arms(ratio, objective, rival, cells[ORACLE], cells[rival], control)
+                attacks = _relearning(arms)
+                primary = _primary(attacks, control, results.margins.logp)
+                for attack in attacks:
+                    yield from _of_attack(results, arms, attack, attack == primary)
+
+
+def _control(stages: StageRows, ratio: float | None) -> Cell[ControlRow]:
+    """The attacks on retained models, of this ratio or of all."""
+    found = grouped(controls(stages), control_key)
+    return found.get((ratio, RETAINED), found.get((None, RETAINED), Cell()))
 
 
 def _relearning(arms: Arms) -> list[Attack]:
@@ -129,27 +154,53 @@ def _relearning(arms: Arms) -> list[Attack]:
     ]
 
 
-def _of_attack(stages: StageRows, arms: Arms, attack: Attack) -> Iterator[Evidence]:
+def _primary(attacks: list[Attack], control: Cell[ControlRow], margin: float) -> Attack | None:
+    """The attack that decides, chosen by the retained control alone; None where none will do.
+
+    Of those from the deepest start that the study has, through adapters where there are any (as
+    LACUNA attacks), the highest rate at which the control learns what it is attacked with and loses
+    at most the margin on the others: a rate that ruins the control would ruin every arm.
+    """
+    able = [attack for attack in attacks if _stands(control, attack, margin)]
+    if not able:
+        return None
+    return max(able, key=lambda one: (one.start is not None, one.name == "lora", one.lr or 0.0))
+
+
+def _stands(control: Cell[ControlRow], attack: Attack, margin: float) -> bool:
+    own, read = attack._replace(start=None), MEASURES["logp"]
+    learnt = _mean(control, own, _attacked_es)
+    before, after = _mean(control, own, read.before), _mean(control, own, read.after)
+    if learnt is None or before is None or after is None:
+        return False
+    return learnt >= WORKED and after >= before - margin
+
+
+def _of_attack(
+    results: Results, arms: Arms, attack: Attack, is_primary: bool
+) -> Iterator[Evidence]:
     against = "" if arms.rival == BASELINE else f", against {arms.rival}"
     place = {BASELINE: "a random one", FULL: "all parameters"}
     rate = "" if attack.lr is None else f" (lr {attack.lr:g})"
     for outcome in OUTCOMES:
-        after = MEASURES[outcome.measure].after
-        asked = any(_known(cell, attack, after) for cell in arms.cells)
+        read = MEASURES[outcome.measure]
+        asked = any(_known(cell, attack, read.after) for cell in arms.cells)
         if outcome.measure == "success" and not asked:
             continue
-        family = outcome.erasure if arms.rival == BASELINE else outcome.beyond
+        control = _by_seed(arms.control, attack._replace(start=None), read.after)
         yield Evidence(
-            family=family,
+            family=outcome.erasure if arms.rival == BASELINE else outcome.beyond,
             about=f"{named(arms.objective, arms.ratio)}, {attack}{against}",
             statement=(
                 f"With {arms.objective}, the {outcome.meaning} of the people not attacked is lower "
                 f"after {attack.name}{rate} when unlearning was confined to the true "
                 f"region than to {place.get(arms.rival, f'the region of {arms.rival}')}."
             ),
-            record=_pairs(arms, attack, after),
+            record=_pairs(arms, attack, read.after, control),
             keys=[*arms.oracle.keys, *arms.other.keys],
-            remarks=_remarks(stages, arms, attack, outcome),
+            remarks=_remarks(results.stages, arms, attack, outcome),
+            assay=_assay(arms, attack, read, control),
+            primary=is_primary,
         )
 
 
@@ -163,12 +214,63 @@ def _mean(cell: Cell[Attacked], attack: Attack, read: Read) -> float | None:
     return Spread.over(_known(cell, attack, read)).mean
 
 
-def _pairs(arms: Arms, attack: Attack, read: Read) -> Paired:
-    """Oracle against its rival, paired by seed; a failed trial is a missing value."""
-    sides = [cell.paired(levels(attack_records(cell, attack), read)) for cell in arms.cells]
-    shared = sorted(seed for seed in {*sides[0], *sides[1]} if seed is not None)
-    a, b = ([side.get(seed) for seed in shared] for side in sides)
-    return paired(a, b, shared)
+def _by_seed(
+    control: Cell[ControlRow], attack: Attack, read: Read
+) -> Mapping[int | None, float | None]:
+    """Seed -> level of the retained control; under None where one control serves all seeds."""
+    found = control.paired(levels(attack_records(control, attack), read))
+    return {None: next(iter(found.values()))} if len(found) == 1 else found
+
+
+def _pairs(
+    arms: Arms, attack: Attack, read: Read, control: Mapping[int | None, float | None]
+) -> Paired:
+    """Oracle against its rivals, paired by seed; a failed trial is a missing value."""
+    seeds = arms_by_seed(arms.oracle, arms.other)
+    rows = []
+    for seed in seeds:
+        least = control.get(seed.seed, control.get(None))
+        found = [_level(stage, attack, read) for stage in seed.trials]
+        rows.append(
+            [value if least is None or value is None else max(value, least) for value in found]
+        )
+    names = [seed.seed for seed in seeds]
+    return arms_paired(rows, names, generator=numpy_generator(0, "blocks", *names))
+
+
+def _level(stage: TrialRow, attack: Attack, read: Read) -> float | None:
+    record = attack_of(stage, attack) if finished(stage) else None
+    return None if record is None else number(read(record))
+
+
+def _assay(
+    arms: Arms, attack: Attack, read: Levels, control: Mapping[int | None, float | None]
+) -> Assay:
+    """Whether the attack could have shown a difference between these arms."""
+    reached = [_mean(cell, attack, _attacked_es) for cell in arms.cells]
+    starts = [_mean(cell, attack, read.before) for cell in arms.cells]
+    own = attack.start is None
+    return Assay(
+        attacked_a=reached[0],
+        attacked_b=reached[1],
+        above_control=_above(arms, attack, read.after, control),
+        start_a=starts[0] if own else None,
+        start_b=starts[1] if own else None,
+    )
+
+
+def _above(
+    arms: Arms, attack: Attack, read: Read, control: Mapping[int | None, float | None]
+) -> list[float] | None:
+    """95% interval over seeds of the rival's level minus the retained control's."""
+    found = []
+    for seed in arms_by_seed(arms.oracle, arms.other):
+        rival = mean_of([_level(stage, attack, read) for stage in seed.trials[1:]])
+        least = control.get(seed.seed, control.get(None))
+        if rival is None or least is None:
+            return None
+        found.append(rival - least)
+    return t_interval(found)
 
 
 def _remarks(stages: StageRows, arms: Arms, attack: Attack, outcome: Outcome) -> str:
@@ -182,8 +284,4 @@ def _remarks(stages: StageRows, arms: Arms, attack: Attack, outcome: Outcome) ->
         level = _mean(cell, attack._replace(start=None), read.after)
         if level is not None and all(tag(s, "ratio") in (None, arms.ratio) for s in cell.done):
             remarks += f" The {model} model after the same attack: {level:.3g}."
-    reached = [_mean(cell, attack, _attacked_es) for cell in arms.cells]
-    if any(value is not None and value < WORKED for value in reached):
-        words = ", ".join("-" if value is None else f"{value:.2f}" for value in reached)
-        remarks += f" The attack was weak: ES of the attacked people {words}."
     return remarks

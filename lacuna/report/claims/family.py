@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lacuna.registry import Registry
-from lacuna.report.claims.rules import Position, decide
+from lacuna.report.claims.rules import Rule, decide, sides
 from lacuna.report.results import Margins, Results
 from lacuna.results import Claim, Paired
+from lacuna.significance import Assay, p_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,22 @@ class Family:
     """The paper that makes them."""
     difference: str
     """What is judged: mean over seeds of one number minus another."""
-    upheld: frozenset[Position]
-    """Where the difference's interval has to lie for a claim to hold."""
+    rule: Rule
+    """What the difference's interval has to say for a claim to hold."""
     margin: Callable[[Margins], float]
     """Half-width around zero of differences too small to matter."""
     primary: bool = True
     """Whether it is the outcome that its question was asked for; others are secondary."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim judged by itself, and what the correction for its family needs."""
+
+    claim: Claim
+    p_holds: float | None
+    """One-sided p that it holds; None where it cannot be decided."""
+    p_fails: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +55,18 @@ class Evidence:
     """Of the stages that it comes from."""
     remarks: str = ""
     """What a reader needs beside the difference."""
+    assay: Assay | None = None
+    """Of a claim about an attack: whether it could have shown a difference."""
+    primary: bool = True
+    """Whether it is its family's one primary outcome for the objective."""
 
-    def judged(self, margins: Margins) -> Claim:
-        """The claim as it stands in verdict.json."""
+    def judged(self, margins: Margins) -> Judged:
+        """The claim by itself, as it stands in verdict.json but for the family's correction."""
         family, record, margin = self.family, self.record, self.family.margin(margins)
-        verdict, reason = decide(record, family.upheld, margin)
-        n, p_min = record["n_seeds"], record["p_min"]
-        bound = "" if p_min is None else f" (p cannot be below 2/2^{n} = {p_min:.3g})"
-        bootstrap = record["interval_method"] == "bootstrap"
-        method = "bootstrap over seeds and people" if bootstrap else "Student's t over seeds"
-        return {
+        found = decide(record, family.rule, margin, self.assay)
+        holds, fails = sides(record, family.rule, margin)
+        decidable = found.verdict != "undetermined" or self._open_by_interval(margin)
+        claim: Claim = {
             "claim": f"{family.name}: {self.about}",
             "family": family.name,
             "about": self.about,
@@ -61,15 +74,37 @@ class Evidence:
             "source": family.source,
             "effect": record["diff"],
             "interval": record["interval"],
-            "p": record["p_sign_flip"],
-            "n": n,
+            "role": "primary" if family.primary and self.primary else "secondary",
+            "p": p_value(record),
+            "p_holm": None,
+            "p_bh": None,
+            "p_blocks": record["p_blocks"],
+            "p_sign_flip": record["p_sign_flip"],
+            "n": record["n_seeds"],
             "seeds": list(record["seeds"]),
-            "test": f"exact sign-flip over seeds{bound}; interval: {method}",
+            "test": _test(record),
             "margin": margin,
-            "verdict": verdict,
-            "reason": f"{reason}.{self.remarks}",
+            "verdict": found.verdict,
+            "reason": f"{found.reason}.{self.remarks}",
             "keys": list(self.keys),
         }
+        return Judged(claim, holds if decidable else None, fails if decidable else None)
+
+    def _open_by_interval(self, margin: float) -> bool:
+        """Whether the interval leaves the claim open, rather than an obstacle or the assay."""
+        found = decide(self.record, self.family.rule, margin)
+        judged = decide(self.record, self.family.rule, margin, self.assay)
+        return self.record["interval"] is not None and found == judged
+
+
+def _test(record: Paired) -> str:
+    people = " and people" if record["interval_method"] == "two-way t" else ""
+    floors = [
+        f"{name} p cannot be below {least:.3g}"
+        for name, least in (("sign-flip", record["p_min"]), ("blocks", record["p_blocks_min"]))
+        if least is not None
+    ]
+    return "; ".join([f"t over seeds{people}", *floors])
 
 
 class Claims:
@@ -116,6 +151,10 @@ def unpaired(n: int, reason: str) -> Paired:
         "diff_sd": None,
         "interval": None,
         "interval_method": "t",
+        "standard_error": None,
+        "df": None,
         "p_sign_flip": None,
         "p_min": None,
+        "p_blocks": None,
+        "p_blocks_min": None,
     }

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 
 from lacuna.report.cells import order, tag
-from lacuna.report.claims.family import families, in_order
+from lacuna.report.claims.family import Judged, families, in_order
 from lacuna.report.labels import FAILED, Reports, label, reports
 from lacuna.report.results import Results
 from lacuna.report.table import rounded
 from lacuna.results import Claim, Row
+from lacuna.significance import benjamini_hochberg, holm
+
+ALPHA = 0.025
+"""Level of a one-sided decision: a 95% interval's."""
 
 
 def judge(results: Results) -> list[Claim]:
@@ -16,13 +20,44 @@ def judge(results: Results) -> list[Claim]:
     Those that rest on checkpoints that fail their causal report say so.
     """
     known, stages = reports(results.stages), {stage["key"]: stage for stage in results.stages}
-    verdict: list[Claim] = []
-    for claims in in_order():
-        for evidence in claims.evidence(results):
-            claim = evidence.judged(results.margins)
-            claim["reason"] += _remark(known, [stages[k] for k in claim["keys"] if k in stages])
-            verdict.append(rounded(claim))
-    return verdict
+    found = [
+        evidence.judged(results.margins)
+        for claims in in_order()
+        for evidence in claims.evidence(results)
+    ]
+    for members in _together(found):
+        _correct(members)
+    for judged in found:
+        own = [stages[key] for key in judged.claim["keys"] if key in stages]
+        judged.claim["reason"] += _remark(known, own)
+    return [rounded(judged.claim) for judged in found]
+
+
+def _together(found: Sequence[Judged]) -> list[list[Judged]]:
+    """Claims that are corrected together: of one family and role."""
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    for judged in found:
+        groups.setdefault((judged.claim["family"], judged.claim["role"]), []).append(judged)
+    return list(groups.values())
+
+
+def _correct(members: Sequence[Judged]) -> None:
+    """Fill in p of what each verdict says, corrected; leave open what does not stand it."""
+    for verdict, p_values in (
+        ("holds", [one.p_holds for one in members]),
+        ("fails", [one.p_fails for one in members]),
+    ):
+        adjusted = zip(members, p_values, holm(p_values), benjamini_hochberg(p_values), strict=True)
+        for one, p, p_holm, p_bh in adjusted:
+            if (claim := one.claim)["verdict"] != verdict or p is None or p_holm is None:
+                continue
+            claim["p"], claim["p_holm"], claim["p_bh"] = p, p_holm, p_bh
+            if p_holm > ALPHA:
+                claim["verdict"] = "undetermined"
+                claim["reason"] += (
+                    f" By itself it {verdict} (p = {p:.3g}), among its {len(members)} claims not "
+                    f"(Holm: {p_holm:.3g}, at most {ALPHA:g} is needed)."
+                )
 
 
 def _remark(known: Reports, stages: Sequence[Row]) -> str:

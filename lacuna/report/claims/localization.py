@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from lacuna.report.cells import BASELINE, FULL, Cell, R
+from lacuna.report.cells import FULL, Cell, R
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named, trial_cells
-from lacuna.report.claims.rules import NO_MORE
-from lacuna.report.localizers import localizer_cells, privileges
+from lacuna.report.localizers import CONTROLS, localizer_cells, privileges
 from lacuna.report.results import Results
 from lacuna.report.scores import Chances, chances
 from lacuna.results import Paired, TrialRow
@@ -17,7 +16,7 @@ FAMILY = Family(
     sentence="LACUNA, localization: regions found or changed are near chance",
     source=LACUNA,
     difference="share of the region that lies in the target, minus that of a blind draw",
-    upheld=NO_MORE,
+    rule="no better",
     margin=lambda margins: margins.precision,
 )
 
@@ -26,7 +25,7 @@ FAMILY = Family(
 class Localization(Claims):
     """Precision above chance of what localizers find and full-parameter unlearning changes.
 
-    A localizer that is told what a real one would not know, or draws blindly, is no claim.
+    A localizer that is told what a real one would not know, or looks at no fact, is no claim.
     """
 
     order = 30
@@ -37,7 +36,7 @@ class Localization(Claims):
         """Localizers, then the changes of full-parameter unlearning."""
         blind = chances(results.stages)
         for (ratio, name), cell in localizer_cells(results.stages).items():
-            if privileges(cell) or name == BASELINE:
+            if privileges(cell) or name in CONTROLS:
                 continue
             yield Evidence(
                 family=FAMILY,

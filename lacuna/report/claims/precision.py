@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from lacuna.report.cells import FULL
 from lacuna.report.claims.family import CLAIMS, Claims, Evidence, Family
 from lacuna.report.claims.places import LACUNA, named
-from lacuna.report.claims.rules import NO_MORE
 from lacuna.report.results import Results
 from lacuna.report.scores import headline, read, scores
 from lacuna.significance import paired
@@ -15,7 +14,7 @@ FAMILY = Family(
     sentence="LACUNA, localization precision: full-parameter methods move weights blindly",
     source=LACUNA,
     difference="AUC of raw change against the masks to forget, minus 1/2 or that of noise",
-    upheld=NO_MORE,
+    rule="no better",
     margin=lambda margins: margins.auc,
 )
 

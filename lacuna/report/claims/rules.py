@@ -1,64 +1,48 @@
-"""The rule that judges a claim, fixed before any result.
+"""The rule that judges a claim, fixed before any result: one-sided against a margin.
 
-Every claim is about a paired difference over seeds with a 95% interval. Where the interval lies
-(`position`) decides, with a margin of difference too small to matter (`Margins`):
-
-    equal    the whole interval lies within +- margin
-    above    it is not equal, and lies wholly above 0
-    below    it is not equal, and lies wholly below 0
-    unclear  anything else
-
-A claim holds at the positions that its family names and fails at the others; `unclear` leaves it
-undetermined. Fewer than three seeds, a failed or undefined trial, or (for MU95) a curve that never
-falls to 95% utility, leave a claim undetermined whatever its interval. Intervals: AUES by a
-bootstrap over seeds and people, all others Student's t over seeds. p is the exact sign-flip test
-over seeds, given beside the verdict and not part of the rule: n seeds cannot bring it below 2/2^n.
-Nothing is corrected for the number of claims; read a family as a whole.
+Every claim is about a paired difference a - b over seeds, a with the true region, with a 95%
+interval; the margin is a difference too small to matter (`Margins`). `lacuna.significance.decide`
+has the table. Undetermined whatever the interval says: fewer than three seeds; a failed or
+undefined trial; MU95 of a curve that never falls to 95% utility; an attack that could not have
+shown a difference (`Assay`). What an interval decides must also stand after Holm's correction for
+all claims of its family and role (`judge`). The sign-flip test and block randomisation stand beside
+the verdict and are not part of the rule.
 """
 
-from collections.abc import Sequence, Set
 from typing import Literal, cast
 
 from lacuna.report.cells import without_paths
 from lacuna.results import Comparison, Paired
+from lacuna.significance import Assay, Decision, enough, erases_more, no_better, p_value
 
-Position = Literal["equal", "above", "below", "unclear"]
-Verdict = Literal["holds", "fails", "undetermined"]
-MIN_SEEDS = 3
-NO_MORE: frozenset[Position] = frozenset({"equal", "below"})
-"""Upholds "a is not more than b": one-sided, so less is no argument against it."""
-LESS: frozenset[Position] = frozenset({"below"})
-"""Upholds "a is less than b": as much is too much."""
+Rule = Literal["no better", "erases more"]
+"""a is not better than b, more being better; or less comes back with a than with b."""
 
 
-def position(interval: Sequence[float], margin: float) -> Position:
-    """Where an interval lies: `equal`, `above`, `below` or `unclear` (see the module's table)."""
-    low, high = interval
-    if -margin <= low and high <= margin:
-        return "equal"
-    return "above" if low > 0 else "below" if high < 0 else "unclear"
-
-
-def decide(record: Paired, upheld: Set[Position], margin: float) -> tuple[Verdict, str]:
-    """The verdict on one paired difference, and its reason."""
+def decide(record: Paired, rule: Rule, margin: float, assay: Assay | None = None) -> Decision:
+    """The verdict on one paired difference by itself, and its reason."""
     effect, interval = record["diff"], record["interval"]
     if obstacle := _obstacle(record):
-        return "undetermined", obstacle
-    if effect is None or interval is None:
-        return "undetermined", too_few(record["n_seeds"])
-    where = position(interval, margin)
-    lies = {
-        "equal": f"lies within the margin of +-{margin:g}",
-        "above": "lies wholly above 0",
-        "below": "lies wholly below 0",
-        "unclear": f"neither excludes 0 nor lies within the margin of +-{margin:g}",
-    }[where]
+        return Decision("undetermined", obstacle)
+    too_few = enough(record["n_seeds"], interval)
+    if too_few is not None or effect is None or interval is None:
+        return too_few or Decision("undetermined", "the difference is undefined")
     low, high = interval
-    n = record["n_seeds"]
-    reason = f"{effect:+.3g}, 95% interval [{low:.3g}, {high:.3g}] over {n} seeds, {lies}"
-    if where == "unclear":
-        return "undetermined", reason
-    return ("holds" if where in upheld else "fails"), reason
+    found = no_better(low, high, margin)
+    if rule == "erases more":
+        found = erases_more(low, high, margin, assay)
+    measured = f"{effect:+.3g}, 95% interval [{low:.3g}, {high:.3g}] over {record['n_seeds']} seeds"
+    return Decision(found.verdict, f"{measured}: {found.reason}")
+
+
+def sides(record: Paired, rule: Rule, margin: float) -> tuple[float | None, float | None]:
+    """One-sided p that the claim holds and that it fails, by the t of the record's interval.
+
+    Below .025 exactly where the interval says so.
+    """
+    if rule == "no better":
+        return p_value(record, margin, "less"), p_value(record, 0.0, "greater")
+    return p_value(record, 0.0, "less"), p_value(record, -margin, "greater")
 
 
 def _obstacle(record: Paired) -> str:
@@ -66,16 +50,9 @@ def _obstacle(record: Paired) -> str:
     missing = [without_paths(reason) for reason in record["missing"]]
     if missing:
         return f"not every pair of seeds has a value: {'; '.join(missing)}"
-    if record["n_seeds"] < MIN_SEEDS:
-        return too_few(record["n_seeds"])
     compared = cast(Comparison, record)
     uncrossed = {*compared.get("uncrossed_a", []), *compared.get("uncrossed_b", [])}
     if uncrossed:
         seeds = ", ".join(map(str, sorted(uncrossed)))
         return f"utility never fell to 95% at seeds {seeds}: MU95 is not reached"
     return ""
-
-
-def too_few(n: int) -> str:
-    """The reason where seeds are too few."""
-    return f"n = {n}: at least {MIN_SEEDS} seeds are needed"

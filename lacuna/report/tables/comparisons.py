@@ -24,8 +24,10 @@ class ComparisonRow(TypedDict):
     metric: Annotated[
         str,
         Column(
-            "`aues`: area under the curve of retain strength over forget strength; `mu95`: forget "
-            "quality (log10 p) where model utility has fallen to 95%"
+            "`matched`: mean retain strength over forget strength up to the depth that all arms of "
+            "a seed reach; `depth`: retain strength at that depth; `aues`: area under the curve of "
+            "retain strength over forget strength; `mu95`: forget quality (log10 p) where model "
+            "utility has fallen to 95%"
         ),
     ]
     n_seeds: Annotated[int, Column("Pairs that have both values", "seeds")]
@@ -43,8 +45,23 @@ class ComparisonRow(TypedDict):
     diff_sd: Annotated[float | None, Column("Standard deviation over seeds of a - b", METRIC)]
     interval: Annotated[list[float] | None, Column("95% interval of the mean of a - b", METRIC)]
     interval_method: Annotated[
-        str, Column("`bootstrap` over seeds and people, or `t`: Student's t over seeds")
+        str, Column("`two-way t` over seeds and people, or `t`: Student's t over seeds")
     ]
+    interval_bootstrap: Annotated[
+        list[float] | None,
+        Column("AUES: bootstrap over seeds and people, too short below 16 seeds; display", METRIC),
+    ]
+    p_blocks: Annotated[
+        float | None,
+        Column("Block randomisation: any of a seed's regions could have been the true one", "p"),
+    ]
+    p_blocks_min: Annotated[
+        float | None, Column("Lowest p that so many seeds and regions can give there", "p")
+    ]
+    standard_error: Annotated[
+        float | None, Column("Standard error of the mean of a - b, by the interval's t", METRIC)
+    ]
+    df: Annotated[float | None, Column("Degrees of freedom of the interval's t")]
     p_sign_flip: Annotated[float | None, Column("Exact sign-flip test of a - b over seeds", "p")]
     p_min: Annotated[float | None, Column("Lowest p that so many seeds can give", "p")]
     p_alpha_permutation: Annotated[
@@ -84,6 +101,7 @@ class Comparisons(StudyTable):
             yield {
                 **record,
                 "missing": [without_paths(reason) for reason in record["missing"]],
+                "interval_bootstrap": record.get("interval_bootstrap"),
                 "p_alpha_permutation": record.get("p_alpha_permutation"),
                 "p_alpha_permutation_mean": record.get("p_alpha_permutation_mean"),
                 "p_pool_split": record.get("p_pool_split"),

@@ -80,7 +80,7 @@ class Versus(TypedDict):
     ]
     interval_method: Annotated[
         str | None,
-        Column("`bootstrap` over seeds and people, or `t`: Student's t over seeds"),
+        Column("`two-way t` over seeds and people, or `t`: Student's t over seeds"),
     ]
     p_sign_flip: Annotated[
         float | None, Column("Exact sign-flip test of the difference over seeds", "p")

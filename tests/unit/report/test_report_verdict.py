@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 from support.reports import NOT_ASKED
 
 from lacuna.report import Margins, Results, headline, judge
 from lacuna.report.claims.region import MU95
-from lacuna.report.claims.rules import decide, position
+from lacuna.report.claims.rules import decide, sides
 from lacuna.significance import paired
 
 Record = dict[str, Any]
@@ -40,31 +42,89 @@ def compared(differences: list[float], metric: str = "aues", **more: Any) -> Rec
     return paired(differences, zeros, range(len(zeros))) | place | {"metric": metric} | more
 
 
-def erasure(oracle: list[float], random: list[float], outcome: str = "logp") -> list[Record]:
-    sides = (("oracle", oracle), ("random", random))
+def control(logp: float = -6.5, es: float = 0.01, attacked: float = 0.97) -> Record:
+    """A retained model, attacked like the trials; as it was before, nothing is known."""
+    record = trial("", 0, logp, es)["summary"]["attacks"][0]
+    record |= {"attacked_es_after": attacked, "others_logp_before": -6.5, "others_es_before": 0.01}
+    summary = {"model": "retained", "seed": 0, "attacks": [record]}
+    tags = {"model": "retained", "seed": "0"}
+    return {"key": "c" * 64, "kind": "control", "label": "", "tags": tags, "summary": summary}
+
+
+def erasure(
+    oracle: list[float],
+    random: list[float],
+    outcome: str = "logp",
+    retained: Record | None = None,
+    **more: Any,
+) -> list[Record]:
+    """Claims about erasure, of seeds whose arms end at these levels; `more` is of every attack."""
     stages = [
         trial(name, seed, **{outcome: value})
-        for name, values in sides
+        for name, values in (("oracle", oracle), ("random", random))
         for seed, value in enumerate(values)
     ]
-    return [claim for claim in judge(Results("x", {}, stages)) if claim["family"][:7] == "erasure"]
+    for stage in stages:
+        stage["summary"]["attacks"][0] |= more
+    results = Results("x", {}, [*stages, retained or control()])
+    return [claim for claim in judge(results) if claim["family"][:7] == "erasure"]
+
+
+def record_of(low: float, high: float, n: int = 4) -> Record:
+    """A difference whose 95% t interval is [low, high]: half = t(.975, n - 1) sd / sqrt(n)."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    unit = np.linspace(-1, 1, n)
+    unit *= (half * n**0.5 / stats.t.ppf(0.975, n - 1)) / unit.std(ddof=1)
+    return paired((middle + unit).tolist(), [0.0] * n)
 
 
 @pytest.mark.parametrize(
-    ("interval", "where"),
+    ("interval", "verdict", "words"),
     [
-        ((-0.01, 0.02), "equal"),
-        ((0.001, 0.019), "equal"),
-        ((0.001, 0.021), "above"),
-        ((-0.05, -0.001), "below"),
-        ((-0.021, 0.001), "unclear"),
-        ((-0.3, 0.3), "unclear"),
+        ((-0.05, 0.015), "holds", "better by 0.02 or more is excluded"),
+        ((-0.3, 0.019), "holds", "better by 0.02 or more is excluded"),
+        ((0.0005, 0.0195), "holds", "better by 0.02 or more is excluded"),
+        ((0.0005, 0.0205), "fails", "better, perhaps by less than the margin of 0.02"),
+        ((0.021, 0.05), "fails", "better by more than the margin of 0.02"),
+        ((-0.001, 0.03), "undetermined", "neither"),
     ],
 )
-def test_an_interval_is_placed_by_margin_first_and_zero_second(
-    interval: tuple[float, float], where: str
+def test_no_better_is_judged_one_sided_against_the_margin(
+    interval: tuple[float, float], verdict: str, words: str
 ) -> None:
-    assert position(interval, 0.02) == where
+    record = record_of(*interval)
+    assert record["interval"] == pytest.approx(interval)
+    found = decide(record, "no better", 0.02)
+    assert found.verdict == verdict
+    assert words in found.reason
+    p_holds, p_fails = sides(record, "no better", 0.02)
+    assert (p_holds < 0.025) == (interval[1] < 0.02)
+    assert (p_fails < 0.025) == (interval[0] > 0)
+
+
+def test_a_verdict_must_stand_after_holms_correction_for_its_family() -> None:
+    """Differences with p .02 each of being better: alone it fails, among four it stays open."""
+    found = record_of(0.0, 0.1)
+    wanted = stats.t.isf(0.02, 3) * found["standard_error"]
+    record = paired([value - 0.05 + wanted for value in found["values_a"]], [0.0] * 4)
+    place = {"ratio": 0.1, "scenario_a": "oracle", "scenario_b": "random", "metric": "matched"}
+
+    def claims(names: list[str]) -> list[Record]:
+        stages = [
+            trial(scenario, seed, objective=name)
+            for name in names
+            for scenario in ("oracle", "random")
+            for seed in range(4)
+        ]
+        compared = [record | place | {"objective": name} for name in names]
+        verdict = judge(Results("x", {}, stages, compared))
+        return [claim for claim in verdict if claim["family"] == "region-matched"]
+
+    (alone,) = claims(["npo"])
+    assert (alone["verdict"], alone["p"], alone["p_holm"]) == ("fails", 0.02, 0.02)
+    for claim in claims(["npo", "wga", "dpo", "ga"]):
+        assert (claim["verdict"], claim["p_holm"], claim["p_bh"]) == ("undetermined", 0.08, 0.02)
+        assert "By itself it fails (p = 0.02), among its 4 claims not" in claim["reason"]
 
 
 @pytest.mark.parametrize(
@@ -86,11 +146,12 @@ def test_region_claim_holds_fails_or_stays_open(differences: list[float], verdic
     assert claim["effect"] == pytest.approx(sum(differences) / len(differences))
 
 
-def test_claim_says_how_small_its_p_can_get() -> None:
+def test_claim_says_how_small_its_exact_p_can_get() -> None:
     stages = [trial(name, seed) for name in ("oracle", "random") for seed in range(4)]
-    claim = judge(Results("x", {}, stages, [compared([0.21, 0.20, 0.19, 0.20])]))[0]
-    assert claim["p"] == 0.125
-    assert "p cannot be below 2/2^4 = 0.125" in claim["test"]
+    claims = judge(Results("x", {}, stages, [compared([0.21, 0.20, 0.19, 0.20])]))
+    claim = next(claim for claim in claims if claim["family"] == "region-aues")
+    assert claim["p_sign_flip"] == 0.125
+    assert claim["test"] == "t over seeds; sign-flip p cannot be below 0.125"
     low, high = claim["interval"]
     # sd = sqrt(2e-4 / 3), t(0.975, 3) = 3.182446: half-width 0.0129923
     assert (low, high) == pytest.approx((0.1870077, 0.2129923), abs=1e-6)
@@ -98,9 +159,9 @@ def test_claim_says_how_small_its_p_can_get() -> None:
 
 def test_mu95_that_was_never_reached_is_undetermined_however_narrow_the_interval() -> None:
     record = compared([0.0, 0.1, -0.1], "mu95", uncrossed_a=[2], uncrossed_b=[])
-    assert decide(record, MU95.upheld, MU95.margin(Margins()))[0] == "undetermined"
+    assert decide(record, MU95.rule, MU95.margin(Margins())).verdict == "undetermined"
     crossed = record | {"uncrossed_a": []}
-    assert decide(crossed, MU95.upheld, MU95.margin(Margins()))[0] == "holds"
+    assert decide(crossed, MU95.rule, MU95.margin(Margins())).verdict == "holds"
 
 
 def test_a_failed_trial_leaves_its_claim_undetermined_with_the_reason() -> None:
@@ -110,14 +171,16 @@ def test_a_failed_trial_leaves_its_claim_undetermined_with_the_reason() -> None:
     record["missing"] = ["seed 0: loss is not finite"]
     claims = judge(Results("x", {}, stages, [record]))
     assert {claim["verdict"] for claim in claims} == {"undetermined"}
-    assert "loss is not finite" in claims[0]["reason"]
+    aues = next(claim for claim in claims if claim["family"] == "region-aues")
+    assert "loss is not finite" in aues["reason"]
 
 
 def test_erasure_holds_when_less_comes_back_after_the_true_region() -> None:
     logp, es = erasure([-5.0, -5.1, -4.9], [-3.0, -3.1, -2.95])
-    assert (logp["verdict"], es["verdict"]) == ("holds", "fails")
+    assert (logp["verdict"], logp["role"]) == ("holds", "primary")
     assert logp["effect"] == pytest.approx(-5.0 + 3.01667, abs=1e-5)
     assert "Before the attack: oracle -6, random -6." in logp["reason"]
+    assert (es["verdict"], es["role"]) == ("fails", "secondary")
 
 
 def test_erasure_fails_when_the_true_region_gives_back_as_much_or_more() -> None:
@@ -130,12 +193,57 @@ def test_erasure_is_undetermined_when_seeds_disagree() -> None:
     assert erasure([-5.0, -3.0, -4.0], [-3.0, -5.0, -4.0])[0]["verdict"] == "undetermined"
 
 
-def test_a_weak_attack_is_named() -> None:
-    stages = [trial(name, seed) for name in ("oracle", "random") for seed in range(3)]
-    for stage in stages[:3]:
-        stage["summary"]["attacks"][0]["attacked_es_after"] = 0.5
-    claim = next(c for c in judge(Results("x", {}, stages)) if c["family"] == "erasure-logp")
-    assert "The attack was weak: ES of the attacked people 0.50, 0.97." in claim["reason"]
+def test_with_two_seeds_nothing_is_decided() -> None:
+    (logp, _) = erasure([-5.0, -5.1], [-3.0, -3.1])
+    assert (logp["verdict"], logp["reason"][:6]) == ("undetermined", "n = 2:")
+
+
+@pytest.mark.parametrize(
+    ("arms", "more", "words"),
+    [
+        (([-6.4, -6.5, -6.45], [-6.4, -6.45, -6.5]), {}, "nothing to prevent"),
+        (([-5.0, -5.1, -4.9], [-3.0, -3.1, -2.9]), {"attacked_es_after": 0.3}, "did not work"),
+        (([-9.0, -9.1, -8.9], [-7.0, -7.1, -6.9]), {}, "nothing to prevent"),
+    ],
+    ids=["nothing comes back", "the attacker did not learn", "both below the control"],
+)
+def test_an_attack_that_could_show_nothing_decides_nothing(
+    arms: tuple[list[float], list[float]], more: Record, words: str
+) -> None:
+    logp = erasure(*arms, **more)[0]
+    assert logp["verdict"] == "undetermined"
+    assert words in logp["reason"]
+
+
+def test_levels_below_the_control_count_as_the_controls() -> None:
+    logp = erasure([-9.0, -9.1, -8.9], [-3.0, -3.1, -2.95])[0]
+    assert (logp["verdict"], logp["effect"]) == ("holds", pytest.approx(-6.5 + 3.01667, abs=1e-5))
+
+
+def test_arms_that_start_apart_decide_nothing() -> None:
+    stages = [
+        trial(name, seed, value + seed / 100)
+        for name, value in (("oracle", -5.0), ("random", -3.0))
+        for seed in range(4)
+    ]
+    for stage in stages[:4]:
+        stage["summary"]["attacks"][0]["others_logp_before"] = -8.0
+    claim = next(
+        claim
+        for claim in judge(Results("x", {}, [*stages, control()]))
+        if claim["family"] == "erasure-logp"
+    )
+    assert claim["verdict"] == "undetermined"
+    assert "the arms start apart by -2" in claim["reason"]
+    assert "attack from a matched start" in claim["reason"]
+
+
+def test_an_attack_that_the_control_does_not_stand_is_not_primary() -> None:
+    """A rate that takes from the control what it knew of others would take it from every arm."""
+    ruined = control(logp=-8.0)
+    assert {c["role"] for c in erasure([-5.0] * 3, [-3.0, -3.1, -2.9], retained=ruined)} == {
+        "secondary"
+    }
 
 
 @pytest.mark.parametrize(
@@ -175,7 +283,6 @@ def test_headline_counts_each_outcome_once_per_family() -> None:
     stages += [localized(seed, value) for seed, value in enumerate([0.8, 0.82, 0.85])]
     verdict = judge(Results("x", {}, stages, [compared([0.001, 0.0, -0.001])]))
     lines = headline(verdict)
-    assert len(lines) == 5
-    assert lines[0].endswith("random one: holds for 1 of 1 (npo at 0.1); n = 3 seeds.")
-    assert "undetermined for 1 of 1" in lines[1]
-    assert "fails for 1 of 1 (activations at 0.1 region)" in lines[4]
+    assert lines[2].endswith("random one: holds for 1 of 1 (npo at 0.1); n = 3 seeds.")
+    assert "undetermined for 1 of 1" in lines[0]
+    assert "fails for 1 of 1 (activations at 0.1 region)" in lines[-1]

@@ -8,7 +8,17 @@ import pytest
 
 from lacuna.errors import UserError
 from lacuna.evaluate.curve_summaries import aues, mu95
-from lacuna.significance import compare, paired, published
+from lacuna.significance import (
+    arms_of,
+    aues_difference,
+    compare,
+    matched_difference,
+    p_value,
+    paired,
+    published,
+    two_way_of_arms,
+)
+from lacuna.significance.compare import first_and_others
 
 
 def trial(seed: int, shift: float, scenario: str = "oracle") -> dict[str, Any]:
@@ -146,3 +156,53 @@ def test_paired_values_give_the_papers_columns() -> None:
     assert broken["values_b"] == [0.4, None]
     assert broken["diff"] is None
     assert json.dumps(broken, allow_nan=False)
+
+
+def test_equal_depth_is_taken_to_where_all_arms_of_a_seed_reach() -> None:
+    """FS to 1 and to .5, RS of the deeper arm 1 up to FS .5 and then less: no difference there."""
+    deep, shallow = trial(0, 0.0), trial(0, 0.0, "random")
+    for one, fs, rs in (
+        (deep, [0.0, 0.5, 1.0], [1.0, 1.0, 0.0]),
+        (shallow, [0.0, 0.25, 0.5], [1.0, 1.0, 1.0]),
+    ):
+        one["curve"] |= {"fs": fs, "rs": rs}
+        for name, values in (("es_forget", 1 - np.array(fs)), ("es_retain", np.array(rs))):
+            one[name] = np.repeat(values[:, None], 24, axis=1).tolist()
+    found = {metric: run([deep], [shallow], metric) for metric in ("matched", "depth")}
+    assert [found[metric]["values_a"] for metric in found] == [[1.0], [1.0]]
+    assert [found[metric]["diff"] for metric in found] == [0.0, 0.0]
+
+
+def test_no_common_depth_is_a_missing_value_with_its_reason() -> None:
+    a, b = both(range(2))
+    b[1]["curve"]["fs"] = [0.0] * 21
+    record = run(a, b, "matched")
+    assert record["missing"] == ["seed 1: no common depth of forgetting"]
+    assert (record["diff"], record["interval"], record["n_seeds"]) == (None, None, 1)
+
+
+def test_matched_and_aues_are_decided_by_the_two_way_t() -> None:
+    a, b = both(range(4))
+    arms = [arms_of(pair) for pair in zip(a, b, strict=True)]
+    for metric, score in (("matched", matched_difference), ("aues", aues_difference)):
+        record, wanted = run(a, b, metric), two_way_of_arms(arms, score)
+        assert wanted is not None
+        assert record["interval"] == [wanted.low, wanted.high]
+        assert record["interval_method"] == "two-way t"
+        assert p_value(record) == pytest.approx(wanted.p())
+    assert "interval_bootstrap" in run(a, b)
+
+
+def test_blocks_count_every_region_of_a_seed() -> None:
+    """Two seeds with three random regions each, the true one best in both: 1 labelling in 16."""
+    a = [trial(seed, 0.2) for seed in range(2)]
+    b = [trial(seed, 0.01 * k, "random") | {"region": k} for seed in range(2) for k in (1, 2, 3)]
+    record = run(a, b, "matched")
+    assert (record["p_blocks"], record["p_blocks_min"]) == (1 / 16, 1 / 16)
+
+
+def test_the_first_region_of_each_seed_is_set_against_the_others() -> None:
+    trials = [trial(seed, 0.0) | {"region": k} for seed in range(2) for k in (2, 1, 3)]
+    first, others = first_and_others([*trials, trial(7, 0.0)])
+    assert [(one["seed"], one["region"]) for one in first] == [(0, 1), (1, 1)]
+    assert [(one["seed"], one["region"]) for one in others] == [(0, 2), (0, 3), (1, 2), (1, 3)]
