@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PANELS = (
-    ("AUES before attacks (more is better)", "region-aues", (-0.1, 0.1)),
+    ("AUES to equal depth (more is better)", "region-matched", (-0.02, 0.02)),
     ("log-prob. of forgotten facts after relearning (less is better)", "erasure-logp", (-0.6, 0.6)),
 )
 """Title, family of claims, and the range of the axis."""
@@ -40,7 +40,7 @@ def rows(claims: list[dict[str, Any]], family: str) -> list[tuple[str, dict[str,
         if family == "erasure-logp" and ATTACK not in about:
             continue
         name = NAMES[about.split(" at ")[0]]
-        start = "" if family == "region-aues" else ", own start"
+        start = ", own start" if family == "erasure-logp" else ""
         start = ", matched start" if "matched" in about else start
         found.append((f"{name}{start} (n = {claim['n']})", claim))
     return found

@@ -1,8 +1,8 @@
 """Two scenarios of trials over seeds, in every measure that a claim is about.
 
-The record is that of `seeds.paired`, with the interval that decides, the exact test over regions, and the
-papers' tests beside them. A failed or undefined trial leaves every statistic None and is named in
-"missing".
+The record is that of `seeds.paired`, with the interval that decides, the exact test over regions,
+and the papers' tests beside them. A failed or undefined trial leaves every statistic None and is
+named in "missing".
 """
 
 from collections.abc import Callable, Mapping, Sequence

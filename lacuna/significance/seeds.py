@@ -5,9 +5,9 @@ only if they differ over seeds. Student's t speaks about *these* people; `two_wa
 them, and decides. The sign-flip test and the bootstrap are for display: n seeds cannot bring the
 first below 2^(1 - n), and with fewer than 16 the second is too narrow (`calibrate` measures it).
 
-`paired` puts two sides over seeds into one flat record of JSON values in which None means undefined,
-so that n = 1 never looks like an error of zero. An undefined member leaves every statistic None and
-is named in "missing": a mean is over all seeds of the study or it is not given.
+`paired` puts two sides over seeds into one flat record of JSON values in which None means
+undefined, so that n = 1 never looks like an error of zero. An undefined member leaves every
+statistic None and is named in "missing": a mean is over all seeds of the study or it is not given.
 
 Shapes: S seeds, R bootstrap rounds.
 """
