@@ -36,7 +36,7 @@ class ReanalysisRow(TypedDict):
     n: Annotated[int, Column("Seeds that the cell is over", "seeds")]
     margin: Annotated[float, Column("Differences within it are too small to matter", METRIC)]
     no_better: Annotated[str, Column("Whether the oracle is no better by the margin")]
-    reason: Annotated[str, Column("Why", long=True)]
+    reason: Annotated[str, Column("Why it is judged so", long=True)]
 
 
 @TABLES.register("reanalysis")

@@ -32,20 +32,28 @@ def line_of(text: str, *words: str) -> str:
     return line
 
 
+def tolerances_of(line: str) -> tuple[float, float]:
+    """The least and the largest tolerance that a line's last column states."""
+    stated = [float(value) for value in re.findall(r"\d*\.\d+", line.split("|")[-2])]
+    return min(stated), max(stated)
+
+
 @pytest.mark.parametrize(
     ("words", "file", "claim"),
     [
-        (("Lee et al.: the true region",), "mini", "region-aues: {} at 0.1"),
-        (("LACUNA: less comes back",), "mini", "erasure-logp: {} at 0.1, relearn lr 0.001"),
+        (("Lee et al.: the true region",), "mini", "region-matched: {} at 0.1"),
+        (("RS at equal depth",), "mini", "region-depth: {} at 0.1"),
+        (("AUES as published",), "mini", "region-aues: {} at 0.1"),
+        (("LACUNA: less comes back",), "mini", "erasure-logp: {} at 0.1, relearn lr 0.0003"),
         (("the same on LUME",), "mini-lume", "region-aues: {} at 0.1"),
         (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
-        (("robust erasure fails",), "lacuna", "erasure-logp: {} at 0.05, lora lr 0.003"),
+        (("from their own starts",), "lacuna", "erasure-logp: {} at 0.05, lora lr 0.003"),
         (
             ("from one forget level",),
             "lacuna",
             "erasure-logp: {} at 0.05, lora lr 0.003, matched start",
         ),
-        (("nor is it better before attacks",), "lacuna", "region-aues: {} at 0.05"),
+        (("no better before attacks",), "lacuna", "region-matched: {} at 0.05"),
     ],
 )
 def test_effects_are_the_recorded_ones(
@@ -54,13 +62,13 @@ def test_effects_are_the_recorded_ones(
     cells = read_json(EXPECTED / f"{file}.json")["cells"]
     recorded = {cell["where"].get("claim"): cell for cell in cells}
     line = line_of(text, *words)
-    said = re.findall(r"(\w+) ([+-]\d*\.\d+)(?: \+-(\d*\.\d+))?", line)
+    said = re.findall(r"(\w+) ([+-]\d*\.\d+)", line)
+    least, largest = tolerances_of(line)
     assert len(said) >= 2
-    for name, value, tolerance in said:
+    for name, value in said:
         cell = recorded[claim.format(NAMES[name])]
         assert cell["value"] == pytest.approx(float(value), abs=0.006), name
-        if tolerance:
-            assert cell["tolerance"] == pytest.approx(float(tolerance), abs=0.006), name
+        assert least - 0.006 <= cell["tolerance"] <= largest + 0.006, name
 
 
 def test_localizers_precision_is_the_recorded_one(text: str) -> None:
@@ -68,11 +76,13 @@ def test_localizers_precision_is_the_recorded_one(text: str) -> None:
     recorded = {
         cell["where"]["name"]: cell for cell in cells if cell["where"].get("subject") == "localizer"
     }
-    said = re.findall(r"`(\w+)` (\d*\.\d+) \+-(\d*\.\d+)", line_of(text, "localizers miss"))
+    line = line_of(text, "localizers miss")
+    said = re.findall(r"`(\w+)` (\d*\.\d+)", line)
+    least, largest = tolerances_of(line)
     assert len(said) == 5
-    for name, value, tolerance in said:
+    for name, value in said:
         assert recorded[name]["value"] == pytest.approx(float(value), abs=0.005)
-        assert recorded[name]["tolerance"] == pytest.approx(float(tolerance), abs=0.005)
+        assert least - 0.005 <= recorded[name]["tolerance"] <= largest + 0.005
 
 
 def test_smoke_has_as_many_cells_as_stated(text: str) -> None:
