@@ -19,7 +19,7 @@ from torch import Tensor
 from lacuna.errors import UserError
 from lacuna.model.architecture import Place, architecture
 from lacuna.model.files import FLOATS, read_config
-from lacuna.model.preflight import stored_weights
+from lacuna.model.preflight import not_finite, stored_weights
 from lacuna.model.value import Layout, layout
 
 BLOCK = 2**18
@@ -177,10 +177,7 @@ def refuse_non_finite(checkpoints: Sequence[Checkpoint], name: str) -> None:
     for one in checkpoints:
         bad = sum(int((~torch.isfinite(block)).sum()) for block in one.blocks(name))
         if bad:
-            raise UserError(
-                f"{one.folder}: {name} has {bad} weights that are NaN or infinite: the training "
-                f"that wrote it diverged, give an earlier checkpoint"
-            )
+            raise not_finite(one.folder, name, bad)
 
 
 def natural(name: str) -> list[tuple[int, str]]:

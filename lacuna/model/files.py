@@ -74,6 +74,11 @@ def refuse_quantized(source: str, config: Mapping[str, Any]) -> None:
             )
 
 
+def bare(folder: Path) -> bool:
+    """Whether there is a config.json and nothing else, which tells a model's size and no more."""
+    return [file.name for file in folder.iterdir()] == ["config.json"]
+
+
 def read_headers(folder: Path) -> dict[str, Entry]:
     """Every tensor of the checkpoint by its name in the files.
 

@@ -23,7 +23,7 @@ from lacuna.model.architecture import (
 )
 from lacuna.model.files import Entry, read_headers
 from lacuna.model.plain import hub_state, plain
-from lacuna.model.preflight import read_tokenizer, require_usable, stored_weights
+from lacuna.model.preflight import not_finite, read_tokenizer, require_usable, stored_weights
 from lacuna.model.value import Layout, layout
 from lacuna.tensors import writing
 
@@ -110,11 +110,7 @@ def _require_loaded(
     require_whole(source, found, type(model).__name__)
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
-            bad = int((~torch.isfinite(weight)).sum())
-            raise UserError(
-                f"{source}: {name} has {bad} weights that are NaN or infinite: the training that "
-                f"wrote it diverged, give an earlier checkpoint"
-            )
+            raise not_finite(source, name, int((~torch.isfinite(weight)).sum()))
 
 
 def local_checkpoint(name: str) -> Path:

@@ -5,13 +5,16 @@ the embedding, the chat template with and without a system message, texts agains
 What it cannot vouch for is refused in one line, or named in `unchecked`.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import try_to_load_from_cache
 from jinja2 import TemplateError
+from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -28,7 +31,7 @@ from lacuna.model.architecture import (
     text_config,
     unreadable,
 )
-from lacuna.model.files import FLOATS, INDEX, SINGLE, Entry, read_config, read_headers
+from lacuna.model.files import FLOATS, INDEX, SINGLE, Entry, bare, read_config, read_headers
 from lacuna.model.value import layout
 
 
@@ -99,9 +102,11 @@ def preflight(
     examples: Sequence[Example] = (),
     texts: Sequence[str] = (),
     attention: str = "sdpa",
+    finite: bool = False,
 ) -> Preflight:
     """Check a checkpoint (hub name or folder) for questions asked by `prompt`, and plain texts.
 
+    `finite` also reads the weights, in pieces, to find NaN and infinity before a model is loaded.
     Raises `UserError` in one line for whatever would make the model or its numbers wrong.
     """
     shape = architecture(source, revision, attention)
@@ -113,6 +118,8 @@ def preflight(
         unchecked.append("weights")
     else:
         found, headers = stored_weights(source, folder, shape)
+        if finite:
+            _require_finite(source, {p.key: headers[p.key] for p in found.places.values()})
     tokenizer = None
     try:
         tokenizer = read_tokenizer(source, revision)
@@ -148,8 +155,7 @@ def _folder(source: str | Path, revision: str | None) -> Path | None:
     None too for a folder of a config.json alone, which tells a model's size.
     """
     if Path(source).is_dir():
-        bare = [file.name for file in Path(source).iterdir()] == ["config.json"]
-        return None if bare else Path(source)
+        return None if bare(Path(source)) else Path(source)
     cached = try_to_load_from_cache(str(source), "config.json", revision=revision)
     if not isinstance(cached, str):
         return None
@@ -177,6 +183,26 @@ def stored_weights(
             )
     require_whole(source, found, type(shape.model).__name__)
     return found, headers
+
+
+def _require_finite(source: str | Path, headers: Mapping[str, Entry], size: int = 2**24) -> None:
+    """Raise `UserError` for the first tensor with a weight that is no number; reads pieces of about
+    `size` weights."""
+    for name, entry in headers.items():
+        rows = max(1, size // max(1, math.prod(entry.shape[1:])))
+        for start in range(0, entry.shape[0] if entry.shape else 0, rows):
+            with safe_open(entry.file, framework="pt") as stream:
+                piece: Tensor = stream.get_slice(name)[start : start + rows]
+            if not bool(torch.isfinite(piece).all()):
+                raise not_finite(source, name, int((~torch.isfinite(piece)).sum()))
+
+
+def not_finite(source: str | Path, name: str, bad: int) -> UserError:
+    """Why a tensor of a checkpoint cannot be used."""
+    return UserError(
+        f"{source}: {name} has {bad} weights that are NaN or infinite: the training that wrote it "
+        f"diverged, give an earlier checkpoint"
+    )
 
 
 def read_tokenizer(source: str | Path, revision: str | None) -> Tokenizer:

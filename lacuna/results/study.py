@@ -301,6 +301,8 @@ class StudyManifest(TypedDict):
     """Resolved configuration."""
     corpus: str
     """Digest of the data."""
+    preflight: Mapping[str, Mapping[str, object]]
+    """What was checked before anything ran: of the `model`, and of an adopted `checkpoint`."""
     versions: dict[str, str]
     """Package -> version."""
     hardware: Hardware

@@ -213,6 +213,7 @@ def _head(planner: Planner, size: Size) -> list[str]:
         f"plan of study {config.study}: nothing is trained or written",
         f"model {config.model.source or 'embedded'}: {size.model:,} parameters in "
         f"{config.model.dtype}; a region is {planner.protocol.region_text(size)}",
+        *(f"{name}: {line}" for name, f in planner.preflights.items() for line in f.lines()),
         f"data {corpus.name}: {_questions(corpus)}",
     ]
 

@@ -1,7 +1,7 @@
 """From a study to a graph of keyed stages. Equal stages have equal keys and appear once."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lacuna.data import Corpus
@@ -26,8 +26,8 @@ class Planner:
     corpus: Corpus
     layout: Layout
     """The model's value vectors, known before any weight is loaded."""
-    preflight: Preflight | None = None
-    """What was checked of the model; None for the embedded one."""
+    preflights: Mapping[str, Preflight] = field(default_factory=dict)
+    """What was checked of the `model`, but for the embedded one, and of a `checkpoint`."""
 
     @cached_property
     def stages(self) -> StageFactory:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from lacuna.artifacts import JsonObject, canonical, file_digest
 from lacuna.data import DATA, Corpus, with_general_knowledge
+from lacuna.model import model_identity
+from lacuna.model.files import bare
 from sweeps.config.schema import build
 
 
@@ -28,9 +30,11 @@ def _load_corpus(data: str, embedded: bool) -> Corpus:
 def identity(source: str | None) -> str | None:
     """What stands for a model in keys: a hub name, or a digest of a folder's files.
 
-    A folder is known by its content, wherever it is.
+    A folder is known by what a loader reads of it, by name, wherever it is; a bare config.json,
+    which can only be planned with, by its digest alone.
     """
     if source is None or not Path(source).is_dir():
         return source
-    files = sorted(p for p in Path(source).iterdir() if p.suffix in (".json", ".safetensors"))
-    return "folder:" + ",".join(file_digest(p)[:16] for p in files)
+    if bare(Path(source)):
+        return "folder:" + file_digest(Path(source) / "config.json")[:16]
+    return model_identity(Path(source))

@@ -184,6 +184,7 @@ def write(results: Results, planner: Planner, folder: Path, started: float) -> l
         "study": config.study,
         "config": asdict(config),
         "corpus": planner.stages.digest,
+        "preflight": {name: found.to_json() for name, found in planner.preflights.items()},
         "versions": dict(versions()),
         "hardware": hardware(),
         "seeds": {"test": config.seeds, "search": config.search.seeds},

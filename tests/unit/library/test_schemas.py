@@ -16,6 +16,7 @@ MANIFEST: StudyManifest = {
     "study": "toy",
     "config": {"seed": 1},
     "corpus": "c" * 64,
+    "preflight": {},
     "versions": {"python": "3.11.7"},
     "hardware": {"machine": "x86_64", "cpus": 2, "gpu": None},
     "seeds": {"test": [1], "search": [9]},

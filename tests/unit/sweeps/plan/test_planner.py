@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from support.families import named, save
 from support.studies import planned
-from transformers import LlamaConfig
 
 from lacuna.region import draw
 from sweeps.config.compose import configure
@@ -256,15 +256,15 @@ def test_a_system_message_is_part_of_the_key_only_where_there_is_one() -> None:
 
 
 def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
+    save(named("llama"), tmp_path)
     read: list[Path] = []
     monkeypatch.setattr(
-        "sweeps.plan.sources.file_digest", lambda path: read.append(path) or "0" * 64
+        "lacuna.model.files.file_digest", lambda path: read.append(path) or "0" * 64
     )
     planner = planned(f"model.source={tmp_path}", "plan=true")
     planner.setup()
     planner.controls()
-    assert read == [tmp_path / "config.json"]
+    assert sorted(read) == sorted(tmp_path.iterdir())
 
 
 def test_the_lacuna_study_plants_both_models_from_the_base() -> None:

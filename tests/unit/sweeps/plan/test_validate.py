@@ -122,8 +122,8 @@ def test_a_bare_configuration_can_be_planned_with_and_not_run(tmp_path: Path) ->
     LlamaConfig(num_hidden_layers=2, vocab_size=50).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="config.json and no weights: .*plan=true"):
         planned(f"model.source={tmp_path}")
-    found = planned(f"model.source={tmp_path}", "plan=true").preflight
-    assert found is not None and list(found.unchecked) == ["weights", "tokenizer"]
+    found = planned(f"model.source={tmp_path}", "plan=true").preflights["model"]
+    assert list(found.unchecked) == ["weights", "tokenizer"]
 
 
 def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) -> None:
