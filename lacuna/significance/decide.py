@@ -92,9 +92,11 @@ def erases_more(low: float, high: float, margin: float, assay: Assay | None = No
 
 
 def enough(n: int, interval: Sequence[float] | None) -> Decision | None:
-    """Undetermined where there are too few seeds for an interval; else None."""
-    if n < MIN_SEEDS or interval is None:
+    """Undetermined where there are too few seeds, or no interval; else None."""
+    if n < MIN_SEEDS:
         return Decision("undetermined", f"n = {n}: at least {MIN_SEEDS} seeds are needed")
+    if interval is None:
+        return Decision("undetermined", "no interval: undefined without one of the people")
     return None
 
 

@@ -196,8 +196,13 @@ def arms_paired(
 
 
 def by_two_way(record: Paired, found: TwoWay | None) -> None:
-    """Let the two-way t over seeds and people take the place of Student's t in `record`."""
-    if found is not None:
+    """Let the two-way t over seeds and people take the place of Student's t in `record`.
+
+    Without it the record has no interval, rather than one that leaves out what people bring.
+    """
+    if found is None:
+        record["interval"] = record["standard_error"] = record["df"] = None
+    else:
         record["interval"] = [found.low, found.high]
         record["interval_method"] = "two-way t" if len(found.variance) > 1 else "t"
         record["standard_error"], record["df"] = found.standard_error, found.df

@@ -125,13 +125,17 @@ def two_way_of_arms(
 ) -> TwoWay | None:
     """Two-way t of a score's differences, true region minus rivals, over seeds.
 
-    A split with the same people (at least two) in every seed counts as a source of variance.
+    A split with the same people (at least two) in every seed counts as a source of variance. None
+    below two seeds, and where the score is undefined without one of the people (arms that forgot
+    hardly anything have no common depth then), since what that person brings cannot be known.
     """
-    people: dict[str, ArrayLike] = {
+    people: dict[str, Floats] = {
         split: np.array([arms.influence(split, score) for arms in seeds])
         for split in SPLITS
         if seeds and same_people(seeds, split) and len(getattr(seeds[0], split).people) > 1
     }
+    if not all(np.isfinite(influence).all() for influence in people.values()):
+        return None
     return two_way_t([arms.whole(score) for arms in seeds], people, level)
 
 

@@ -9,9 +9,11 @@ import pytest
 from lacuna.errors import UserError
 from lacuna.evaluate.curve_summaries import aues, mu95
 from lacuna.significance import (
+    Decision,
     arms_of,
     aues_difference,
     compare,
+    enough,
     matched_difference,
     p_value,
     paired,
@@ -206,3 +208,19 @@ def test_the_first_region_of_each_seed_is_set_against_the_others() -> None:
     first, others = first_and_others([*trials, trial(7, 0.0)])
     assert [(one["seed"], one["region"]) for one in first] == [(0, 1), (1, 1)]
     assert [(one["seed"], one["region"]) for one in others] == [(0, 2), (0, 3), (1, 2), (1, 3)]
+
+
+def test_a_score_that_hangs_on_one_person_has_a_difference_and_no_interval() -> None:
+    """Only person p0 is forgotten: without him no arm has a depth, and his part is unknown."""
+    a, b = both(range(3))
+    for one in (*a, *b):
+        es = np.ones((21, 24))
+        es[:, :2] = np.linspace(1, 0, 21)[:, None]
+        one["es_forget"] = es.tolist()
+        one["curve"]["fs"] = (1 - es.mean(1)).tolist()
+    record = run(a, b, "matched")
+    assert record["diff"] is not None and record["missing"] == []
+    assert (record["interval"], record["standard_error"], p_value(record)) == (None, None, None)
+    assert enough(3, None) == Decision(
+        "undetermined", "no interval: undefined without one of the people"
+    )
