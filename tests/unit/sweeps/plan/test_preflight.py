@@ -56,7 +56,7 @@ def test_what_is_no_number_is_refused_before_anything_runs(folder: Path) -> None
 def adopted(folder: Path, checkpoint: Path, masks: Path) -> None:
     planned(
         f"model.source={folder}", f"checkpoint={checkpoint}", f"region.file={masks}",
-        study="lacuna",
+        "region.ratio=0.01", study="lacuna",
     )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def test_an_adopted_checkpoint_has_the_preflight_of_the_model(
     folder: Path, tmp_path: Path, hub: Path
 ) -> None:
     masks = tmp_path / "masks.safetensors"
-    config = planned(f"model.source={folder}", "plan=true", study="lacuna").config
+    config = planned(
+        f"model.source={folder}", "region.ratio=0.01", "plan=true", study="lacuna"
+    ).config
     model = load_model(folder, prompt=Prompt(), device="cpu").model
     config.masked.masks.draw(model, config.region.ratios[0], 1).save(masks)
     other = tmp_path / "other"
