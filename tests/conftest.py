@@ -3,6 +3,7 @@
 Tests share the machine, and tiny matrices gain nothing from more threads.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from support.needs import NEEDS, is_met
 
 HERE = Path(__file__).parent
+FOLDERS = {"unit", "integration", "style"}
 torch.set_num_threads(1)
 
 
@@ -23,6 +25,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(item.path.relative_to(HERE).parts[0])
         for mark in item.iter_markers("needs"):
             item.add_marker(NEEDS[mark.args[0]].kind)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m unit` files of the other folders, all of whose tests it leaves out, are not read."""
+    folder = collection_path.relative_to(HERE).parts[:1]
+    asked = config.option.markexpr
+    return True if asked in FOLDERS and folder and folder[0] in FOLDERS - {asked} else None
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

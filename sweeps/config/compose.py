@@ -1,7 +1,7 @@
 """From the command line to a checked, resolved study."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -55,8 +55,8 @@ def configure(overrides: Sequence[str]) -> Study:
 
 def _checked(config: DictConfig) -> Study:
     """Every `Config` is made: keys added with + and values out of bounds are refused here."""
-    _check_fields(config)
     plain = cast(dict[str, JsonObject], OmegaConf.to_container(config))
+    _check_fields(config, plain)
     data = plain["data"]
     study = OmegaConf.to_object(config)
     assert isinstance(study, Study)
@@ -67,15 +67,15 @@ def _checked(config: DictConfig) -> Study:
     )
 
 
-def _check_fields(config: DictConfig, prefix: str = "") -> None:
+def _check_fields(config: DictConfig, plain: Mapping[str, object], prefix: str = "") -> None:
     """Raises `UserError` for a key that was added to a section and is no field of its class."""
     kind = OmegaConf.get_type(config)
-    known = [field.name for field in fields(kind)] if is_dataclass(kind) else None
-    for name in map(str, config):
-        if known is not None and name not in known:
+    known = {field.name for field in fields(kind)} if is_dataclass(kind) else plain.keys()
+    for name, value in plain.items():
+        if name not in known:
             raise UserError(_unknown(prefix + name))
-        if not OmegaConf.is_missing(config, name) and isinstance(config[name], DictConfig):
-            _check_fields(config[name], f"{prefix}{name}.")
+        if isinstance(value, dict):
+            _check_fields(config[name], value, f"{prefix}{name}.")
 
 
 def compose_keys(overrides: Sequence[str]) -> DictConfig:

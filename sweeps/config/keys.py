@@ -6,8 +6,9 @@ The help of a key is the string that follows its field in the source of the data
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from typing import get_type_hints
 
 from lacuna.data import DATA
@@ -60,18 +61,21 @@ def field_help(config: type) -> dict[str, str]:
     return found
 
 
-def _strings_after_fields(owner: type) -> Iterator[tuple[str, str]]:
+@cache
+def _strings_after_fields(owner: type) -> Mapping[str, str]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(owner)))
     except (OSError, TypeError):  # a class made at run time has no source
-        return
+        return {}
     (made,) = tree.body
     assert isinstance(made, ast.ClassDef)
+    found = {}
     for node, after in zip(made.body, made.body[1:], strict=False):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             text = ast.get_docstring(ast.Module([after], [])) if isinstance(after, ast.Expr) else ""
             if text:
-                yield node.target.id, " ".join(text.split())
+                found[node.target.id] = " ".join(text.split())
+    return found
 
 
 def _default(field: "Field[object]") -> object:

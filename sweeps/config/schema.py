@@ -280,10 +280,16 @@ class Study:
 
 
 def register() -> None:
-    """Make the schema and the data sources known to Hydra."""
+    """Make the schema and the data sources that are there by now known to Hydra."""
+    _register(frozenset(DATA))
+
+
+@cache
+def _register(sources: frozenset[str]) -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=_structured(Study))
-    for name, source in DATA.items():
+    for name in sources:
+        source = DATA[name]
         store.store(group="data", name=name, node=_structured(named_config(name)))
         file = files("sweeps.config") / "recipe" / f"mini-{name}.yaml"
         if source.recipe is not None and not file.is_file():

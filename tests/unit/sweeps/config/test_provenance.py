@@ -56,11 +56,12 @@ def test_paths_keep_their_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("study", names("study"))
 def test_a_value_said_to_be_a_file_s_is_what_the_file_says(study: str) -> None:
     found = sources(f"study={study}")
-    assert {value.source for value in found.values()} > {DEFAULT, f"study/{study}.yaml"}
+    said = {value.source for value in found.values()}
+    assert said > {DEFAULT, f"study/{study}.yaml"}
+    files = {name: load(name.removesuffix(".yaml")) for name in said if name.endswith(".yaml")}
     for value in found.values():
         if value.source.endswith(".yaml") and value.source != "config.yaml":
-            name = value.source.removesuffix(".yaml")
-            held: object = load(name)
+            held: object = files[value.source]
             parts = value.key.split(".")
             if value.source == "model/mini.yaml":  # not at the root, but in the section `model`
                 parts = parts[1:]
