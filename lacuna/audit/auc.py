@@ -133,6 +133,9 @@ def tally(scores: Tensor, truths: Sequence[Tensor] = (), bits: int = COARSE) -> 
     rest = torch.full((len(values),), 0 if bits == EXACT else SEVERAL, dtype=torch.int32)
     if truths and bits != EXACT:
         further = raw & ((1 << (EXACT - bits)) - 1)
+        # Only the bin of 0 holds both signs: its negative values (-0 is none) differ by a bit.
+        below = (keys == 0) & (raw < 0) & (further > 0)
+        further = torch.where(below, further | (1 << (EXACT - bits)), further)
         rest[place] = further  # of one weight in the bin, whichever; then who differs from it
         rest[place[rest[place] != further]] = SEVERAL
     return Tally(

@@ -60,6 +60,22 @@ def test_the_bound_is_reached_where_one_bin_holds_everything_in_order() -> None:
     assert exact_auc(scores, truth) == 1.0
 
 
+def test_the_least_numbers_of_either_sign_are_not_taken_for_equal() -> None:
+    """Subnormals of one size share the bin of 0 whatever their sign."""
+    least = torch.tensor([1e-44, -1e-44])
+    for scores, truth, wanted in (
+        (least, torch.tensor([True, False]), 1.0),
+        (least, torch.tensor([False, True]), 0.0),
+    ):
+        found = tally(scores, [truth]).auc()
+        assert exact_auc(scores, truth) == wanted
+        assert found is not None and abs(found.value - wanted) <= found.error == 0.5
+    same = tally(torch.tensor([-1e-44, -1e-44]), [torch.tensor([True, False])]).auc()
+    assert same is not None and (same.value, same.error) == (0.5, 0.0)
+    zeros = tally(torch.tensor([-0.0, 0.0]), [torch.tensor([True, False])]).auc()
+    assert zeros is not None and (zeros.value, zeros.error) == (0.5, 0.0)
+
+
 def test_a_truth_of_one_class_has_no_area() -> None:
     scores = torch.rand(10)
     for truth in (torch.zeros(10, dtype=torch.bool), torch.ones(10, dtype=torch.bool)):
