@@ -97,14 +97,16 @@ def summary(found: Sequence[Row]) -> list[str]:
     blocks = [
         row.size.share
         for row in found
-        if (row.estimand, row.method) == (DECIDING[0], "block randomisation") and row.seeds > 3
+        if (row.estimand, row.method) == (DECIDING[0], "block randomisation")
     ]
+    if not deciding:
+        return []
     name = " of ".join(reversed(DECIDING))
     return [
         f"{name}: coverage {min(covered):.3f} to {max(covered):.3f} (wanted: .93 to .995)",
         f"{name}: false holds at the margin at most {max(false):.3f} (wanted: at most .035)",
         f"block randomisation of {DECIDING[0]}: size {min(blocks):.3f} to {max(blocks):.3f} "
-        f"(below .03 is conservative, above .07 too often)",
+        f"(about these people only; below .03 is conservative, above .07 too often)",
     ]
 
 
