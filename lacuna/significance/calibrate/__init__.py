@@ -1,7 +1,7 @@
 """How often intervals and tests are right, in simulated studies of which the truth is known.
 
     python -m lacuna.significance.calibrate [--studies N] [--shapes mini,skew,lee,people]
-        [--seeds 4,6,8] [--regions 1,3] [--seed S] [--out FILE] [--fit FILE]
+        [--seeds 4,6,8] [--regions 1,3] [--seed S] [--out FILE] [--fit STUDY_FOLDER]
 
 A row for each shape, number of seeds and of random regions, estimand and method: coverage of 95%
 intervals; size at .05; power at the margin and at twice the margin; how often "no better" is said

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--studies", type=int, default=2000, metavar="N", help="a shape (2000)")
     add("--shapes", metavar="NAMES", help=f"of {','.join(SHAPES)} (all)")
-    add("--fit", type=Path, metavar="FILE", help="shapes like a finished study's: results.json")
+    add("--fit", type=Path, metavar="STUDY_FOLDER", help="shapes like those of a finished study")
     add("--seeds", default="4,6,8", metavar="NUMBERS", help="seeds of a study (4,6,8)")
     add("--regions", default="1,3", metavar="NUMBERS", help="random regions of a seed (1,3)")
     add("--seed", type=int, default=0, help="of the simulation (0)")

@@ -1,10 +1,10 @@
 """Shapes like a finished study's: levels and variances from its stored per-item curves.
 
-For each ratio and objective of `results.json` the trials of the true and of random regions give, by
-moments, how much is left of the facts to forget (lost of those to retain) and how it varies: over
-seeds for each kind of arm, over people in all trials, over people and items from trial to trial,
-and over people by what the true region adds. Variances are freed of the noise below them; what
-comes out negative is 0. With few seeds they are rough, as the study's own intervals are.
+For each ratio and objective of a finished study, the test trials of the true and of random regions
+give, by moments, how much is left of the facts to forget (lost of those to retain) and how it
+varies: over seeds for each kind of arm, over people in all trials, over people and items from trial
+to trial, and over people by what the true region adds. Variances are freed of the noise below them;
+what comes out negative is 0. With few seeds they are rough, as the study's own intervals are.
 
 Shapes: S seeds, K arms (the true one first), I items, P people, A mixing weights.
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
+from lacuna.results.files import RESULTS
 from lacuna.significance.arms import Floats
 from lacuna.significance.calibrate.shapes import MOST, Facts, Shape, Utility
 
@@ -28,19 +29,23 @@ LEAST = 1e-4
 """Smallest level: a share of nothing has no variation."""
 
 
-def fitted(file: Path) -> list[Shape]:
+def fitted(study: Path) -> list[Shape]:
     """A shape for each ratio and objective with at least two seeds of true and random regions.
 
-    Raises `UserError` where the file is not a study's results or holds no such trials.
+    `study` is the folder of a finished study. Raises `UserError` where it holds no results or no
+    such trials.
     """
+    file = study / RESULTS
+    if not file.is_file():
+        raise UserError(f"no finished study in {study}: give the folder that holds {RESULTS}")
     record = read_json(file)
     stages = record.get("stages") if isinstance(record, dict) else None
     if not isinstance(stages, list):
-        raise UserError(f"{file}: no results of a study: give its results.json")
+        raise UserError(f"{file}: not the results of a study")
     found: dict[tuple[float, str], list[Trial]] = {}
     for stage in stages:
         trial = stage.get("summary") or {}
-        if stage.get("kind") == "trial" and "es_forget" in trial:
+        if stage.get("kind") == "trial" and trial.get("purpose") == "test":
             found.setdefault((float(trial["ratio"]), str(trial["objective"])), []).append(trial)
     shapes = [
         fit(f"{objective} at {ratio:g}", seeds)
@@ -114,7 +119,7 @@ def fit_facts(es_SKAI: Floats, people: Sequence[str], *, forgets: bool) -> Facts
         level=min(MOST, level),
         sd_true=sd_true,
         sd_random=sd_random,
-        shared=shared(level_SK),
+        shared=shared(level_SK, sd_true * sd_random),
         person=max(0.0, between) ** 0.5,
         person_in_trial=part**0.5,
         item_in_trial=item**0.5,
@@ -128,15 +133,16 @@ def spread_over_trials(relative_SKX: Floats) -> float:
     return float(trials.var(axis=0, ddof=1).mean())
 
 
-def shared(level_SK: Floats) -> float:
-    """Correlation over seeds of the arms of one seed, within [0, .99]."""
-    if len(level_SK) < 3:
+def shared(value_SK: Floats, variance: float) -> float:
+    """Correlation over seeds of a seed's true and random arms, within [0, .99].
+
+    `variance` is the product of both kinds' standard deviations, freed of noise as these are.
+    """
+    if len(value_SK) < 3 or variance <= 0:
         return 0.0
-    spread_K = level_SK.std(axis=0)
-    if not spread_K.all():
-        return 0.0
-    table = np.atleast_2d(np.corrcoef(level_SK.T))
-    return float(np.clip(table[np.triu_indices(len(table), 1)].mean(), 0, 0.99))
+    centred = value_SK - value_SK.mean(axis=0)
+    together = float((centred[:, :1] * centred[:, 1:]).sum(axis=0).mean()) / (len(centred) - 1)
+    return float(np.clip(together / variance, 0, 0.99))
 
 
 def place(gap_SP: Floats) -> float:
@@ -174,13 +180,14 @@ def fit_utility(seeds: Sequence[Sequence[Trial]]) -> Utility:
     mu, fq = (np.array([[found[name] for found in arms] for arms in curves], float)
               for name in ("mu", "fq"))  # fmt: skip
     drop_SK, gain_SK = 1 - mu[..., -1] / mu[..., 0], fq[..., -1] - fq[..., 0]
+    spread_K = gain_SK.std(axis=0, ddof=1)
     return Utility(
         start=float(mu[..., 0].mean()),
         drop=float(drop_SK.mean()),
         drop_sd=float(drop_SK.std(axis=0, ddof=1).mean()),
         fq_start=float(fq[..., 0].mean()),
         gain=float(gain_SK.mean()),
-        gain_sd=float(gain_SK.std(axis=0, ddof=1).mean()),
-        shared=shared(gain_SK),
+        gain_sd=float(spread_K.mean()),
+        shared=shared(gain_SK, float(spread_K[0] * spread_K[1:].mean())),
         noise=float(np.diff(fq, n=2, axis=-1).std() / 6**0.5),
     )

@@ -1,10 +1,12 @@
-"""Simulated studies in two processes; the same rows whatever the number of processes."""
+"""Simulated studies in several processes; the same rows whatever their number."""
 
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from lacuna.significance.calibrate.methods import (
 )
 from lacuna.significance.calibrate.rates import Row, rows
 from lacuna.significance.calibrate.shapes import Shape, simulate
+
+Found = TypeVar("Found")
 
 CHUNK = 25
 """Studies that a process takes at a time."""
@@ -41,14 +45,15 @@ def calibrate(
 ) -> Iterator[list[Row]]:
     """For each shape the rows of all methods, over so many simulated studies.
 
-    Every study draws from a generator of its own, named by shape and number.
+    Every study draws from a generator of its own, named by shape and number. One process is this
+    one.
     """
     spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawned) as pool:
+    many = ProcessPoolExecutor(processes, mp_context=spawned) if processes > 1 else nullcontext()
+    with many as pool:
         for shape in shapes:
             truths = _truths(pool, shape, plan, studies, seed)
-            tasks = jobs(shape, plan, seed, studies)
-            found = list(pool.map(partial(_outcomes, truths=truths), tasks))
+            found = _each(pool, partial(_outcomes, truths=truths), jobs(shape, plan, seed, studies))
             yield rows(shape.name, _joined(found), truths)
 
 
@@ -58,14 +63,21 @@ def jobs(shape: Shape, plan: Plan, seed: int, studies: int) -> list[Job]:
     return [Job(shape, plan, seed, range(i, min(i + CHUNK, studies))) for i in starts]
 
 
+def _each(
+    pool: ProcessPoolExecutor | None, function: Callable[[Job], Found], tasks: list[Job]
+) -> list[Found]:
+    """`function` of every job, in order."""
+    return list(pool.map(function, tasks) if pool else map(function, tasks))
+
+
 def _truths(
-    pool: ProcessPoolExecutor, shape: Shape, plan: Plan, studies: int, seed: int
+    pool: ProcessPoolExecutor | None, shape: Shape, plan: Plan, studies: int, seed: int
 ) -> dict[tuple[str, int], float]:
     """0 where arms are exchangeable; else the mean over twice as many studies of their own."""
     regions = sorted({1, *plan.regions})
     truths = {(name, k): 0.0 for name in MARGINS for k in regions}
     if not shape.exchangeable:
-        parts = list(pool.map(_differences, jobs(shape, plan, seed, 2 * studies)))
+        parts = _each(pool, _differences, jobs(shape, plan, seed, 2 * studies))
         for place in truths:
             truths[place] = float(np.concatenate([part[place] for part in parts]).mean())
     return truths
