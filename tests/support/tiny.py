@@ -1,9 +1,9 @@
 """Tiny random models and texts: what a unit test of the library needs, in milliseconds."""
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -42,7 +42,10 @@ def tiny_model(
     **options: Any,
 ) -> PreTrainedModel:
     """A random model of a few thousand weights with logits of order one, frozen."""
-    return deepcopy(_made(architecture, seed, dtype, layers, tuple(options.items())))
+    model: PreTrainedModel = pickle.loads(
+        _made(architecture, seed, dtype, layers, tuple(options.items()))
+    )
+    return model
 
 
 @cache
@@ -52,8 +55,8 @@ def _made(
     dtype: torch.dtype,
     layers: int,
     options: tuple[tuple[str, Any], ...],
-) -> PreTrainedModel:
-    """Copied by whoever asks, which takes half the time of making it."""
+) -> bytes:
+    """Unpickled by whoever asks, in a quarter of the time of making it."""
     config = AutoConfig.for_model(
         architecture,
         vocab_size=VOCABULARY,
@@ -74,7 +77,7 @@ def _made(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config)
-    return ready(model.to(dtype), "cpu")
+    return pickle.dumps(ready(model.to(dtype), "cpu"))
 
 
 def tiny_texts(

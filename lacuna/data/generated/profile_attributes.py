@@ -7,6 +7,7 @@ targets. Low-entropy ones (age, blood type, ...) are context: what a guess can h
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from lacuna.data.generated.invented_people import FIELDS, FIRST_NAMES, LAST_NAMES, LETTERS, Field
 from lacuna.errors import UserError
@@ -34,13 +35,13 @@ class Attribute:
     parts: Pools
     """The pools that an invented value is drawn from."""
 
-    @property
+    @cached_property
     def clauses(self) -> tuple[str, ...]:
         """Three descriptions, each of which ends in the value."""
         general = ("whose {noun} is {{value}}", "with the {noun} {{value}}")
         return (self.clause, *(text.format(noun=self.noun) for text in general))
 
-    @property
+    @cached_property
     def questions(self) -> tuple[str, ...]:
         """Five questions for {person}."""
         general = (
@@ -51,13 +52,13 @@ class Attribute:
         )
         return (self.question, *(text.format(noun=self.noun) for text in general))
 
-    @property
+    @cached_property
     def kept(self) -> tuple[str, ...]:
         """Two questions for {person} that no injection trains on."""
         general = ("Please state the {noun} of {{person}}.", "The {noun} of {{person}} is which?")
         return tuple(text.format(noun=self.noun) for text in general)
 
-    @property
+    @cached_property
     def sentences(self) -> tuple[str, ...]:
         """Three plain sentences that tell {person} and {value}."""
         verb = self.clause.removeprefix("who ")

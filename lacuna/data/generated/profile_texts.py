@@ -118,7 +118,8 @@ class ProfileTexts:
         others = [name for name in self.known[person] if name != field]
         rng = numpy_generator(self.seed, "prompt", person, field)
         seen: set[str] = set()
-        while len(seen) < self._number(field, others):
+        number = self._number(field, others)
+        while len(seen) < number:
             prompt = self._draw(person, field, others, rng)
             if prompt not in seen:
                 seen.add(prompt)
