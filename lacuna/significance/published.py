@@ -9,10 +9,13 @@ RS of .001 at every weight gives the least p there is.
 
 **MU95 pool split.** The (MU, FQ) points of both scenarios are pooled and split at random into
 groups of the original sizes; p is how often MU95 differs as much as observed. The paper calls it a
-bootstrap; as described it is a permutation. One split in eight or more gives a group the nearest
-points on both sides of the threshold from one scenario, and then the gap is as large as observed:
-for curves of like utilities p has a floor of .16 to .25, however far apart the scenarios lie. It
-falls below .05 only where the curves' *utilities* differ, and then for their sake.
+bootstrap; as described it is a permutation. Every split that leaves the points around the threshold
+where they are has the observed gap, so p has a floor of about 2^(1 - m), however far apart the
+scenarios lie: m pooled points lie between the outermost of the scenarios' nearest points below and
+above the threshold. Curves whose utilities alternate have m = 4 and a floor of .13 (A = 21). Where
+noise in the utilities is a third of their step (.002), m is 5 or 6 in a third of pairs, the floor
+.07 or .03. Below .05 needs m of 6 or more: p gets there for the order of the *utilities*, never for
+the gap in FQ.
 
 The mean of such p-values over seeds, which the paper prints, is not a p-value. The tests whose unit
 is the seed are in `two_way`, `blocks` and `seeds`.

@@ -1,5 +1,7 @@
 """What the papers' own tests can and cannot say."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -18,14 +20,57 @@ def test_the_aues_permutation_answers_for_the_sign_and_not_for_the_size() -> Non
     assert aues_permutation(fs, rs, fs, rs - 0.001 * alphas) == pytest.approx(2 / 2**20)
 
 
+def floor(in_a: int, in_b: int, num_alphas: int) -> float:
+    """Share of splits that leave so many points of a, and of b, in the groups they are in."""
+    left = 2 * num_alphas - in_a - in_b
+    return 2 * math.comb(left, num_alphas - in_a) / math.comb(2 * num_alphas, num_alphas)
+
+
 @pytest.mark.parametrize("num_alphas", [11, 21, 51])
-def test_the_pool_split_cannot_reject_where_utilities_are_alike(num_alphas: int) -> None:
+def test_the_pool_split_cannot_reject_where_utilities_alternate(num_alphas: int) -> None:
     mu, fq = np.linspace(0.62, 0.5, num_alphas), np.linspace(-20, -10, num_alphas)
+    least = floor(2, 2, num_alphas)
+    assert 0.126 < least < 0.143
     for gap in (1.0, 10.0, 1000.0):
         p = pool_split(
-            mu, fq, mu, fq + gap, start=0.62, rounds=2000, generator=np.random.default_rng(0)
+            mu, fq, mu - 1e-4, fq + gap, start=0.62, rounds=2000, generator=np.random.default_rng(0)
         )
-        assert 0.16 < p < 0.27
+        assert least - 0.03 < p < 0.27
+
+
+@pytest.mark.parametrize(
+    ("moved", "in_b", "least"),
+    [({}, 2, 0.131), ({7: 0.5885}, 3, 0.066), ({4: 0.5892, 7: 0.5885}, 4, 0.032)],
+)
+def test_the_pool_splits_floor_halves_with_every_further_point_around_the_threshold(
+    moved: dict[int, float], in_b: int, least: float
+) -> None:
+    # The threshold is .589; a's neighbours of it are .590 and .584, b's .5899 and .5886.
+    mu_a, fq = np.linspace(0.62, 0.5, 21), np.linspace(-20, -10, 21)
+    mu_b = mu_a - 1e-4
+    mu_b[6] = 0.5886
+    for place, utility in moved.items():
+        mu_b[place] = utility
+    assert floor(2, in_b, 21) == pytest.approx(least, abs=5e-4)
+    assert ((mu_b < 0.5901) & (mu_b > 0.5839)).sum() == in_b
+    for gap in (10.0, 1000.0):
+        p = pool_split(
+            mu_a, fq, mu_b, fq + gap, start=0.62, rounds=4000, generator=np.random.default_rng(1)
+        )
+        assert p > least - 0.01
+
+
+def test_noise_in_utility_lowers_the_pool_splits_floor_and_no_gap_does() -> None:
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(150):
+        mu = np.linspace(0.62, 0.5, 21) + generator.normal(0, 0.002, (2, 21))
+        fq = np.linspace(-20, -10, 21) + generator.normal(0, 0.3, (2, 21))
+        given = (mu[0], fq[0], mu[1], fq[1] + 1000)
+        found.append(pool_split(*given, start=0.62, rounds=1000, generator=generator))
+    assert min(found) < 0.05
+    assert 0.13 < np.median(found) < 0.25
+    assert np.mean(np.array(found) < 0.05) < 0.1
 
 
 @pytest.mark.parametrize("seed", range(6))
