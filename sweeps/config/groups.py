@@ -44,12 +44,12 @@ def load(name: str, folder: Traversable = FOLDER) -> dict[str, object]:
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Raises `UserError` for a word that is not key=value, or names no study or model."""
+    """Raises `UserError` for a word that is not key=value, or names no study, model, ..."""
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or word.startswith("-"):
             raise UserError(f"argument {word!r} is not key=value: write for example study=mini")
-        for name in value.split(",") if key in CHOSEN else ():
+        for name in value.split(",") if key in groups() - {"data"} else ():
             if name and name not in (known := names(key)):
                 raise UserError(f"unknown {key} {name!r}{suggest(name, known)}")
 
@@ -59,17 +59,19 @@ def check_files(data: frozenset[str], folder: Traversable = FOLDER) -> None:
     """Raises `UserError` for a file that no study ever reads, such as size/smoke-tfou.yaml.
 
     Groups that `config.yaml` marks optional are looked up by a name made of study, model and data,
-    and a name without a file is skipped; so a misspelt file would be skipped too. `data` holds the
-    names of all data sources.
+    and a name without a file is skipped; so a misspelt file would be skipped too. A name with a
+    variant behind it, such as tofu-batch32, is there to be chosen: epochs=tofu-batch32. `data`
+    holds the names of all data sources.
     """
     known = {"data": data, **{group: names(group, folder) for group in CHOSEN}}
     for group, pattern in _optional(folder):
-        possible = set(_filled(pattern, known))
+        filled = set(_filled(pattern, known))
+        possible = set(filled)
         present = names(group, folder)
         if set(present) - possible:
             possible |= {name for file in present for name in _included(f"{group}/{file}", folder)}
         for name in present:
-            if name not in possible:
+            if name not in possible and name.rpartition("-")[0] not in filled:
                 raise UserError(
                     f"sweeps/config/{group}/{name}.yaml is never read, as no {pattern} has that "
                     f"name{suggest(name, sorted(possible))}"

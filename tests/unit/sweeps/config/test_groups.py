@@ -8,6 +8,7 @@ from support import ROOT
 
 from lacuna.data import DATA
 from lacuna.errors import UserError
+from sweeps.config.compose import configure
 from sweeps.config.groups import check_files, check_words, names
 
 CONFIG = ROOT / "sweeps/config"
@@ -33,6 +34,7 @@ def test_every_file_is_read_by_some_study() -> None:
         ),
         ("recipe/mini-tfou", "recipe/mini-tfou.yaml is never read.*: did you mean 'mini-tofu'"),
         ("recipe/minni", "recipe/minni.yaml is never read.*: did you mean 'mini'"),
+        ("epochs/tofuu-batch8", "epochs/tofuu-batch8.yaml is never read.*"),
         ("epochs/tofuu", "epochs/tofuu.yaml is never read.*: did you mean 'tofu'"),
         ("published/table2-olmo2", r"published/table2-olmo2.yaml is .*'table2-olmo2_7b'"),
     ],
@@ -71,3 +73,31 @@ def test_words_that_name_nothing_are_refused() -> None:
     ):
         with pytest.raises(UserError, match=message):
             check_words([word])
+
+
+def test_a_variant_is_chosen_by_name_and_a_misspelt_choice_refused() -> None:
+    check_words(["epochs=tofu-batch32"])
+    with pytest.raises(
+        UserError, match="unknown epochs 'tofu-batch3': did you mean 'tofu-batch32'"
+    ):
+        check_words(["epochs=tofu-batch3"])
+
+
+@pytest.mark.parametrize(
+    ("words", "batch", "retained", "forget"),
+    [([], 16, 5 * 225, 5 * 25), (["epochs=tofu-batch32"], 32, 5 * 113, 5 * 13)],
+)
+def test_table2_trains_as_the_paper_says_or_as_its_repository_does(
+    words: list[str], batch: int, retained: int, forget: int
+) -> None:
+    study = configure(["study=table2", "data.path=TOFU", *words])
+    recipe = study.retained.recipe.train
+    assert (recipe.steps, study.inject.train.steps, study.unlearn.train.steps) == (
+        retained,
+        forget,
+        forget,
+    )
+    assert {recipe.batch_size, study.inject.train.batch_size, study.unlearn.train.batch_size} == {
+        batch
+    }
+    assert recipe.lr == 1e-5  # the printed rates, either way
