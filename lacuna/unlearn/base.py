@@ -26,6 +26,10 @@ from lacuna.registry import Registry
 from lacuna.train import Editable, Loss, TrainConfig, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
 
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of an option that came after results with keys: while it has its default, it is no part
+of a trial's key, so that results without it are found."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:

@@ -1,9 +1,9 @@
 """A study's stages, one by one: each named by all that its result depends on."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import wraps
-from typing import Concatenate, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec
 
 from lacuna.artifacts import Json, JsonObject
 from lacuna.attack import AttackConfig
@@ -16,6 +16,9 @@ from sweeps.config.schema import Study, build_attack
 from sweeps.plan.protocols import PROTOCOLS, Draft
 from sweeps.plan.sources import identity
 from sweeps.stage import Stage
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 P = ParamSpec("P")
 
@@ -92,6 +95,15 @@ def _numbered(draft: Draft, region: int) -> Draft:
         params={**draft.params, "random_region": region},
         tags={**draft.tags, "region": region},
     )
+
+
+def option_params(config: "DataclassInstance") -> JsonObject:
+    """An objective's options as parameters of a stage; later ones only where they differ."""
+    params = asdict(config)
+    for option in fields(config):
+        if option.metadata.get("later") and params[option.name] == option.default:
+            del params[option.name]
+    return params
 
 
 class StageFactory:
@@ -198,7 +210,7 @@ class StageFactory:
         base, wrappers = parse(cell.objective)
         params: dict[str, Json] = {
             "train": {**asdict(config.train), "lr": lr, "steps": steps},
-            "options": asdict(config.options.of(base)),
+            "options": option_params(config.options.of(base)),
         }
         if parallel.zero:
             params["parallel"] = asdict(parallel)

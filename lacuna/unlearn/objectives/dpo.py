@@ -1,19 +1,20 @@
 r"""Direct preference optimisation with refusals (Rafailov et al. 2023; TOFU, arXiv:2401.06121).
 
-    L = -(2/beta) mean_i log sigmoid(beta (r_i(refusal) - r_i(fact))) + w L_retain
+    L = -(factor/beta) mean_i log sigmoid(beta (r_i(refusal) - r_i(fact))) + w L_retain
     r_i(y) = log p(y | x_i) - log p_ref(y | x_i), summed over the answer
 
-The preferred answer is an "I don't know". The factor 2 is the open-unlearning convention; it scales
-the forget term only. Limits: at the reference L = (2/beta) log 2.
+The preferred answer is an "I don't know". `factor` scales the forget term only: 2 as in NPO is the
+open-unlearning convention, Lee et al. print 1, which is half the weight against the same retain
+term. Limits: at the reference L = (factor/beta) log 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
+from lacuna.unlearn.base import LATER, OBJECTIVES, Objective, ObjectiveConfig, Step, require
 
 
 @OBJECTIVES.register("dpo")
@@ -29,9 +30,12 @@ class DPO(Objective):
 
         beta: float = 0.5
         """Inverse temperature (above 0)."""
+        factor: float = field(default=2.0, metadata=LATER)
+        """Numerator of the forget term's weight (above 0; Lee et al. print 1)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            require(self.factor > 0, "factor", self.factor, "above 0")
             require(self.beta > 0, "beta", self.beta, "above 0")
 
     config: Config
@@ -42,4 +46,4 @@ class DPO(Objective):
         fact_B = step.forget_reference_B.to(fact.nll_N) - fact.sum_rows(fact.nll_N)
         refusal_B = step.refusal_reference_B.to(fact.nll_N) - refusal.sum_rows(refusal.nll_N)
         beta = self.config.beta
-        return -2 / beta * F.logsigmoid(beta * (refusal_B - fact_B)).mean()
+        return -self.config.factor / beta * F.logsigmoid(beta * (refusal_B - fact_B)).mean()

@@ -6,8 +6,8 @@ r"""SimNPO: preference optimisation without a reference (Fan et al. 2024, arXiv:
 The paper's margin is gamma = beta delta. Length-normalised, so long answers count no more than
 short ones. open-unlearning weighs the forget term 1/8 instead of the retain term 8. LACUNA takes
 beta 10, delta 1.5, and weights gamma 3 and alpha .01 (7B: .5): retain_weight alpha / gamma = .0033
-(.17), as AdamW divides a common factor away. In short answers beta 1 forgets what 4.5 leaves at ES
-.1 (docs/log).
+(.17), as AdamW divides a common factor away, up to clipping (at 1 there: at 1 / gamma here). In
+short answers beta 1 forgets what 4.5 leaves at ES .1 (docs/log).
 Limits: beta -> 0 is gradient ascent averaged per answer; l_i far above delta has no slope.
 """
 

@@ -3,6 +3,8 @@ r"""Weighted gradient ascent (Wang et al. 2025, arXiv:2502.19301), as used by Le
     L = mean_t p_t^alpha log p_t + w L_retain      with p_t detached in the weight
 
 The sign is the one that unlearns; Lee et al. print the opposite one, which would train the fact.
+They sum over an answer's tokens and average over answers; this is the mean over all tokens of the
+batch, which weighs forget against retain alike whatever the answers' length.
 Limits: alpha = 0 is gradient difference; a large alpha leaves tokens alone once they are unlikely.
 """
 

@@ -77,11 +77,11 @@ def npo_value(beta: float, mean: bool) -> float:
     return -2 / beta * sum(log_sigmoid(-beta * r) for r in ratios) / 2
 
 
-def dpo_value(beta: float) -> float:
+def dpo_value(beta: float, factor: float = 2.0) -> float:
     fact = [math.log(0.5 * 0.25) + 1.0, math.log(0.8) + 0.1]
     refusal = [math.log(0.1) + 2.0, math.log(0.2 * 0.4 * 0.5) + 5.0]
     pairs = zip(refusal, fact, strict=True)
-    return -2 / beta * sum(log_sigmoid(beta * (r - f)) for r, f in pairs) / 2
+    return -factor / beta * sum(log_sigmoid(beta * (r - f)) for r, f in pairs) / 2
 
 
 def wga_value(alpha: float) -> float:
@@ -142,6 +142,7 @@ HANDMADE: list[tuple[str, dict[str, Any], float]] = [
     ("npo", {"beta": 0.5, "reduction": "mean"}, npo_value(0.5, mean=True)),
     ("dpo", {"beta": 0.5}, dpo_value(0.5)),
     ("dpo", {"beta": 2.0, "retain_weight": 0.0}, dpo_value(2.0)),
+    ("dpo", {"beta": 0.5, "factor": 1.0}, dpo_value(0.5, factor=1.0)),
     ("simnpo", {}, simnpo_value(4.5, 0.0)),
     ("simnpo", {"beta": 2.0, "delta": 0.7}, simnpo_value(2.0, 0.7)),
     ("simnpo", {"beta": 10, "delta": 1.5, "retain_weight": 0.01 / 3}, simnpo_value(10, 1.5)),

@@ -42,6 +42,21 @@ def test_rmu_is_the_mean_squared_distance_to_its_direction() -> None:
     assert method.loss(step_of(model)).value.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_rmu_of_whole_texts_is_a_mean_over_texts_of_means_over_all_their_tokens() -> None:
+    model = tiny_model(layers=3)
+    method = objective("rmu", depth=0.5, retain_weight=0.0, tokens="all")
+    method.prepare(model, torch.Generator().manual_seed(4))
+    target_D: Tensor = vars(method)["target_D"]
+    means = []
+    for text in FORGET:  # each alone: no padding, no batch
+        ids = torch.tensor([text.ids])
+        hidden_TD = model(input_ids=ids, output_hidden_states=True).hidden_states[2][0]
+        means.append(float(((hidden_TD - target_D) ** 2).sum() / (len(text.ids) * 16)))
+    found = method.loss(step_of(model)).value.item()
+    assert found == pytest.approx(sum(means) / len(means), rel=1e-5)
+    assert len({len(text.ids) for text in FORGET}) > 1  # else pooling would do as well
+
+
 def test_rmus_retain_term_is_zero_at_the_start_and_grows_as_the_model_moves() -> None:
     seen: list[float] = []
     model = tiny_model()

@@ -233,6 +233,8 @@ def test_matching_distributions_does_not_ask_for_the_same_depth() -> None:
         ("npo", "beta", 0.0),
         ("npo", "reduction", "max"),
         ("dpo", "beta", -1.0),
+        ("dpo", "factor", 0.0),
+        ("rmu", "tokens", "some"),
         ("wga", "alpha", -0.1),
         ("rmu", "depth", 1.0),
         ("rmu", "scale", 0.0),

@@ -141,6 +141,26 @@ def test_a_changed_option_moves_the_kinds_that_depend_on_it_and_no_others(folder
     assert {name for name in plain if plain[name] != other[name]} == {"search", "test"}
 
 
+def test_an_option_that_came_later_is_part_of_a_key_where_it_is_set(folder: Path) -> None:
+    study = "study=smoke objectives=[dpo,rmu] scenarios=[oracle]"
+    plain, set_to_default, other = (
+        summary(planned(f"{study}{more}", folder))
+        for more in (
+            "",
+            " unlearn.options.dpo.factor=2 unlearn.options.rmu.tokens=answer",
+            " unlearn.options.dpo.factor=1",
+        )
+    )
+    assert plain == set_to_default
+    assert {name for name in plain if plain[name] != other[name]} == {"search", "test"}
+    options = {
+        stage.tags["objective"]: stage.param("options", dict)
+        for stage in stages(planned(f"{study} unlearn.options.rmu.tokens=all", folder))
+        if stage.kind == "trial"
+    }
+    assert "factor" not in options["dpo"] and options["rmu"]["tokens"] == "all"
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         here = prepare(Path(made))
