@@ -168,8 +168,7 @@ def _published(config: Config) -> Iterator[Expected]:
 
 
 def _is_model(cell: PublishedCell, config: Config) -> bool:
-    source = str(_setting(config, "model.source"))
-    return cell.model in source or (" " in cell.model and "Llama-3.1-8B" in source)
+    return cell.model in str(_setting(config, "model.source"))
 
 
 def _place(cell: PublishedCell) -> tuple[str, dict[str, object], str]:
