@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from lacuna.artifacts import digest
 from lacuna.data.generated.profile_texts import ProfileTexts
+from lacuna.data.overlap import require_disjoint
 from lacuna.errors import UserError
 from lacuna.registry import Registry
 
@@ -39,6 +40,8 @@ class Corpus:
     whose answers must survive (TOFU: real authors, world facts). `neutral` is plain text.
     `refusals` are "I don't know" answers. `book` has the many wordings of LACUNA's people, and
     `relearn` facts of people in neither split that an attacker knows; other sources have neither.
+
+    Raises `UserError` where forget or retain is empty, or splits share facts (`overlap`).
     """
 
     name: str
@@ -59,6 +62,10 @@ class Corpus:
                     f"data {self.name!r} has no {split} examples: nothing to measure; "
                     f"check its path, fields and sizes"
                 )
+        splits = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
+        require_disjoint(self.name, splits)
+        known = {"forget": self.forget, "background": self.background}
+        require_disjoint(self.name, known)
 
     def digest(self) -> str:
         """sha256 of the whole content; equal corpora, equal keys.

@@ -31,7 +31,9 @@ def test_every_key_of_a_line_reaches_the_example(tmp_path: Path) -> None:
         "paraphrased_answer": "In this place.",
         "perturbed_answers": ["There.", "Away."],
     }
-    corpus = load(tmp_path, full, RETAIN, "", {**RETAIN, "split": "holdout", "id": "own"})
+    corpus = load(
+        tmp_path, full, RETAIN, "", {**RETAIN, "answer": "Then.", "split": "holdout", "id": "own"}
+    )
     (forget,) = corpus.forget
     assert (forget.id, forget.person, forget.field) == ("Ada/place", "Ada", "place")
     assert (forget.question, forget.answer) == ("Where is it?", "Here.")
@@ -75,7 +77,8 @@ def test_two_facts_of_one_person_need_different_fields(tmp_path: Path) -> None:
     ada = {**FORGET, "person": "Ada"}
     with pytest.raises(UserError, match="give each fact of a person its own field"):
         load(tmp_path, ada, {**ada, "split": "retain"})
-    corpus = load(tmp_path, ada, {**ada, "split": "retain", "field": "place"})
+    other = {"answer": "There.", "split": "retain", "field": "place"}
+    corpus = load(tmp_path, ada, {**ada, **other})
     assert corpus.retain[0].id == "Ada/place"
 
 
