@@ -55,7 +55,8 @@ class StrengthCurve:
 
 @dataclass(frozen=True)
 class FullCurve:
-    """All metrics at every alpha. `fq` and `mu95` are None where forget has no wrong answers."""
+    """All metrics at every alpha. `fq` and `mu95` are None where forget has no wrong answers,
+    `mu95` also where the utility is 0 from the start, of which 95% is no threshold."""
 
     strength: StrengthCurve
     points: list[Measured]
@@ -109,4 +110,5 @@ def full_curve(
         return FullCurve(strength, points, None, None)
     fq = [forget_quality(p.forget["truth_ratio"], retained_ratio).log10_p for p in points]
     utility = [point.utility for point in points]
-    return FullCurve(strength, points, fq, mu95(utility, fq, utility[0]))
+    found = mu95(utility, fq, utility[0]) if utility[0] > 0 else None
+    return FullCurve(strength, points, fq, found)

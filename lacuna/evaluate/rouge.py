@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cache
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lacuna.evaluate.words import UnicodeWords, foreign, wordless
 
 Floats = NDArray[np.float64]
 
@@ -22,23 +25,29 @@ class Rouge(NamedTuple):
 
 
 @cache
-def _scorer() -> Any:
+def _scorer(unicode: bool) -> Any:
     # Imported here: it loads nltk and scikit-learn, a second that a plan need not wait.
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
+    own = {"tokenizer": UnicodeWords()} if unicode else {"use_stemmer": True}
+    return RougeScorer(["rouge1", "rougeL"], **own)
 
 
 def rouge(generated: Sequence[str], reference: Sequence[str]) -> Rouge:
     """Compare each generation with its reference.
 
     rouge_score 0.1.2 with its Porter stemmer, as TOFU uses it: case and everything but ASCII
-    letters and digits are ignored. A reference without such a word scores 0.
+    letters and digits are ignored. A reference that is written mostly in others is scored by
+    words of its script instead (`words`); one of marks alone is NaN: it has no words.
     """
-    pairs = zip(generated, reference, strict=True)
-    found = [_scorer().score(truth, text) for text, truth in pairs]
-    return Rouge(
-        np.array([item["rouge1"].recall for item in found], float),
-        np.array([item["rougeL"].recall for item in found], float),
-        np.array([item["rougeL"].fmeasure for item in found], float),
+    found = np.array(
+        [_scores(text, truth) for text, truth in zip(generated, reference, strict=True)]
     )
+    return Rouge(*found.reshape(-1, 3).T)
+
+
+def _scores(text: str, truth: str) -> tuple[float, float, float]:
+    if wordless(truth):
+        return nan, nan, nan
+    item = _scorer(foreign(truth)).score(truth, text)
+    return item["rouge1"].recall, item["rougeL"].recall, item["rougeL"].fmeasure
