@@ -25,7 +25,7 @@ def gather(
     The attacker knows the relearning split where the corpus has one, else a share of the forgotten
     people. Raises `UserError` where that would leave nobody to measure.
     """
-    texts, end = evaluator.texts["forget"], loaded.tokenizer.eos_token_id
+    texts, end = evaluator.texts["forget"], loaded.end_token
     leaks = asked(evaluator.forget, corpus.book, config.success_k) if config.success_k else []
     facts = Facts(attacked=(), others=texts, end_token=end, others_asked=leaks)
     relearns = any(attack.knows_people for attack in asked_attacks(config).values())

@@ -68,6 +68,9 @@ def parser(program: str, width: int | None = None) -> Parser:
     add("--forget", type=Path, metavar="FILE", help="JSON lines with question and answer")
     add("--retain", type=Path, metavar="FILE", help="the same, of facts that must stay")
     add("--prompt", metavar="TEMPLATE", help='how to ask; default "Question: {question}\\nAnswer:"')
+    add("--separator", metavar="TEXT", help='between a plain prompt and its answer; default " "')
+    add("--chat", action="store_true", help="ask by the checkpoints' own chat template")
+    add("--system", metavar="TEXT", help="system message of the chat; default: the template's own")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of loaded models")
     add("--no-attacks", action="store_true", help="with data: skip relearning and rounding")
     add("--seed", type=int, default=0, help="of nulls and attacks (0)")
@@ -92,8 +95,7 @@ def run(given: argparse.Namespace) -> str:
     layout = comparison.before.layout
     truths = read_truths(given.region, layout) if given.region else {}
     asked = _questions(given)
-    if asked is not None:
-        _preflight(given, *asked)
+    plainly = [] if asked is None else _preflight(given, *asked)
     weights = summarise(comparison, truths)
     waiting = None if asked is None else "behaviour was not asked yet"
     record: AuditRecord = {
@@ -110,7 +112,7 @@ def run(given: argparse.Namespace) -> str:
         except (UserError, RuntimeError) as error:  # the latter: out of memory, on a GPU
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             record["missing"] = f"behaviour could not be asked: {reason}"
-        record["findings"] = findings(weights, record["behaviour"])
+        record["findings"] = [*findings(weights, record["behaviour"]), *plainly]
         _write(given.out, record)
     said = "\n".join([*record["findings"], f"{given.out / 'index.html'}, audit.json"])
     if record["missing"] is not None:
@@ -134,13 +136,22 @@ def _write(folder: Path, record: AuditRecord) -> None:
     write_text(folder / "index.html", page(record))
 
 
-def _preflight(given: argparse.Namespace, corpus: "Corpus", prompt: "Prompt") -> None:
-    """Check every model that is to be asked, before any weight is compared."""
+def _preflight(given: argparse.Namespace, corpus: "Corpus", prompt: "Prompt") -> list[str]:
+    """Check every model that is to be asked, before any weight is compared; what to know of it."""
     from lacuna.model import preflight
 
-    for folder in (given.before, given.after, given.base):
+    examples, speaking = [*corpus.forget, *corpus.retain], []
+    for name in ("before", "after", "base"):
+        folder = getattr(given, name)
         if folder is not None:
-            preflight(folder, None, prompt, [*corpus.forget, *corpus.retain], attention="auto")
+            found = preflight(folder, None, prompt, examples, attention="auto")
+            speaking += [name] if found.chat != "none" else []
+    if prompt.chat or not speaking:
+        return []
+    return [
+        f"{' and '.join(speaking)} can chat and {'was' if len(speaking) == 1 else 'were'} asked "
+        f"plainly: what a chat brings out is not measured (--chat)."
+    ]
 
 
 def _questions(given: argparse.Namespace) -> "tuple[Corpus, Prompt] | None":
@@ -154,10 +165,12 @@ def _questions(given: argparse.Namespace) -> "tuple[Corpus, Prompt] | None":
         )
     from lacuna.data.base import Corpus
     from lacuna.data.sources.jsonl import read_split
-    from lacuna.data.tokens import Prompt
+    from lacuna.data.tokens import Prompt, typed
 
     forget, retain = read_split(given.forget, "forget"), read_split(given.retain, "retain")
-    prompt = Prompt() if given.prompt is None else Prompt(template=given.prompt)
+    asked = {"template": given.prompt, "separator": given.separator, "system": given.system}
+    said = {name: typed(text) for name, text in asked.items() if text is not None}
+    prompt = Prompt(chat=given.chat, **said)
     return Corpus(name=given.forget.stem, forget=forget, retain=retain), prompt
 
 

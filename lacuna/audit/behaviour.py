@@ -74,7 +74,7 @@ def _outputs(name: str, loaded: LoadedModel, evaluator: Evaluator) -> OutputRow:
         "retain_es": float(np.nanmean(retain["es"])),
         "retain_em": float(np.nanmean(retain["em"])),
         "retain_probability": float(np.nanmean(retain["probability"])),
-        "forget_rouge": float(words.mean()),
+        "forget_rouge": None if np.isnan(words).all() else float(np.nanmean(words)),
         "retain_rouge": measured.sets["retain"].rouge,
         "utility": measured.utility,
     }

@@ -3,8 +3,10 @@
 Shapes: B sequences, T tokens, N labelled tokens.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ _FIXED_DAY = "{% macro strftime_now(form) %}" + DATE + "{% endmacro %}"
 """Put in front of a chat template, it replaces the clock by `DATE`."""
 
 
+_MARK = "Zyqx7"
+"""An answer that no template holds by itself."""
 Tokenizer = PreTrainedTokenizerBase
 
 
@@ -31,9 +35,9 @@ class Prompt:
     """How a question becomes a prompt: `template` as plain text, or the chat template."""
 
     template: str = "Question: {question}\nAnswer:"
-    """Plain form; must contain {question}."""
+    """Plain form; must contain {question}. Other braces are text."""
     separator: str = " "
-    """What stands between a plain prompt and its answer; tokenised with the answer."""
+    """What stands between a plain prompt and its answer."""
     chat: bool = False
     """Use the tokenizer's chat template instead (instruction-tuned models)."""
     system: str | None = None
@@ -46,35 +50,104 @@ class Prompt:
             raise UserError("a plain prompt has no system message: set model.prompt.chat=true")
 
     def head(self, tokenizer: Tokenizer, question: str) -> list[int]:
-        """Token ids in front of the answer, the begin-of-text token included where there is one."""
-        if self.chat:
-            return _ids(tokenizer, self._chat(tokenizer, question), special=False)
-        ids = _ids(tokenizer, self.template.format(question=question), special=True)
-        return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+        """Token ids in front of an answer, the begin-of-text token included where there is one."""
+        ids, start = self.tokens(tokenizer, question, "a")
+        return ids[:start]
 
-    def _chat(self, tokenizer: Tokenizer, question: str) -> str:
-        """The conversation up to the answer, with a fixed date and without a thinking part."""
+    def tokens(self, tokenizer: Tokenizer, question: str, answer: str) -> tuple[list[int], int]:
+        """Token ids of question and answer as one text, and how many stand before the answer.
+
+        The text ends where it does for the model: see `end`. Blanks in front of the answer are the
+        answer's, and so is a token that lies across its beginning. Tokenizers that do not say where
+        in the text a token lies are given the two parts one after the other.
+        """
+        lead, said, closing = self._texts(tokenizer, question, answer)
+        end, special = self._end(tokenizer, closing), not self.chat
+        if tokenizer.is_fast:
+            made = tokenizer(
+                lead + said + closing, add_special_tokens=special, return_offsets_mapping=True
+            )
+            ids, cut = list(made["input_ids"]), len(lead)
+            word = cut + len(said) - len(said.lstrip())
+            inside = (b > cut and (a >= cut or b > word) for a, b in made["offset_mapping"])
+            start = next((i for i, mine in enumerate(inside) if mine), len(ids))
+        else:
+            head = _open(_ids(tokenizer, lead, special), tokenizer.eos_token_id)
+            ids, start = [*head, *_ids(tokenizer, said + closing, False)], len(head)
+        if special:
+            ids = _open(ids, tokenizer.eos_token_id)
+        return (ids if end is None or ids[-1:] == [end] else [*ids, end]), min(start, len(ids))
+
+    def end(self, tokenizer: Tokenizer) -> int | None:
+        """The token that closes an answer: of a chat what its template puts there, where that is a
+        token of its own, else the end-of-text token where there is one."""
+        return self._end(tokenizer, self._texts(tokenizer, "", "")[2])
+
+    def _end(self, tokenizer: Tokenizer, closing: str) -> int | None:
+        if closing:
+            return _ids(tokenizer, closing, False)[-1]
+        return cast(int | None, tokenizer.eos_token_id)
+
+    def _texts(self, tokenizer: Tokenizer, question: str, answer: str) -> tuple[str, str, str]:
+        """What is asked, what is answered, and what closes it, if that is a token of its own.
+
+        Of a chat, as its template writes a conversation that goes on: with what it puts in front of
+        an answer, where the prompt for an answer does not end in that already.
+        """
+        if not self.chat:
+            lead, said = self.template.replace("{question}", question), self.separator + answer
+            return *_blank(lead, said), ""
+        lead, whole = self._chat(tokenizer, question), self._chat(tokenizer, question, _MARK)
+        before, _, behind = whole.rpartition(_MARK)
+        between = before.removeprefix(lead) if before.startswith(lead) else ""
+        return *_blank(lead + between, answer.strip()), _closing(tokenizer, behind)
+
+    def _chat(self, tokenizer: Tokenizer, question: str, answer: str | None = None) -> str:
+        """The conversation up to the answer, or with it; with a fixed date, without thinking."""
         if tokenizer.chat_template is None:
             raise UserError("this tokenizer has no chat template: set model.prompt.chat=false")
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        told = [] if answer is None else [{"role": "assistant", "content": answer}]
         text = tokenizer.apply_chat_template(
-            [*system, {"role": "user", "content": question}],
+            [*system, {"role": "user", "content": question}, *told],
             tokenize=False,
             chat_template=_FIXED_DAY + tokenizer.get_chat_template(),
-            add_generation_prompt=True,
+            add_generation_prompt=answer is None,
             date_string=DATE,
             enable_thinking=False,
         )
         return str(text)
 
-    def tail(self, tokenizer: Tokenizer, answer: str) -> list[int]:
-        """Token ids of the answer, closed by the end-of-text token where there is one."""
-        ids = _ids(tokenizer, answer if self.chat else self.separator + answer, special=False)
-        return ids if tokenizer.eos_token_id is None else [*ids, tokenizer.eos_token_id]
+
+def typed(text: str) -> str:
+    r"""Text from a command line as it was meant: `\n` and `\t` are a new line and a tab, `\\` is a
+    backslash; others stay as they are."""
+    meant = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda found: meant[found[1]], text)
+
+
+def _blank(lead: str, said: str) -> tuple[str, str]:
+    """Blanks at the end of a lead go to what is said: a word is one token with that before it."""
+    bare = lead.rstrip(" ")
+    return bare, lead[len(bare) :] + said
+
+
+def _closing(tokenizer: Tokenizer, behind: str) -> str:
+    """Text behind an answer up to its first special token; empty where it has none."""
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    visible = [token for token in special | set(tokenizer.all_special_tokens) if token.strip()]
+    longest_first = sorted(visible, key=lambda token: (-len(token), token))
+    found = re.search("|".join(map(re.escape, longest_first)), behind) if visible else None
+    return behind[: found.end()] if found else ""
 
 
 def _ids(tokenizer: Tokenizer, text: str, special: bool) -> list[int]:
     return list(tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+def _open(ids: list[int], end: int | None) -> list[int]:
+    """Without the end-of-text token that some tokenizers put behind every text."""
+    return ids[:-1] if ids and ids[-1] == end else ids
 
 
 @dataclass(frozen=True)
@@ -86,9 +159,9 @@ class Encoded:
 
     @classmethod
     def answer(cls, tokenizer: Tokenizer, prompt: Prompt, question: str, answer: str) -> "Encoded":
-        """Question and answer, tokenised apart: the answer's tokens never depend on the cut."""
-        head, tail = prompt.head(tokenizer, question), prompt.tail(tokenizer, answer)
-        return cls([*head, *tail], [IGNORE] * len(head) + tail)
+        """Question and answer, tokenised as the model sees them: as one text."""
+        ids, start = prompt.tokens(tokenizer, question, answer)
+        return cls(ids, [IGNORE] * start + ids[start:])
 
     @classmethod
     def text(cls, tokenizer: Tokenizer, text: str) -> "Encoded":

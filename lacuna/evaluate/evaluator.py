@@ -173,7 +173,7 @@ class Evaluator:
         table = read(
             model,
             [Encoded(list(ids), list(labels)) for ids, labels in rows],
-            end_token=self.loaded.tokenizer.eos_token_id,
+            end_token=self.loaded.end_token,
             max_tokens=self.config.max_tokens,
             spread=False,  # no metric here asks for the distribution around the label
         )

@@ -33,12 +33,12 @@ def complete(
 ) -> list[str]:
     """The greedy continuation of each prompt, in the given order, as text.
 
-    Longest prompts first, at most `max_tokens` tokens a batch (new ones counted); a row ends at the
-    end-of-text token or after `new_tokens`.
+    Longest prompts first, at most `max_tokens` tokens a batch (new ones counted); a row ends at one
+    of the model's `stops` or after `new_tokens`.
     """
-    model, tokenizer = loaded.model, loaded.tokenizer
+    model, tokenizer, stops = loaded.model, loaded.tokenizer, loaded.stops
     order = sorted(range(len(heads)), key=lambda i: (-len(heads[i]), i))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stops), 0)
     texts = [""] * len(heads)
     start = 0
     with _as_it_is(model):
@@ -57,12 +57,18 @@ def complete(
                 do_sample=False,
                 use_cache=True,
                 pad_token_id=pad,
-                eos_token_id=tokenizer.eos_token_id,
+                eos_token_id=stops or None,
             )
-            said = tokenizer.batch_decode(output_BT[:, width:], True)
+            own = [_until(row, stops) for row in output_BT[:, width:].tolist()]
+            said = tokenizer.batch_decode(own, skip_special_tokens=True)
             for i, text in zip(rows, said, strict=True):
                 texts[i] = text.strip()
     return texts
+
+
+def _until(ids: list[int], stops: Sequence[int]) -> list[int]:
+    """Tokens up to the first stop."""
+    return ids[: next((i for i, token in enumerate(ids) if token in stops), len(ids))]
 
 
 @contextmanager

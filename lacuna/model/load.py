@@ -45,6 +45,20 @@ class LoadedModel:
         """Where its weights are."""
         return self.model.device
 
+    @property
+    def end_token(self) -> int | None:
+        """What closes an answer that is asked this way."""
+        return self.prompt.end(self.tokenizer)
+
+    @property
+    def stops(self) -> list[int]:
+        """Tokens at which an answer is over: that one, the tokenizer's, and what the model's own
+        generation configuration names."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        listed = named if isinstance(named, list) else [named]
+        ends = {self.end_token, self.tokenizer.eos_token_id, *listed}
+        return sorted(token for token in ends if token is not None)
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """`auto` is the first GPU if there is one, else the CPU."""

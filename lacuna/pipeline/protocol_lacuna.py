@@ -325,7 +325,7 @@ def _reader(made: _PlantedModel, given: PlantingInputs) -> Read:
     members = {group: _members(made.grouped, group) for group in made.planted}
     asked = _texts(made.loaded, [*(i for items in members.values() for i in items), *known])
     owner = np.repeat([*members, -1], [*map(len, members.values()), len(known)])
-    limit, end = given.evaluate.max_tokens, made.loaded.tokenizer.eos_token_id
+    limit, end = given.evaluate.max_tokens, made.loaded.end_token
 
     def measure(model: PreTrainedModel) -> Reading:
         table = read(model, asked, end_token=end, max_tokens=limit, spread=False)

@@ -140,7 +140,8 @@ class OutputRow(TypedDict):
     retain_es: float
     retain_em: float
     retain_probability: float
-    forget_rouge: float
+    forget_rouge: float | None
+    """None where no answer has a word."""
     """ROUGE-L recall of greedy answers."""
     retain_rouge: float | None
     utility: float

@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from lacuna.artifacts import JsonObject
 from lacuna.data import DATA
+from lacuna.data.tokens import typed
 from lacuna.errors import UserError
 from lacuna.train import Optimisation
 from sweeps.config.groups import check_files, check_words, groups, names
@@ -55,6 +56,10 @@ def configure(overrides: Sequence[str]) -> Study:
 
 def _checked(config: DictConfig) -> Study:
     """Every `Config` is made: keys added with + and values out of bounds are refused here."""
+    prompt = config.model.prompt
+    for key, value in prompt.items():
+        if isinstance(value, str):
+            prompt[key] = typed(value)
     plain = cast(dict[str, JsonObject], OmegaConf.to_container(config))
     _check_fields(config, plain)
     data = plain["data"]

@@ -124,7 +124,7 @@ class Membership:
         table = read(
             model,
             [*forget, *holdout],
-            end_token=self.loaded.tokenizer.eos_token_id,
+            end_token=self.loaded.end_token,
             max_tokens=self.config.max_tokens,
         )
         cut = len(forget)
@@ -144,7 +144,7 @@ class Membership:
         for name, found in scores.items():
             found["reference"] = found["loss"] - retained[name]["loss"]
             found["gradnorm"] = membership.gradient_norms(
-                model, self.texts[name], end_token=self.loaded.tokenizer.eos_token_id
+                model, self.texts[name], end_token=self.loaded.end_token
             )
         areas, floor = _areas(scores), _areas(retained)
         summary: MembershipRecord = {
@@ -231,7 +231,7 @@ class Representations:
         tables = read_layers(
             model,
             self.texts["forget"].encoded,
-            end_token=self.loaded.tokenizer.eos_token_id,
+            end_token=self.loaded.end_token,
             max_tokens=self.config.max_tokens,
         )
         return {

@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(root / "after")
     tiny_model(layers=3).save_pretrained(root / "deep")
     for name, split in (("forget", "forget"), ("retain", "retain")):
-        (root / f"{name}.jsonl").write_text(json.dumps({**FACT, "split": split}) + "\n")
+        fact = {**FACT, "split": split, "answer": "12" if split == "forget" else "13"}
+        (root / f"{name}.jsonl").write_text(json.dumps(fact) + "\n")
     return root
 
 

@@ -1,6 +1,7 @@
 """From text to batches: spans, padding, shuffling."""
 
 import pytest
+from support.families import tokenizer as bytes_tokenizer
 from support.tiny import tiny_texts
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, pre_tokenizers, processors
@@ -15,6 +16,7 @@ from lacuna.data.tokens import (
     collate,
     encode_examples,
     reading_batches,
+    typed,
 )
 from lacuna.errors import UserError
 
@@ -73,6 +75,34 @@ def test_a_chat_prompt_depends_on_no_day_and_does_not_think() -> None:
     speaking.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
     assert Prompt(chat=True)._chat(speaking, "is") == "user is "
     assert Prompt(chat=True, system="Ada")._chat(speaking, "is") == "system Ada user is "
+
+
+BRACES = ("Who is", "{}", "{0}", "{question}", "{{she}}", "%s {a!r:>9}")
+
+
+@pytest.mark.parametrize(
+    "template", ['{"q": "{question}"}', "{instruction}{question}", "{{question}}"]
+)
+def test_braces_other_than_those_of_the_question_are_text(template: str) -> None:
+    speaking, prompt = bytes_tokenizer(), Prompt(template=template)
+    for question in BRACES:
+        text = Encoded.answer(speaking, prompt, question, "Ada")
+        wanted = template.replace("{question}", question) + " Ada"
+        assert speaking.decode(text.ids, skip_special_tokens=True) == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (r"a\nb", "a\nb"),
+        (r"a\tb", "a\tb"),
+        (r"a\\nb", r"a\nb"),
+        (r"a\qb", r"a\qb"),
+        ("a\nb", "a\nb"),
+    ],
+)
+def test_text_from_a_command_line_is_what_it_looks_like(given: str, meant: str) -> None:
+    assert typed(given) == meant
 
 
 def test_prompts_that_cannot_work_are_refused() -> None:

@@ -189,9 +189,9 @@ class Bare:
 
     pad_token_id, eos_token_id = 0, END
 
-    def batch_decode(self, rows: torch.Tensor, skip_special_tokens: bool) -> list[str]:
+    def batch_decode(self, rows: list[list[int]], skip_special_tokens: bool) -> list[str]:
         assert skip_special_tokens
-        return [" ".join(str(t) for t in row if t > END) for row in rows.tolist()]
+        return [" ".join(str(t) for t in row if t > END) for row in rows]
 
 
 @dataclass
@@ -202,6 +202,9 @@ class Given:
 
     def head(self, tokenizer: Bare, question: str) -> list[int]:
         return self.prompts[int(question)]
+
+    def end(self, tokenizer: Bare) -> int:
+        return tokenizer.eos_token_id
 
 
 @either_model

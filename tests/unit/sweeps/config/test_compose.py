@@ -93,7 +93,7 @@ def test_paths_become_absolute_and_absent_ones_stay_absent(
         ),
         ("masked.instruct.train.save_every=2", "instruct.train.save_every=2: instruction tuning"),
         ("+region.rato=0.1", "unknown key 'region.rato': did you mean 'region.ratio'"),
-        ("+foo=1", "unknown key 'foo': choose one of address, artifacts, attack"),
+        ("+foo=1", "unknown key 'foo': choose one of address, alarm, artifacts"),
         ("study", "argument 'study' is not key=value"),
         ("--seeds=1", "argument '--seeds=1' is not key=value"),
         ("base_seed=many", "argument 'base_seed=many': Value 'many' of type 'str'"),
@@ -119,6 +119,22 @@ def test_bad_input_is_refused_in_one_line_that_names_it(overrides: str, message:
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         configure(overrides.split())
     assert "\n" not in str(caught.value)
+
+
+DEFAULT = "Question: {question}\nAnswer:"
+TYPED = {
+    r"model.prompt.template='Question: {question}\nAnswer:'": (DEFAULT, " "),
+    r"model.prompt.template='{question}\t=\\n'": ("{question}\t=\\n", " "),
+    r"model.prompt.separator='\n'": (DEFAULT, "\n"),
+    'model.prompt.template=\'{"q": "{question}"}\'': ('{"q": "{question}"}', " "),
+    "model.prompt.template='{instruction}{question}'": ("{instruction}{question}", " "),
+}
+
+
+@pytest.mark.parametrize("word", TYPED)
+def test_a_prompt_typed_with_escapes_and_braces_is_what_it_looks_like(word: str) -> None:
+    prompt = configure(["study=smoke", "model=hub", "model.source=x", word]).model.prompt
+    assert (prompt.template, prompt.separator) == TYPED[word]
 
 
 PUBLISHED = {
