@@ -16,6 +16,7 @@ from sweeps.results.collect import (
     compare_scenarios,
     comparison_jobs,
     failed_lines,
+    refuse_knowing,
     write,
 )
 from sweeps.store.open import study_storage
@@ -70,6 +71,7 @@ def _run_stages(engine: Engine, planner: Planner) -> Ran:
     setup = planner.setup()
     engine.expect(planner.samples())
     engine.run_tasks(setup, phase="models and regions")
+    refuse_knowing(planner, setup, engine.results)
     search, choices = find_rates(engine, planner)
     rates = {cell: choice.lr for cell, choice in choices.items() if choice.lr is not None}
     tests, controls = planner.tests(rates), planner.controls()

@@ -21,7 +21,8 @@ SEEDS = Column("Seeds of the finished stages")
 SEED = Column("Seed of the stage")
 KEYS = Column("Keys of the stages that the row comes from", hidden=True)
 CHECKPOINT = Column(
-    "Whether the causal report of the injected checkpoints found their facts localized",
+    "Whether the causal report of the injected checkpoints found their facts localized, and "
+    "whether the gold standard recites what it must never have seen",
     name="checkpoint",
     holds=str | None,
 )

@@ -6,6 +6,10 @@ from typing import Any
 
 from lacuna.results import ChoiceRecord, Row, ScenarioComparison
 
+FLOOR = 0.25
+"""The gold standards of all shipped studies stay below a tenth; a quarter of the facts known, or a
+quarter of each, takes the meaning from every comparison with them."""
+
 
 @dataclass(frozen=True)
 class Margins:
@@ -49,3 +53,5 @@ class Results:
     """Per stage kind: "planned", "reused", "trained"."""
     tracking_uri: str | None = None
     margins: Margins = field(default_factory=Margins)
+    floor: float = FLOOR
+    """Forget ES above which a retained or base model is said to know the facts."""

@@ -26,6 +26,7 @@ from lacuna.localize import LOCALIZERS
 from lacuna.pipeline import ModelConfig, ProtocolConfig, RetainConfig
 from lacuna.registry import Registry
 from lacuna.report import Margins
+from lacuna.report.results import FLOOR
 from lacuna.train import Parallel, Resumable
 from lacuna.unlearn import OBJECTIVES, WRAPPERS
 from sweeps.paths import ROOT
@@ -206,6 +207,20 @@ ResourceConfig = make_dataclass("ResourceConfig", _BY_KIND, bases=(Resources,), 
 
 
 @dataclass(frozen=True)
+class AlarmConfig:
+    """What is done where the gold standard knows what it must never have seen."""
+
+    floor: float = FLOOR
+    """Forget extraction strength of a retained or base model above which it knows, 0 to 1."""
+    stop: bool = True
+    """Stop the study after the retained models; false goes on, and labels every number."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor <= 1:
+            raise UserError(f"alarm.floor={self.floor:g}: a share from 0 to 1")
+
+
+@dataclass(frozen=True)
 class Study:
     """A named grid with its tables."""
 
@@ -263,6 +278,8 @@ class Study:
     """Attacks on unlearned models and on controls."""
     significance: SignificanceConfig = field(default_factory=SignificanceConfig)
     """The tests at the end."""
+    alarm: AlarmConfig = field(default_factory=AlarmConfig)
+    """When a gold standard is said to know what it must not."""
     margins: Margins = field(default_factory=Margins)
     """Differences too small to matter."""
     resources: Resources = field(default_factory=ResourceConfig)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import cast
 
 from lacuna.artifacts import write_json
+from lacuna.errors import UserError
 from lacuna.report import Results, headline, render
 from lacuna.report.cells import ALIKE, BASELINE
 from lacuna.results import (
     ChoiceRecord,
     Failure,
     Result,
+    RetainedSummary,
     Row,
     ScenarioComparison,
     ScenarioPair,
@@ -120,6 +122,25 @@ def _reason(result: Result) -> str:
     return result["failed"]
 
 
+def refuse_knowing(
+    planner: Planner, stages: Sequence[Stage], results: Mapping[str, Result]
+) -> None:
+    """Raise `UserError` where a retained model recites forget facts and the study is to stop."""
+    alarm = planner.config.alarm
+    for stage in stages:
+        result = results[stage.key]
+        if stage.kind != "retained" or "failed" in result or not alarm.stop:
+            continue
+        known = cast(RetainedSummary, result)["forget_es"]
+        if known > alarm.floor:
+            raise UserError(
+                f"{stage.label}: the gold standard recites what it must never have seen, forget ES "
+                f"{known:.3g} (alarm.floor={alarm.floor:g}): facts that both splits tell in other "
+                f"words, a wrong pair of splits, or a base model that knows them; mend the data, "
+                f"or go on with every number labelled by alarm.stop=false"
+            )
+
+
 def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
     """All that the report of a study is made from."""
     unique = {stage.key: stage for stage in ran.stages}.values()
@@ -136,6 +157,7 @@ def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
         choices=[_choice_record(cell, choice) for cell, choice in ran.choices.items()],
         tracking_uri=engine.runtime.place.uri,
         margins=planner.config.margins,
+        floor=planner.config.alarm.floor,
     )
 
 

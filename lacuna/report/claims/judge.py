@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lacuna.report.cells import order, tag
 from lacuna.report.claims.family import Judged, families, in_order
-from lacuna.report.labels import FAILED, Reports, label, reports
+from lacuna.report.labels import WARNINGS, Labels, labels
 from lacuna.report.results import Results
 from lacuna.report.table import rounded
 from lacuna.results import Claim, Row
@@ -19,7 +19,7 @@ def judge(results: Results) -> list[Claim]:
 
     Those that rest on checkpoints that fail their causal report say so.
     """
-    known, stages = reports(results.stages), {stage["key"]: stage for stage in results.stages}
+    known, stages = labels(results), {stage["key"]: stage for stage in results.stages}
     found = [
         evidence.judged(results.margins)
         for claims in in_order()
@@ -60,11 +60,11 @@ def _correct(members: Sequence[Judged]) -> None:
                 )
 
 
-def _remark(known: Reports, stages: Sequence[Row]) -> str:
+def _remark(known: Labels, stages: Sequence[Row]) -> str:
     seeds = sorted({tag(stage, "seed") for stage in stages}, key=order)
     ratios = sorted({tag(stage, "ratio") for stage in stages}, key=order)
-    labels = [label(known, ratio, seeds) for ratio in ratios]
-    failed = [text for text in labels if text.startswith(FAILED)]
+    found = [known.of(ratio, seeds) for ratio in ratios]
+    failed = [text for text in dict.fromkeys(found) if text.startswith(WARNINGS)]
     return f" Checkpoints are {'; '.join(failed)}." if failed else ""
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lacuna.report.figure import Panel
-from lacuna.report.labels import FAILED as UNLOCALIZED
+from lacuna.report.labels import WARNINGS
 from lacuna.report.table import Column, Row, Table, plain
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def shown(one: Table) -> list[Column]:
 
 def style(column: Column, value: object) -> str | None:
     """Class of a cell: words from the left, long ones broken, failures marked."""
-    if isinstance(value, str) and value.startswith(("failed (", UNLOCALIZED)):
+    if isinstance(value, str) and value.startswith(("failed (", *WARNINGS)):
         return "text failed"
     return "long" if column.long else "text" if isinstance(value, str) else None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lacuna.report.cells import BASELINE, ORACLE
 from lacuna.report.html.environment import origin
-from lacuna.report.labels import FAILED as UNLOCALIZED
+from lacuna.report.labels import WARNINGS
 from lacuna.report.tables.main import MainRow
 
 
@@ -22,9 +22,9 @@ class Scenario:
 
     @property
     def unlocalized(self) -> list[str]:
-        """Labels of checkpoints that fail their causal report."""
+        """Labels of checkpoints that are not what they should be."""
         labels = [str(row.get("checkpoint")) for row in self.rows]
-        return list(dict.fromkeys(one for one in labels if one.startswith(UNLOCALIZED)))
+        return list(dict.fromkeys(one for one in labels if one.startswith(WARNINGS)))
 
     @property
     def published(self) -> list[str]:
