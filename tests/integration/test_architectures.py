@@ -1,23 +1,19 @@
 """Every named architecture from retained to evaluated: the stages of a study, on tiny models."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from support.hubs import NAMED, save_tiny
+from support.walk import Walk
 
 from lacuna.region import Region, WeightRegion, load_region, load_vectors
 from lacuna.tensors import load_tensors
 from sweeps.config.compose import configure
-from sweeps.engine.execute import execute
 from sweeps.plan.make import make_planner
-from sweeps.plan.planner import Planner
 from sweeps.plan.sources import load_corpus
 from sweeps.plan.stages import Cell
-from sweeps.stage import Stage
 
 DATA = "data.num_forget=2 data.num_retain=3 data.num_holdout=1 data.num_neutral=5"
 SMALL = (
@@ -27,34 +23,6 @@ SMALL = (
     "unlearn.train.batch_size=4 unlearn.lr=1e-2 attack.relearn_lrs=[] attack.benign_lrs=[] "
     "attack.bits=[]"
 )
-
-
-class Walk:
-    """Runs stages and what they stand on, once each, in folders named by key."""
-
-    def __init__(self, planner: Planner, root: Path) -> None:
-        self.planner, self.root = planner, root
-        self.known = {s.key: s for s in [*planner.setup(), *planner.controls()]}
-        self.losses: dict[str, list[float]] = {}
-        self.summaries: dict[str, dict[str, Any]] = {}
-
-    def run(self, stage: Stage) -> dict[str, Any]:
-        if stage.key not in self.summaries:
-            for key in stage.inputs.values():
-                self.run(self.known[key])
-            out = self.folder(stage)
-            out.mkdir()
-            losses = self.losses[stage.key] = []
-            inputs = {role: self.root / key for role, key in stage.inputs.items()}
-
-            def keep(step: int, metrics: Mapping[str, float]) -> None:
-                losses.append(metrics["loss"])
-
-            self.summaries[stage.key] = execute(stage, inputs, out, keep)
-        return self.summaries[stage.key]
-
-    def folder(self, stage: Stage) -> Path:
-        return self.root / stage.key
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
