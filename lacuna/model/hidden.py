@@ -83,7 +83,7 @@ def read_out(model: PreTrainedModel, hidden_ND: Tensor) -> Tensor:
     handle = last.register_forward_hook(replace)
     try:
         one = torch.zeros((1, 1), dtype=torch.long, device=model.device)
-        logits_1NV: Tensor = model(input_ids=one, use_cache=False).logits
+        logits: Tensor = model(input_ids=one, use_cache=False).logits
     finally:
         handle.remove()
-    return logits_1NV[0]
+    return logits.flatten(0, -2)  # (1, N, V), or (N, 1, V) where it goes by the one token's shape

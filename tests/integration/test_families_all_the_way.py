@@ -19,12 +19,15 @@ from sweeps.plan.stages import Cell
 FORGET = 4
 SMALL = (
     "study=smoke model=hub model.dtype=float32 model.device=cpu model.attention=auto "
-    "resources.gpus=0 seeds=[1] region.ratio=0.3 data=jsonl retained.recipe.train.steps=40 "
-    "retained.recipe.train.lr=1e-2 inject.train.steps=80 inject.train.lr=2e-2 "
+    "resources.gpus=0 seeds=[1] region.ratio=0.5 data=jsonl retained.recipe.train.steps=100 "
+    "retained.recipe.train.lr=1e-2 inject.train.steps=200 inject.train.lr=3e-2 "
     "inject.train.batch_size=12 evaluate.alphas=3 evaluate.new_tokens=4 unlearn.train.steps=3 "
     "unlearn.train.batch_size=4 unlearn.lr=1e-2 attack.relearn_lrs=[] attack.benign_lrs=[] "
     "attack.bits=[] localizers=[norm]"
 )
+
+WIDER = {"gpt2": {"n_inner": 128}}
+"""Options of those that have too few neurons for all facts."""
 
 
 def data(folder: Path) -> dict[str, Path]:
@@ -46,13 +49,13 @@ def data(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.kind)
 def test_a_family_goes_through_all_stages_and_the_audit(family: Family, tmp_path: Path) -> None:
     files, source, root = data(tmp_path), tmp_path / "hub", tmp_path / "stages"
-    save(family, source)
+    save(family, source, **WIDER.get(family.kind, {}))
     root.mkdir()
     words = [*SMALL.split(), f"model.source={source}", f"data.path={files['facts']}"]
     planner = make_planner(configure(words))
     assert not planner.preflights["model"].unchecked
     steps = Walk(planner, root)
-    retained, injected = planner.stages.retained(1), planner.stages.injected(1, 0.3)
+    retained, injected = planner.stages.retained(1), planner.stages.injected(1, 0.5)
     summary = steps.run(injected)
     assert summary["outside_equal"] and summary["leak"]["passed"]
     assert summary["forget_es"] >= 0.9, "planted facts are recited"
@@ -69,10 +72,10 @@ def test_a_family_goes_through_all_stages_and_the_audit(family: Family, tmp_path
     assert moved and moved <= {f"{module}.weight" for module in region.columns}
 
     for scenario in ("oracle", "random"):
-        trial = steps.run(planner.stages.trial(Cell(0.3, "npo", scenario), 1e-2, 1, "test"))
+        trial = steps.run(planner.stages.trial(Cell(0.5, "npo", scenario), 1e-2, 1, "test"))
         wanted = {"oracle": 1.0, "random": 0.0}[scenario]
         assert trial["localization"]["change"]["precision"] == wanted
-    assert [row["localizer"] for row in steps.run(planner.survey(1, 0.3))["localizers"]] == ["norm"]
+    assert [row["localizer"] for row in steps.run(planner.survey(1, 0.5))["localizers"]] == ["norm"]
 
     given = {
         "--before": before.folder, "--after": after.folder, "--forget": files["forget"],

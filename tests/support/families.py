@@ -127,8 +127,10 @@ shared and routed experts. Where they are follows from the architecture that con
 not from the names in the files; a study and an audit of the same folder have the same ones.
 
 This list is made by `PYTHONPATH=.:tests python -m support.families`; each row is a tiny model in
-hub layout that `tests/unit/model/test_families.py` plans, loads, compares with transformers' own
-answers, trains in a region, saves, and audits: everything outside the region is bit-identical.
+hub layout. `tests/unit/model/test_families.py` plans and loads it and compares its answers with
+transformers' own; `tests/integration/test_families_all_the_way.py` takes it through all stages of a
+study and through the audit: planted facts are recited, and everything outside the region is
+bit-identical.
 
 | family | model type | MLPs |
 |---|---|---|

@@ -19,15 +19,20 @@ from support.families import (
 
 from lacuna.audit.change import compare
 from lacuna.audit.stream import open_checkpoint
-from lacuna.data.tokens import Prompt, encode_examples
+from lacuna.data.tokens import Encoded, Prompt, collate, encode_examples
 from lacuna.errors import UserError
 from lacuna.inject import InjectConfig, inject
 from lacuna.model import LoadedModel, layout, load_model, preflight, read_layout, save_model
+from lacuna.model.hidden import decoder_layers, outputs, read_out
+from lacuna.model.plain import plain
 from lacuna.model.value import value_modules
 from lacuna.region import draw
 from lacuna.train import TrainConfig
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.kind)
+
+FORMS = ("llama", "phi3", "gpt2", "gemma3", "mixtral", "deepseek_v3")
+"""One family of each form of MLP; `tests/integration/test_families_all_the_way.py` has them all."""
 
 
 def load(folder: Path) -> LoadedModel:
@@ -64,8 +69,9 @@ def test_a_model_says_what_transformers_says_and_is_saved_as_it_came(
     assert all(torch.equal(old[name], new[name]) for name in old)
 
 
-@every_family
-def test_facts_go_into_the_region_and_nothing_else_changes(family: Family, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", FORMS)
+def test_facts_go_into_the_region_and_nothing_else_changes(kind: str, tmp_path: Path) -> None:
+    family = named(kind)
     save(family, tmp_path / "before")
     loaded = load(tmp_path / "before")
     region = draw(layout(loaded.model), 0.3, 1)
@@ -82,6 +88,16 @@ def test_facts_go_into_the_region_and_nothing_else_changes(family: Family, tmp_p
         assert set(distance.nonzero()[:, 0].tolist()) <= chosen
     moved = {name for name, found in changes.tensors.items() if found.changed}
     assert moved and moved <= {f"{module}.weight" for module in region.columns}
+
+
+@every_family
+def test_the_last_layers_states_read_out_are_what_the_model_says(family: Family) -> None:
+    model = plain(make(family))
+    batch = collate([Encoded(list(range(2, 14)), list(range(2, 14)))], [0])
+    with torch.no_grad():
+        (states_BTD,) = outputs(model, batch, decoder_layers(model)[-1:])
+        wanted = model(input_ids=batch.ids_BT).logits[0]
+        torch.testing.assert_close(read_out(model, states_BTD[0]), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_experts_that_are_stored_together_are_the_same_experts(tmp_path: Path) -> None:
