@@ -14,7 +14,7 @@ from lacuna.audit.__main__ import main
 from lacuna.audit.stream import open_checkpoint
 from lacuna.data.tokens import Prompt
 from lacuna.errors import UserError
-from lacuna.model import load_model, model_identity, preflight
+from lacuna.model import load_model, model_identity, preflight, save_model
 from lacuna.model.files import INDEX
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +68,14 @@ MADE_UP = {
         lambda held: {f"module.{name}": t for name, t in held.items()},
         r"holds 21 it has no place for \(module.lm_head",
     ),
+    "unmerged adapter": (
+        lambda held: {f"base_model.model.{name}": t for name, t in held.items()},
+        r"lacks 21 weights .*holds 21 it has no place for \(base_model.model",
+    ),
+    "sharded by another trainer": (
+        lambda held: {f"_fsdp_wrapped_module.{name}": t for name, t in held.items()},
+        r"holds 21 it has no place for \(_fsdp_wrapped_module",
+    ),
     "one more": (
         lambda held: {**held, "model.layers.2.mlp.up_proj.weight": torch.ones(2)},
         "holds 1 it has no place for .model.layers.2",
@@ -90,6 +98,21 @@ def test_a_weight_that_would_be_made_up_is_named(kind: str, folder: Path) -> Non
     refused(folder, message)
     with pytest.raises(UserError, match=message):
         open_checkpoint(folder)
+
+
+def test_a_stage_that_did_not_write_its_whole_model_fails(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_model(folder, prompt=Prompt(), device="cpu")
+    write = loaded.model.save_pretrained
+
+    def part(place: Path, state_dict: dict[str, Any]) -> None:
+        write(place, state_dict={n: t for n, t in state_dict.items() if n != "lm_head.weight"})
+
+    save_model(loaded, tmp_path / "whole")
+    monkeypatch.setattr(loaded.model, "save_pretrained", part)
+    with pytest.raises(RuntimeError, match=r"part: \d+ of the model's \d+ weights were written"):
+        save_model(loaded, tmp_path / "part")
 
 
 def test_weights_that_are_no_numbers_are_named_where_they_are_loaded(folder: Path) -> None:
