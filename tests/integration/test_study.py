@@ -144,7 +144,7 @@ def test_a_study_with_more_random_regions_unlearns_in_those_alone(
     rows = json.loads(run.tables["main.json"])["rows"]
     seeds = {(row["scenario"], tuple(row["seeds"])) for row in rows}
     assert seeds == {("oracle", (1,)), ("random", (1,))}
-    assert {row["n"] for row in rows if row["measure"] == "FS"} == {1}
+    assert {row["n"] for row in rows if row["measure"] == "FS at alpha 1"} == {1}
     assert {len(row["keys"]) for row in rows if row["scenario"] == "random"} == {2}
     assert problems_of_study(run.artifacts / "smoke") == []
     client = connect(f"sqlite:///{run.artifacts}/mlflow.db")
