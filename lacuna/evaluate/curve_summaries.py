@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FS_WINDOW = 0.90, 1.0
 """Forget strength at alpha = 1 of a trial that has unlearned: from the first up to, but not, the
-second (Lee et al., appendix D)."""
+second (Lee et al., appendix B)."""
 
 
 def aues(fs: ArrayLike, rs: ArrayLike) -> NDArray[np.float64]:
@@ -28,18 +28,22 @@ class Mu95(NamedTuple):
     value: float
     """log10 p of forget quality, read at the threshold or at the nearest utility reached."""
     crossed: bool
-    """Whether the measured utilities reach both sides of the threshold."""
+    """Whether the curve reaches the threshold."""
 
 
 def mu95(mu: ArrayLike, fq: ArrayLike, start: float) -> Mu95:
-    """Forget quality at MU = 0.95 `start`, linear between the curve's points sorted by MU.
+    """Forget quality where the curve first reaches MU = 0.95 `start`, linear between its points.
 
-    `mu` and `fq` are (A,), in any order; `start` is the utility before unlearning. A curve that
-    stays above the threshold yields its FQ at the lowest MU reached, and one that stays below it
-    (possible for a random split of points) its FQ at the highest; both with `crossed` False.
+    `mu` and `fq` are (A,) over A mixing weights in increasing order; `start` is the utility before
+    unlearning. The paper interpolates "the MU-FQ curve": the points are joined in the order of
+    alpha, and utility that rises before it falls (as it does) mixes no distant alphas. A curve that
+    never reaches the threshold yields its FQ at the nearest utility, with `crossed` False.
     """
-    mu_A, fq_A = np.asarray(mu, float), np.asarray(fq, float)
-    target = 0.95 * start
-    order = np.lexsort((fq_A, mu_A))  # ties by FQ: the result must not depend on the points' order
-    value = float(np.interp(target, mu_A[order], fq_A[order]))
-    return Mu95(value, bool(mu_A.min() <= target <= mu_A.max()))
+    over_A, fq_A = np.asarray(mu, float) - 0.95 * start, np.asarray(fq, float)
+    reached = np.flatnonzero(over_A[:-1] * over_A[1:] <= 0)
+    if not len(reached):
+        return Mu95(float(fq_A[np.abs(over_A).argmin()]), False)
+    left = int(reached[0])
+    width = over_A[left] - over_A[left + 1]
+    part = over_A[left] / width if width else 0.0
+    return Mu95(float(fq_A[left] + part * (fq_A[left + 1] - fq_A[left])), True)

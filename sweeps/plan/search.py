@@ -44,7 +44,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, order=True)
 class Rank:
-    """How good a rate is; compares as the published rule does (Lee et al., appendix D).
+    """How good a rate is; compares as the published rule does (Lee et al., appendix B).
 
     It wants FS at alpha = 1 close to 1 without reaching it: a window. Inside it the best AUES wins;
     if no rate gets there, the highest FS below `high`; else the smallest rate.
