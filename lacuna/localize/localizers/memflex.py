@@ -48,10 +48,12 @@ class MemFlex(Localizer):
         """Forget gradient norm, with vectors that fail a threshold moved below zero."""
         forget = evidence.gradients("forget", self.config.repeats)
         retain = evidence.gradients("retain", self.config.repeats)
+        norms = {name: gradient.norm(dim=0) for name, gradient in forget.items()}
+        # Of all layers: those that fail keep their order across layers too.
+        below = max(float(norm.max()) for norm in norms.values()) + 1
         scores = {}
-        for name, gradient in forget.items():
-            norm = gradient.norm(dim=0)
-            similar = F.cosine_similarity(gradient, retain[name], dim=0)
+        for name, norm in norms.items():
+            similar = F.cosine_similarity(forget[name], retain[name], dim=0)
             passes = (similar < self.config.mu) & (norm > self.config.sigma)
-            scores[name] = norm.where(passes, norm - norm.max() - 1).cpu()
+            scores[name] = norm.where(passes, norm - below).cpu()
         return scores

@@ -51,6 +51,18 @@ def test_memflex_keeps_strong_gradients_that_differ_from_those_of_retain() -> No
     assert {bool(x) for s in found.values() for x in s >= 0} == {True, False}
 
 
+def test_memflex_ranks_vectors_that_fail_by_their_gradients_across_layers() -> None:
+    seen = evidence()
+    first = next(iter(seen.layout.shapes))
+    for split in ("forget", "retain"):
+        seen.gradients(split, 3)[first].mul_(0.01)  # a layer of small gradients: ranked last
+    norm = torch.cat([g.norm(dim=0) for g in seen.gradients("forget", 3).values()])
+    found = torch.cat(list(scores("memflex", seen, mu=-1.0).values()))  # no vector passes
+    assert (found < 0).all()
+    assert found.argsort().tolist() == norm.argsort().tolist()
+    torch.testing.assert_close(found, norm - norm.max() - 1)
+
+
 def wagle_by_hand(seen: Evidence, gamma: float, sign: float) -> Scores:
     forget, retain = autograd(seen, FORGET), autograd(seen, RETAIN)
     return {
