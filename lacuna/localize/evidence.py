@@ -128,18 +128,20 @@ class Evidence:
 
     @cached_property
     def activations(self) -> PerVector:
-        """Mean |h_i| over the tokens from which a forget answer's tokens are predicted."""
+        """Mean |h_i| over the tokens that predict a forget answer's, then over answers."""
         modules = list(value_modules(self.model).values())
         total = [torch.zeros(module.in_features) for module in modules]
-        count = 0
+        rows = 0
         with torch.no_grad():
             for batch in reading_batches(self.forget, self.max_tokens):
                 batch = batch.to(self.model.device)
                 asked_BT = batch.labels_BT[:, 1:] != IGNORE
-                count += int(asked_BT.sum())
+                count_B = asked_BT.sum(dim=1)
+                rows += int((count_B > 0).sum())
+                share_N = (1 / count_B)[asked_BT.nonzero()[:, 0]]
                 for i, h_BTF in enumerate(inputs(self.model, batch, modules)):
-                    total[i] += h_BTF[:, :-1][asked_BT].abs().float().sum(0).cpu()
-        return {name: total[i] / count for i, name in enumerate(self.layout.shapes)}
+                    total[i] += (share_N @ h_BTF[:, :-1][asked_BT].abs().float()).cpu()
+        return {name: total[i] / rows for i, name in enumerate(self.layout.shapes)}
 
     def gradients(self, split: str, random_labels: int = 0) -> PerWeight:
         """Gradient of the token-mean NLL of a split, as one batch would give it.

@@ -1,6 +1,6 @@
 r"""Activations (Chang et al. 2024, as reformulated by Lee et al. 2025, appendix C).
 
-s_i = (1/T) sum_t |h_i(t)| |v_i|      over the forget answers' tokens,
+s_i = mean_x (1/T_x) sum_t |h_i(t)| |v_i|      over the T_x tokens of each forget answer x,
 divided by the layer's sum (`normalise=sum`), then ranked over the whole model. Chang et al. rank
 within each layer instead (`scope=layer`).
 """

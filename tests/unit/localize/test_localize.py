@@ -188,19 +188,21 @@ def test_activations_are_mean_contributions_as_shares_of_their_layer() -> None:
     for name, module in value_modules(seen.model).items():
         kept: list[Tensor] = []
         handle = module.register_forward_pre_hook(lambda _, args, kept=kept: kept.append(args[0]))
-        total, count = torch.zeros(24, dtype=torch.float64), 0
+        total = torch.zeros(24, dtype=torch.float64)
         for text in FORGET:
+            own, count = torch.zeros(24, dtype=torch.float64), 0
             with torch.no_grad():
                 seen.model(input_ids=torch.tensor([text.ids]))
             for t in range(1, len(text.ids)):
                 if text.labels[t] != IGNORE:
-                    total += kept[-1][0, t - 1].abs()
+                    own += kept[-1][0, t - 1].abs()
                     count += 1
+            total += own / count
         handle.remove()
-        raw = total / count * module.weight.norm(dim=0)
+        raw = total / len(FORGET) * module.weight.norm(dim=0)
         close({name: scores("activations", seen)[name]}, {name: raw})
         ranked = localize(
             seen, [("a", LOCALIZERS["activations"](LOCALIZERS["activations"].Config()))], 5
         )["a"].scores
         close({name: ranked[name]}, {name: raw / raw.sum()})
-        assert seen.activations[name][5] == pytest.approx(float(total[5]) / count, rel=1e-5)
+        assert seen.activations[name][5] == pytest.approx(float(total[5]) / len(FORGET), rel=1e-5)
