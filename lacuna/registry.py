@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from lacuna.errors import UserError
 
@@ -119,6 +119,20 @@ def import_methods(package: str, first: Sequence[str] = ()) -> None:
     found = [module.name for module in iter_modules(import_module(package).__path__)]
     for name in [*first, *sorted({*found} - {*first})]:
         import_module(f"{package}.{name}")
+
+
+class Revised:
+    """A registered method, or a measurement, whose results are kept under keys of its options."""
+
+    revision: ClassVar[int] = 1
+    """Raised by one whenever the same options come to give other results. Above 1 it is part of the
+    keys of all stages that hold such results, so that they are computed anew and nothing else is.
+    """
+
+
+def revisions(methods: Mapping[str, type[Revised]]) -> dict[str, int]:
+    """Name -> revision, of those that have been revised."""
+    return {name: method.revision for name, method in methods.items() if method.revision > 1}
 
 
 def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:

@@ -16,7 +16,7 @@ from lacuna.attack.outcome import Facts, Outcome
 from lacuna.costs import Workload
 from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
-from lacuna.registry import Registry
+from lacuna.registry import Registry, Revised
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class AttackInputs:
     seed: int
 
 
-class Attack:
+class Attack(Revised):
     """Base class: subclasses define `Config` and `run`, and what they cost."""
 
     Config: ClassVar[type[Any]]

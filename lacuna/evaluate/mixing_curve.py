@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from lacuna.evaluate.curve_summaries import Mu95, aues, mu95
 from lacuna.evaluate.evaluator import Evaluator, Measured, Strength
 from lacuna.evaluate.quality import forget_quality
+from lacuna.registry import Revised
 from lacuna.train import Editable, Values, mix
 
 Floats = NDArray[np.float64]
@@ -54,9 +55,12 @@ class StrengthCurve:
 
 
 @dataclass(frozen=True)
-class FullCurve:
+class FullCurve(Revised):
     """All metrics at every alpha. `fq` and `mu95` are None where forget has no wrong answers,
     `mu95` also where the utility is 0 from the start, of which 95% is no threshold."""
+
+    revision: ClassVar[int] = 2
+    """MU95 is read in order of alpha."""
 
     strength: StrengthCurve
     points: list[Measured]

@@ -15,7 +15,7 @@ from lacuna.errors import UserError
 from lacuna.localize.evidence import TARGET, Evidence, Statistic
 from lacuna.localize.select import NORMALISATIONS, SCOPES, normalised
 from lacuna.region import Region, Scope, top
-from lacuna.registry import Registry
+from lacuna.registry import Registry, Revised
 
 Scores = Mapping[str, Tensor]
 """Module name -> (d_ff,) score, higher is more likely to hold the forget facts."""
@@ -47,7 +47,7 @@ def at_least_one(name: str, value: int) -> None:
         raise UserError(f"{name}={value}: must be at least 1")
 
 
-class Localizer:
+class Localizer(Revised):
     """Base class: subclasses define `Config` and `scores`."""
 
     Config: ClassVar[type[LocalizerConfig]] = LocalizerConfig

@@ -22,7 +22,7 @@ from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
 from lacuna.model.value import layout
-from lacuna.registry import Registry
+from lacuna.registry import Registry, Revised
 from lacuna.train import Editable, Loss, TrainConfig, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original
 
@@ -165,7 +165,7 @@ class Frozen:
     """
 
 
-class Method:
+class Method(Revised):
     """What unlearns: an `Objective` to minimise, or an `Edit` to apply."""
 
     Config: ClassVar[type[Any]]

@@ -1,17 +1,20 @@
 """A study's stages, one by one: each named by all that its result depends on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec
 
 from lacuna.artifacts import Json, JsonObject
-from lacuna.attack import AttackConfig
+from lacuna.attack import ATTACKS, AttackConfig, asked
 from lacuna.data import Corpus
+from lacuna.evaluate import FullCurve
+from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout
+from lacuna.registry import Revised, revisions
 from lacuna.results import Kind
 from lacuna.train import ONE_DEVICE, Parallel
-from lacuna.unlearn import parse
+from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.config.schema import Study, build_attack
 from sweeps.plan.protocols import PROTOCOLS, Draft
 from sweeps.plan.sources import identity
@@ -97,6 +100,11 @@ def _numbered(draft: Draft, region: int) -> Draft:
     )
 
 
+def revised(methods: Mapping[str, type[Revised]]) -> JsonObject:
+    """What stages that hold results of these methods have in their parameters besides options."""
+    return {"revisions": dict(found)} if (found := revisions(methods)) else {}
+
+
 def option_params(config: "DataclassInstance") -> JsonObject:
     """An objective's options as parameters of a stage; later ones only where they differ."""
     params = asdict(config)
@@ -142,7 +150,12 @@ class StageFactory:
         options = {name: asdict(self.config.localize.of(name)) for name in names}
         draft = Draft(
             label=f"localized {label} seed={seed} ratio={ratio:g}",
-            params={"localizers": options, "seed": seed, **self.protocol.localized(ratio)},
+            params={
+                "localizers": options,
+                "seed": seed,
+                **self.protocol.localized(ratio),
+                **revised({name: LOCALIZERS[name] for name in names}),
+            },
             parents={"injected": self.injected(seed, ratio), "retained": self.retained(seed)},
             tags={"seed": seed, "ratio": ratio, "localizer": "+".join(names)},
         )
@@ -186,6 +199,7 @@ class StageFactory:
             "ratio": ratio,
             "seed": seed,
             **self.protocol.split(),
+            **revised(self._revised(objective, purpose)),
         }
         if turn:
             tags["turn"] = turn
@@ -218,6 +232,20 @@ class StageFactory:
             params["wrappers"] = {name: asdict(config.wrap.of(name)) for name in wrappers}
         return params
 
+    def _revised(self, objective: str, purpose: str) -> dict[str, type[Revised]]:
+        """What a trial's results come from: its methods, and of a test trial the measurements."""
+        base, wrappers = parse(objective)
+        methods: dict[str, type[Revised]] = {base: OBJECTIVES[base]}
+        methods |= {name: WRAPPERS[name] for name in wrappers}
+        if purpose != "test":
+            return methods
+        if any(item.perturbed_answers for item in [*self.corpus.forget, *self.corpus.retain]):
+            methods["forget quality"] = FullCurve  # which no other data has
+        return methods | self._attacks()
+
+    def _attacks(self) -> dict[str, type[Revised]]:
+        return {name: ATTACKS[name] for name in asked(self.config.attack)}
+
     def _trial_parents(self, cell: Cell, seed: int, purpose: str, region: int) -> dict[str, Stage]:
         ratio, _, scenario = cell
         parents = {"injected": self.injected(seed, ratio), "retained": self.retained(seed)}
@@ -240,6 +268,7 @@ class StageFactory:
             "evaluate": asdict(self.config.evaluate),
             "attack": attack_params(self.config.attack),
             "seed": seed,
+            **revised(self._attacks()),
         }
         parents = {"model": parent, "retained": self.retained(seed)}
         parents |= self.protocol.split_parents(self, seed, self.config.region.ratios[0])

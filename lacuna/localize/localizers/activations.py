@@ -16,6 +16,8 @@ from lacuna.localize.evidence import Evidence, Statistic
 class Activations(Localizer):
     """How much each neuron writes into the stream at the forget answers' tokens."""
 
+    revision = 2
+
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
         """Selection of Lee et al."""

@@ -21,6 +21,8 @@ from lacuna.localize.evidence import Evidence, Statistic
 class MemFlex(Localizer):
     """Vectors with a large forget gradient whose direction differs from the retain gradient's."""
 
+    revision = 2
+
     @dataclass(frozen=True, kw_only=True)
     class Config(LocalizerConfig):
         """mu of Lee et al.; their sigma (1.6e-4, 1.4e-4) belongs to their models."""

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from lacuna.costs import Workload
 from lacuna.errors import UserError
-from lacuna.registry import Registry
+from lacuna.registry import Registry, Revised
 from lacuna.train import AllWeights, Editable, Values
 from lacuna.unlearn.base import OBJECTIVES, UnlearnData, require
 from lacuna.unlearn.edits.base import Edit
@@ -126,7 +126,7 @@ class ShiftConfig:
         require(self.reach in ("editable", "all"), "reach", self.reach, "editable or all")
 
 
-class Wrapper:
+class Wrapper(Revised):
     """Base class: subclasses define `Config` and a hook or more."""
 
     Config: ClassVar[type[Any]]

@@ -22,7 +22,11 @@ import pytest
 from support import ROOT, invented
 
 from lacuna.artifacts import read_json, write_json
+from lacuna.attack import ATTACKS
+from lacuna.evaluate import FullCurve
 from lacuna.localize import LOCALIZERS
+from lacuna.registry import Revised
+from lacuna.unlearn import OBJECTIVES, WRAPPERS
 from sweeps.config.compose import configure
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
@@ -159,6 +163,46 @@ def test_an_option_that_came_later_is_part_of_a_key_where_it_is_set(folder: Path
         if stage.kind == "trial"
     }
     assert "factor" not in options["dpo"] and options["rmu"]["tokens"] == "all"
+
+
+def test_a_revised_method_moves_its_own_stages_and_those_that_stand_on_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = "study=smoke objectives=[npo+sam,wga] scenarios=[oracle,norm] localizers=[norm,snip]"
+
+    def keys() -> dict[str, str]:
+        return {stage.label: stage.key for stage in stages(planned(study, folder))}
+
+    def moved(method: type[Revised]) -> set[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(method, "revision", method.revision + 1)
+            now = keys()
+        return {label for label in before if before[label] != now[label]}
+
+    before = keys()
+    regions = {name for name in before if name.startswith("localized")}
+    trials = {name for name in before if name.startswith(("search", "test"))}
+    tests = {name for name in trials if name.startswith("test")}
+    assert moved(LOCALIZERS["norm"]) == regions | {n for n in trials if " norm " in n}
+    assert moved(LOCALIZERS["snip"]) == {n for n in regions if "2 localizers" in n}
+    assert moved(OBJECTIVES["wga"]) == {n for n in trials if " wga " in n}
+    assert moved(WRAPPERS["sam"]) == {n for n in trials if "+sam" in n}
+    assert moved(FullCurve) == tests
+    assert moved(ATTACKS["relearn"]) == tests | {n for n in before if n.startswith("control")}
+
+
+def test_forget_quality_is_no_part_of_trials_whose_data_has_none(folder: Path) -> None:
+    whole = planned("study=smoke", folder)
+    bare = {
+        split: [replace(item, perturbed_answers=()) for item in getattr(whole.corpus, split)]
+        for split in ("forget", "retain")
+    }
+    for planner, held in (
+        (whole, True),
+        (replace(whole, corpus=replace(whole.corpus, **bare)), False),
+    ):
+        (test, *_) = [stage for stage in stages(planner) if stage.tags.get("purpose") == "test"]
+        assert ("revisions" in test.params) is held
 
 
 if __name__ == "__main__":
