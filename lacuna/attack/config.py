@@ -1,10 +1,16 @@
 """Which attacks a study runs, and their options."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lacuna.errors import UserError
 from lacuna.train import LoraShape, Optimisation
+
+if TYPE_CHECKING:
+    Levels = float | tuple[float, ...] | None
+else:  # OmegaConf knows no such union; what it holds is looked at below
+    Levels = Any
 
 
 def check_bits(bits: int) -> None:
@@ -58,8 +64,9 @@ class AttackConfig:
     """Prompts per fact of Success@k, asked before and after every attack; 0: none (LACUNA: 200)."""
     new_tokens: int = 20
     """Length limit of an answer of Success@k, in tokens."""
-    matched: float | None = None
-    """Forget level (ES) from which relearning starts as well, on the mixing curve; null: none."""
+    matched: Levels = (0.3, 0.6)
+    """Forget levels (ES) from which relearning starts as well, on the mixing curve: one number or a
+    list, the first of which decides the claims on relearning; null: none."""
     tolerance: float = 0.02
     """Largest distance of a matched start from its forget level (above 0)."""
     share: float = 0.5
@@ -76,10 +83,22 @@ class AttackConfig:
             )
         if self.success_k < 0 or self.new_tokens < 1:
             raise UserError("attack.success_k must not be negative, attack.new_tokens at least 1")
-        if not (self.matched is None or 0 < self.matched < 1) or self.tolerance <= 0:
+        if not self._are_levels() or self.tolerance <= 0:
             raise UserError(
-                f"attack.matched={self.matched} attack.tolerance={self.tolerance}: the level lies "
-                f"between 0 and 1, the tolerance above 0"
+                f"attack.matched={self.matched} attack.tolerance={self.tolerance}: levels lie "
+                f"between 0 and 1, each once, the tolerance above 0"
             )
         for bits in self.bits:
             check_bits(bits)
+
+    @property
+    def starts(self) -> tuple[float, ...]:
+        """Forget levels of matched starts, the one that decides first."""
+        if self.matched is None:
+            return ()
+        return tuple(self.matched) if isinstance(self.matched, Sequence) else (self.matched,)
+
+    def _are_levels(self) -> bool:
+        numbers = all(isinstance(level, int | float) for level in self.starts)
+        once = len(set(self.starts)) == len(self.starts)
+        return numbers and once and all(0 < level < 1 for level in self.starts)

@@ -51,8 +51,10 @@ class Outcome:
     success_before: float | None = None
     """Success@k: share of the others' facts in the leaked set."""
     success_after: float | None = None
+    start_level: float | None = None
+    """Forget level that a matched start was looked for at; None: the model as it was given."""
     start_alpha: float | None = None
-    """Mixing weight of a matched start; None: the attack started from the model as it was given."""
+    """Mixing weight of the matched start."""
     start_es: float | None = None
     """Forget ES of the matched start."""
     start_retain_es: float | None = None

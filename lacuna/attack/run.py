@@ -33,13 +33,14 @@ def attack(
 ) -> list[Outcome]:
     """Run every configured attack on the model; its weights are the same afterwards.
 
-    A matched start needs a `way`; where it does not cross the level, nothing is repeated.
+    Matched starts need a `way`; where it does not cross a level, nothing is repeated from there.
     """
     given, attacks = AttackInputs(model, facts, retain, seed), asked(config).values()
     found = [outcome for each in attacks for outcome in each.run(given)]
     repeated = [each for each in attacks if each.matched]
-    if way is not None and config.matched is not None and repeated:
-        found += _matched(given, repeated, config.matched, config.tolerance, way)
+    if way is not None and repeated:
+        for level in config.starts:
+            found += _matched(given, repeated, level, config.tolerance, way)
     return found
 
 
@@ -63,7 +64,13 @@ def _matched(
     with mixed(way.weights, *ends, start.alpha):
         kept = recall(model, given.retain, facts.end_token)[0]
         return [
-            replace(found, start_alpha=start.alpha, start_es=start.es, start_retain_es=kept)
+            replace(
+                found,
+                start_level=level,
+                start_alpha=start.alpha,
+                start_es=start.es,
+                start_retain_es=kept,
+            )
             for each in attacks
             for found in each.run(given)
         ]
@@ -74,8 +81,10 @@ def work(config: AttackConfig, load: Workload) -> float:
     answered = config.new_tokens * load.forget.count
     level = READ * load.forget.tokens + config.success_k * (load.forget.tokens + answered)
     attacks = asked(config).values()
-    repeated = [each for each in attacks if each.matched] if config.matched is not None else []
-    total = sum(each.work(load, level) for each in [*attacks, *repeated])
+    repeated = [each for each in attacks if each.matched]
+    total = sum(each.work(load, level) for each in attacks)
     if repeated:
-        total += (HALVINGS + 2) * READ * load.forget.tokens + READ * load.retain.tokens
+        looked = (HALVINGS + 2) * READ * load.forget.tokens + READ * load.retain.tokens
+        again = looked + sum(each.work(load, level) for each in repeated)
+        total += len(config.starts) * again
     return total

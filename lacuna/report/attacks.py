@@ -42,18 +42,21 @@ class Attack(NamedTuple):
 
     name: str | None
     lr: float | None
-    start: str | None = None
-    """`matched` where it started from a mixture with the same forget level for all; else None."""
+    start: float | None = None
+    """Forget level of the mixture that it started from, the same for all; None: its own model."""
 
     @classmethod
     def of(cls, record: AttackRecord) -> "Attack":
         """The attack that a record is of."""
         matched = record["start_alpha"] is not None
-        return cls(record["attack"], record["lr"], "matched" if matched else None)
+        # Results from before there were several levels hold where each of them started only.
+        level = record.get("start_level", record["start_es"]) if matched else None
+        return cls(record["attack"], record["lr"], level)
 
     def __str__(self) -> str:
         rate = "" if self.lr is None else f" lr {self.lr:g}"
-        return f"{self.name}{rate}{'' if self.start is None else f', {self.start} start'}"
+        start = "" if self.start is None else f", start at ES {self.start:g}"
+        return f"{self.name}{rate}{start}"
 
 
 def attack_cells(stages: StageRows) -> Iterator[tuple[AttackPlace, Cell[Attacked]]]:

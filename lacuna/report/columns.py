@@ -29,8 +29,8 @@ CHECKPOINT = Column(
 ATTACK = Column("Attack: relearning (all weights or adapters), rounding, or other prompts")
 ATTACK_LR = Column("Learning rate of the attacker; empty for attacks that do not train")
 START = Column(
-    "`matched`: from a mixture with the injected model that has the same forget level for all "
-    "methods; empty: from the model as it is"
+    "Forget level (ES) of the mixture with the injected model that it starts from, the same for "
+    "all methods; empty: from the model as it is"
 )
 
 

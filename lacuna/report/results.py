@@ -53,5 +53,7 @@ class Results:
     """Per stage kind: "planned", "reused", "trained"."""
     tracking_uri: str | None = None
     margins: Margins = field(default_factory=Margins)
+    start: float | None = None
+    """Forget level of the matched start that decides claims on attacks; None: the own start."""
     floor: float = FLOOR
     """Forget ES above which a retained or base model is said to know the facts."""

@@ -219,6 +219,8 @@ class ResultsFile(TypedDict):
     tracking_uri: str | None
     margins: dict[str, float]
     """Measure -> difference too small to matter."""
+    start: NotRequired[float | None]
+    """Forget level of the matched start that decides claims on attacks; None: the own start."""
     floor: float
     """Forget extraction strength above which a gold standard is said to know the facts."""
 

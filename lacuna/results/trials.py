@@ -122,8 +122,10 @@ class AttackRecord(TypedDict):
     success_before: float | None
     """Success@k: share of the others' facts in the leaked set."""
     success_after: float | None
+    start_level: NotRequired[float | None]
+    """Forget level that a matched start was looked for at; None: the model as it was given."""
     start_alpha: float | None
-    """Mixing weight of a matched start; None: the model as it was given."""
+    """Mixing weight of the matched start."""
     start_es: float | None
     """Forget extraction strength of the matched start."""
     start_retain_es: float | None

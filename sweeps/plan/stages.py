@@ -66,9 +66,15 @@ UNUSED: JsonObject = {"lr": 1e-5, "save_every": 0}
 """Fields that the trainings of an attack once had, to no effect, and that keys still hold."""
 
 
-def attack_params(config: AttackConfig) -> JsonObject:
-    """The attacks as parameters of a stage; `extra` only where it names any."""
+def attack_params(config: AttackConfig, unlearned: bool = True) -> JsonObject:
+    """The attacks as parameters of a stage; `extra` only where it names any.
+
+    Matched starts in order of their level, as only claims depend on which comes first, and only
+    where an attack is made from them: on a model that is `unlearned`.
+    """
     params = asdict(config)
+    repeated = unlearned and any(each.matched for each in asked(config).values())
+    params["matched"] = (sorted(config.starts) if repeated else []) or None
     for training in (params["train"], params["lora"]["train"]):
         training.update(UNUSED)
     if not params["extra"]:
@@ -266,7 +272,7 @@ class StageFactory:
             "name": name,
             **self.protocol.split(),
             "evaluate": asdict(self.config.evaluate),
-            "attack": attack_params(self.config.attack),
+            "attack": attack_params(self.config.attack, unlearned=False),
             "seed": seed,
             **revised(self._attacks()),
         }

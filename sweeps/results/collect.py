@@ -157,6 +157,7 @@ def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
         choices=[_choice_record(cell, choice) for cell, choice in ran.choices.items()],
         tracking_uri=engine.runtime.place.uri,
         margins=planner.config.margins,
+        start=next(iter(planner.config.attack.starts), None),
         floor=planner.config.alarm.floor,
     )
 

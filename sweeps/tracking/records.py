@@ -151,7 +151,8 @@ def _row(row: Mapping[str, object], path: str, step: int) -> tuple[dict[str, obj
         return rest, f"localizer/{rest.pop('localizer')}", step
     if "attack" in row:
         name, lr = rest.pop("attack"), rest.pop("lr", None)
-        name = f"{name}{'' if rest.get('start_alpha') is None else ' matched'}"
+        level = rest.pop("start_level", None)
+        name = f"{name}{'' if level is None else f' from {level:g}'}"
         return rest, f"attack/{name}" if lr is None else f"attack/{name} lr {lr:g}", step
     return {}, path, step
 

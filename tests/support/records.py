@@ -29,6 +29,7 @@ def attack(
         "leaked_overlap": None,
         "success_before": None,
         "success_after": None,
+        "start_level": None if start is None else 0.5,
         "start_alpha": start,
         "start_es": None if start is None else 0.5,
         "start_retain_es": None if start is None else 0.9,

@@ -45,7 +45,8 @@ def relearned(logp: float, success: float, start: float | None = None) -> Record
         "others_es_before": 0.03, "others_es_after": 0.1, "others_logp_before": -6.0,
         "others_logp_after": logp, "k": 20, "leaked_before": ["a"], "leaked_after": ["a", "b"],
         "leaked_overlap": 0.5, "success_before": success / 2, "success_after": success,
-        "start_alpha": start, "start_es": None if start is None else 0.3,
+        "start_level": None if start is None else 0.3, "start_alpha": start,
+        "start_es": None if start is None else 0.3,
         "start_retain_es": None if start is None else 0.9,
     }  # fmt: skip
 
@@ -87,4 +88,4 @@ def study(failing: tuple[int, ...] = (3,)) -> Results:
             *(control(model, seed) for model in ("retained", "injected")),
         ]
     comparisons = [comparison([s for s in stages if s["kind"] == "trial"], "aues")]
-    return Results("lacuna", {}, stages, comparisons)
+    return Results("lacuna", {}, stages, comparisons, start=0.3)

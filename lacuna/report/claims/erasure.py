@@ -1,13 +1,14 @@
 """LACUNA: unlearning in the true region erases, so that relearning brings back less.
 
-What decides is fixed by the controls, before any arm is looked at: log-probability of the people
-not attacked, from a start of equal forgetting where the study has one, at the highest rate of
-attack that leaves the retained control standing (`_primary`). Levels below the retained control's
-count as the control's: to know less than a model that never knew is no better erased.
+What decides is fixed before any arm is looked at: log-probability of the people not attacked, from
+the first start of equal forgetting that the study names, at the highest rate of attack that leaves
+the retained control standing (`_primary`). Levels below the retained control's count as the
+control's: to know less than a model that never knew is no better erased. The gain over an arm's own
+start is secondary, as arms start from different depths.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lacuna.report.attacks import (
@@ -27,6 +28,7 @@ from lacuna.report.cells import (
     FULL,
     ORACLE,
     Cell,
+    SeedArms,
     Spread,
     StageRows,
     arms_by_seed,
@@ -84,6 +86,15 @@ def _outcome(
     return Outcome(measure, meaning, *families)
 
 
+GAIN = Family(
+    name="erasure-gain",
+    sentence="LACUNA, relearning, gain over the own start: less comes back with the true region",
+    source=LACUNA,
+    difference="gain in mean log-probability of the people not attacked, oracle - random",
+    rule="erases more",
+    margin=lambda margins: margins.logp,
+    primary=False,
+)
 OUTCOMES = (
     _outcome("logp", "log-probability", "mean log-probability", lambda m: m.logp, True),
     _outcome("es", "extraction", "extraction strength", lambda m: m.es, False),
@@ -121,7 +132,7 @@ class Erasure(Claims):
     """
 
     order = 20
-    families = (*(one.erasure for one in OUTCOMES), *(one.beyond for one in OUTCOMES))
+    families = (*(one.erasure for one in OUTCOMES), GAIN, *(one.beyond for one in OUTCOMES))
 
     @staticmethod
     def evidence(results: Results) -> Iterator[Evidence]:
@@ -132,10 +143,12 @@ class Erasure(Claims):
             control = _control(results.stages, ratio)
             for rival in rivals:
                 arms = Arms(ratio, objective, rival, cells[ORACLE], cells[rival], control)
-                attacks = _relearning(arms)
-                primary = _primary(attacks, control, results.margins.logp)
+                attacks, primary = _relearning(arms), _primary(results, control)
+                if attacks and primary not in attacks and primary is not None:
+                    attacks = [primary, *attacks]  # planned: that no arm got there is to be seen
                 for attack in attacks:
                     yield from _of_attack(results, arms, attack, attack == primary)
+                    yield from _of_gain(arms, attack)
 
 
 def _control(stages: StageRows, ratio: float | None) -> Cell[ControlRow]:
@@ -154,23 +167,23 @@ def _relearning(arms: Arms) -> list[Attack]:
     ]
 
 
-def _primary(attacks: list[Attack], control: Cell[ControlRow], margin: float) -> Attack | None:
+def _primary(results: Results, control: Cell[ControlRow]) -> Attack | None:
     """The attack that decides, chosen by the retained control alone; None where none will do.
 
-    Of those from the deepest start that the study has, through adapters where there are any (as
-    LACUNA attacks), the highest rate at which the control learns what it is attacked with and loses
-    at most the margin on the others: a rate that ruins the control would ruin every arm.
+    From the start that the study names first; through adapters where there are any (as LACUNA
+    attacks); the highest rate at which the control learns what it is attacked with and loses at
+    most the margin on the others: a rate that ruins the control would ruin every arm.
     """
-    able = [attack for attack in attacks if _stands(control, attack, margin)]
+    able = [a for a in attack_names(control) if _stands(control, a, results.margins.logp)]
     if not able:
         return None
-    return max(able, key=lambda one: (one.start is not None, one.name == "lora", one.lr or 0.0))
+    best = max(able, key=lambda one: (one.name == "lora", one.lr or 0.0))
+    return best._replace(start=results.start)
 
 
 def _stands(control: Cell[ControlRow], attack: Attack, margin: float) -> bool:
-    own, read = attack._replace(start=None), MEASURES["logp"]
-    learnt = _mean(control, own, _attacked_es)
-    before, after = _mean(control, own, read.before), _mean(control, own, read.after)
+    read, learnt = MEASURES["logp"], _mean(control, attack, _attacked_es)
+    before, after = _mean(control, attack, read.before), _mean(control, attack, read.after)
     if learnt is None or before is None or after is None:
         return False
     return learnt >= WORKED and after >= before - margin
@@ -227,15 +240,72 @@ def _pairs(
 ) -> Paired:
     """Oracle against its rivals, paired by seed; a failed trial is a missing value."""
     seeds = arms_by_seed(arms.oracle, arms.other)
-    rows = []
-    for seed in seeds:
-        least = control.get(seed.seed, control.get(None))
-        found = [_level(stage, attack, read) for stage in seed.trials]
-        rows.append(
-            [value if least is None or value is None else max(value, least) for value in found]
-        )
+    rows = [
+        [_above_least(_level(stage, attack, read), seed.seed, control) for stage in seed.trials]
+        for seed in seeds
+    ]
+    return _paired(seeds, rows, attack)
+
+
+def _paired(
+    seeds: Sequence[SeedArms], rows: Sequence[Sequence[float | None]], attack: Attack
+) -> Paired:
+    """The record of each seed's arms, a row each, with why a value is missing."""
     names = [seed.seed for seed in seeds]
-    return arms_paired(rows, names, generator=numpy_generator(0, "blocks", *names))
+    record = arms_paired(rows, names, generator=numpy_generator(0, "blocks", *names))
+    why = "undefined" if attack.start is None else f"no mixture has ES {attack.start:g}"
+    record["missing"] = [
+        "; ".join(seed.missing or [f"seed {seed.seed}: {why}"])
+        for seed, row in zip(seeds, rows, strict=True)
+        if None in row
+    ]
+    return record
+
+
+def _above_least(
+    value: float | None, seed: int, control: Mapping[int | None, float | None]
+) -> float | None:
+    """A level, or the retained control's where that is higher."""
+    least = control.get(seed, control.get(None))
+    return value if value is None or least is None else max(value, least)
+
+
+def _of_gain(arms: Arms, attack: Attack) -> Iterator[Evidence]:
+    """What came back above each arm's own start; against random regions only."""
+    if attack.start is not None or arms.rival != BASELINE:
+        return
+    read, seeds = MEASURES["logp"], arms_by_seed(arms.oracle, arms.other)
+    before, after = (_by_seed(arms.control, attack, one) for one in (read.before, read.after))
+    rows = [
+        [_gain(stage, attack, read, seed.seed, before, after) for stage in seed.trials]
+        for seed in seeds
+    ]
+    yield Evidence(
+        family=GAIN,
+        about=f"{named(arms.objective, arms.ratio)}, {attack}",
+        statement=(
+            f"With {arms.objective}, the mean log-probability of the people not attacked rises "
+            f"less by {attack} when unlearning was confined to the true region than to a random "
+            f"one."
+        ),
+        record=_paired(seeds, rows, attack),
+        keys=[*arms.oracle.keys, *arms.other.keys],
+        assay=replace(_assay(arms, attack, read, after), start_a=None, start_b=None),
+    )
+
+
+def _gain(
+    stage: TrialRow,
+    attack: Attack,
+    read: Levels,
+    seed: int,
+    before: Mapping[int | None, float | None],
+    after: Mapping[int | None, float | None],
+) -> float | None:
+    """Level after the attack minus the level before, neither below the retained control's."""
+    low = _above_least(_level(stage, attack, read.before), seed, before)
+    high = _above_least(_level(stage, attack, read.after), seed, after)
+    return None if low is None or high is None else high - low
 
 
 def _level(stage: TrialRow, attack: Attack, read: Read) -> float | None:

@@ -35,7 +35,7 @@ class AttackRow(AttackPlace):
 
     attack: Annotated[str | None, ATTACK]
     attack_lr: Annotated[float | None, ATTACK_LR]
-    start: Annotated[str | None, START]
+    start: Annotated[float | None, START]
     status: Annotated[str, STATUS]
     n: Annotated[int, Column("Seeds in which the attack was made", "seeds")]
     seeds: Annotated[list[int | None], SEEDS]

@@ -37,7 +37,7 @@ class Pair(TypedDict):
     ratio: Annotated[float | None, RATIO]
     attack: Annotated[str | None, ATTACK]
     attack_lr: Annotated[float | None, ATTACK_LR]
-    start: Annotated[str | None, START]
+    start: Annotated[float | None, START]
     objective_a: Annotated[str | None, OBJECTIVE]
     scenario_a: Annotated[str | None, SCENARIO]
     unlearn_lr_a: Annotated[float | None, LR]

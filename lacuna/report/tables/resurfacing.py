@@ -92,7 +92,7 @@ class Made(TypedDict):
 
     attack: Annotated[str | None, ATTACK]
     attack_lr: Annotated[float | None, ATTACK_LR]
-    start: Annotated[str | None, START]
+    start: Annotated[float | None, START]
     status: Annotated[str, STATUS]
 
 

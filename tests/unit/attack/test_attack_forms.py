@@ -248,15 +248,20 @@ def test_a_matched_start_moves_the_region_only_and_is_put_back() -> None:
     before = state(model)
     config = AttackConfig(
         train=TRAIN, relearn_lrs=(0.01,), benign_lrs=(), bits=(), lora_lrs=(0.01,), lora=LORA,
-        matched=0.7, tolerance=0.06,
+        matched=(0.7, 0.9), tolerance=0.06,
     )  # fmt: skip
     found = attack(model, FACTS, RETAIN, config, 0, MixingPath(weights, start, end))
     assert changed(before, model) == set()
-    assert [o.attack for o in found] == ["relearn", "lora"] * 2
-    for o in found[2:4]:
-        assert o.start_es == pytest.approx(0.7, abs=0.06)
+    assert [o.attack for o in found] == ["relearn", "lora"] * 3
+    assert [o.start_level for o in found] == [None, None, 0.7, 0.7, 0.9, 0.9]
+    for o in found[2:]:
+        assert o.start_es == pytest.approx(o.start_level, abs=0.06)
         assert 0 < (o.start_alpha or 0) < 1 and o.start_retain_es is not None
     assert found[2].others_es_before > found[0].others_es_before
     assert found[0].start_alpha is None
-    with pytest.raises(UserError, match="attack.matched"):
-        AttackConfig(matched=1.0)
+    for levels in (1.0, (0.3, 1.0), (0.3, 0.3), "0.3", (True,), float("nan")):
+        with pytest.raises(UserError, match="attack.matched"):
+            AttackConfig(matched=levels)  # type: ignore[arg-type]
+    assert AttackConfig(matched=0.4).starts == (0.4,)
+    assert AttackConfig(matched=None).starts == AttackConfig(matched=()).starts == ()
+    assert AttackConfig(matched=(0.6, 0.3)).starts == (0.6, 0.3)

@@ -24,7 +24,7 @@ from lacuna.costs import Texts, Workload
 from lacuna.errors import UserError
 from lacuna.train import TrainConfig
 
-NONE = AttackConfig(relearn_lrs=(), benign_lrs=(), bits=())
+NONE = AttackConfig(relearn_lrs=(), benign_lrs=(), bits=(), matched=None)
 ALL_OF_THEM = AttackConfig(
     relearn_lrs=(1e-3,), lora_lrs=(1e-3,), benign_lrs=(1e-3,), bits=(8,), nf4=True, wordings=True,
     success_k=2,
@@ -108,8 +108,10 @@ def test_the_work_of_attacks_adds_up(shifted: type[Attack]) -> None:
     assert of(lora=epochs, lora_lrs=(1e-3,)) == 2 * 3 * 200 + 3 * 200
     assert of(bits=(8, 4), nf4=True) == 3 * 2 * 200
     # twice as often, and the bisection: its ends, 12 points between, what is kept
-    again = of(train=train, relearn_lrs=(1e-3,), matched=0.5)
-    assert again == 2 * of(train=train, relearn_lrs=(1e-3,)) + 14 * 200 + 600
+    once, looked = of(train=train, relearn_lrs=(1e-3,)), 14 * 200 + 600
+    assert of(train=train, relearn_lrs=(1e-3,), matched=0.5) == 2 * once + looked
+    assert of(train=train, relearn_lrs=(1e-3,), matched=(0.5, 0.3)) == 3 * once + 2 * looked
+    assert of(matched=(0.5, 0.3)) == 0
     # k prompts of 20 tokens each and as many new ones, before and after
     prompts = 2 * (200 + 10 * 3)
     assert of(success_k=2, new_tokens=3) == 200 + prompts

@@ -69,7 +69,7 @@ def test_a_row_type_gives_its_columns_their_names_and_sides() -> None:
 
 def test_families_of_claims_have_one_name_each_and_a_margin() -> None:
     names = [family.name for family in families()]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 13
     assert all(family.margin(study().margins) > 0 and family.rule for family in families())
 
 

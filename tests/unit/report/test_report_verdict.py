@@ -176,7 +176,7 @@ def test_a_failed_trial_leaves_its_claim_undetermined_with_the_reason() -> None:
 
 
 def test_erasure_holds_when_less_comes_back_after_the_true_region() -> None:
-    logp, es = erasure([-5.0, -5.1, -4.9], [-3.0, -3.1, -2.95])
+    logp, es, _ = erasure([-5.0, -5.1, -4.9], [-3.0, -3.1, -2.95])
     assert (logp["verdict"], logp["role"]) == ("holds", "primary")
     assert logp["effect"] == pytest.approx(-5.0 + 3.01667, abs=1e-5)
     assert "Before the attack: oracle -6, random -6." in logp["reason"]
@@ -194,7 +194,7 @@ def test_erasure_is_undetermined_when_seeds_disagree() -> None:
 
 
 def test_with_two_seeds_nothing_is_decided() -> None:
-    (logp, _) = erasure([-5.0, -5.1], [-3.0, -3.1])
+    (logp, _, _) = erasure([-5.0, -5.1], [-3.0, -3.1])
     assert (logp["verdict"], logp["reason"][:6]) == ("undetermined", "n = 2:")
 
 
@@ -236,6 +236,61 @@ def test_arms_that_start_apart_decide_nothing() -> None:
     assert claim["verdict"] == "undetermined"
     assert "the arms start apart by -2" in claim["reason"]
     assert "attack from a matched start" in claim["reason"]
+
+
+def started(oracle: float, random: float, start: float | None) -> list[Record]:
+    """Attacks from the own start, and from mixtures at these ES; which one decides."""
+    stages = []
+    for name, value in (("oracle", -5.0), ("random", -3.0)):
+        for seed in range(3):
+            stages.append(trial(name, seed, value + seed / 100))
+            own = stages[-1]["summary"]["attacks"]
+            for level in (oracle if name == "oracle" else random, 0.6):
+                matched = {"start_level": level, "start_alpha": 0.5, "start_es": level + 0.01}
+                own.append(own[0] | matched | {"others_logp_before": -4.0})
+    return judge(Results("x", {}, [*stages, control()], start=start))
+
+
+@pytest.mark.parametrize(
+    ("start", "about"),
+    [(0.3, ", start at ES 0.3"), (0.6, ", start at ES 0.6"), (None, "")],
+)
+def test_the_start_that_the_study_names_first_decides(start: float | None, about: str) -> None:
+    claims = [c for c in started(0.3, 0.3, start) if c["role"] == "primary"]
+    (erased,) = [claim for claim in claims if claim["family"] == "erasure-logp"]
+    assert erased["about"] == f"npo at 0.1, relearn lr 0.0003{about}"
+    assert erased["verdict"] == "holds"
+
+
+def test_a_start_that_no_arm_has_is_a_claim_that_stays_open() -> None:
+    claims = started(0.3, 0.3, 0.4)
+    (erased,) = [c for c in claims if c["family"] == "erasure-logp" and c["role"] == "primary"]
+    assert erased["verdict"] == "undetermined"
+    assert "seed 2: no mixture has ES 0.4" in erased["reason"]
+
+
+def test_a_start_that_one_arm_lacks_leaves_its_claim_open() -> None:
+    claims = {claim["claim"]: claim for claim in started(0.3, 0.2, 0.3)}
+    for level in ("0.3", "0.2"):
+        lacking = claims[f"erasure-logp: npo at 0.1, relearn lr 0.0003, start at ES {level}"]
+        assert lacking["verdict"] == "undetermined"
+        assert f"seed 0: no mixture has ES {level}" in lacking["reason"]
+
+
+def test_the_gain_over_the_own_start_is_a_secondary_claim() -> None:
+    """The control rises from -6.5 to -5.5 by itself; oracle from -8 (raised to -6.5) to -5."""
+    stages = [
+        trial(name, seed, value + seed / 100)
+        for name, value in (("oracle", -5.0), ("random", -3.0))
+        for seed in range(4)
+    ]
+    for stage in stages[:4]:
+        stage["summary"]["attacks"][0]["others_logp_before"] = -8.0
+    claims = judge(Results("x", {}, [*stages, control(logp=-5.5)]))
+    (gain,) = [claim for claim in claims if claim["family"] == "erasure-gain"]
+    # 1.5 against 3, from -6 to -3: seeds move alike
+    assert gain["effect"] == pytest.approx(-1.5)
+    assert (gain["role"], gain["verdict"]) == ("secondary", "holds")
 
 
 def test_an_attack_that_the_control_does_not_stand_is_not_primary() -> None:

@@ -68,7 +68,7 @@ def test_resurfacing_is_the_end_level_beside_the_retained_models() -> None:
 
 def test_a_matched_start_stands_apart_and_may_be_missing_for_a_seed() -> None:
     results = study()
-    (row,) = rows_where("resurfacing", results, scenario="random", measure="logp", start="matched")
+    (row,) = rows_where("resurfacing", results, scenario="random", measure="logp", start=0.3)
     assert (row["n"], row["seeds"]) == (3, [1, 2, 3])
     assert row["after_mean"] == pytest.approx(-1.4) and row["above_retained"] == pytest.approx(2.6)
     assert (row["start_alpha"], row["start_es"], row["start_retain_es"]) == (0.25, 0.3, 0.9)
@@ -186,9 +186,9 @@ def test_chance_is_the_share_of_what_is_to_forget_not_of_one_mask() -> None:
 
 def test_a_matched_start_that_one_seed_lacks_leaves_its_claim_open() -> None:
     found = claims(study(failing=()))
-    matched = found["erasure-logp: npo at 0.1, lora lr 0.003, matched start"]
+    matched = found["erasure-logp: npo at 0.1, lora lr 0.003, start at ES 0.3"]
     assert matched["verdict"] == "undetermined" and "seed 4" in matched["reason"]
-    whole = found["beyond-logp: npo at 0.1, lora lr 0.003, matched start, against full"]
+    whole = found["beyond-logp: npo at 0.1, lora lr 0.003, start at ES 0.3, against full"]
     assert whole["n"] == 4 and "The retained model after the same attack: -4." in whole["reason"]
 
 

@@ -191,6 +191,20 @@ def test_a_revised_method_moves_its_own_stages_and_those_that_stand_on_them(
     assert moved(ATTACKS["relearn"]) == tests | {n for n in before if n.startswith("control")}
 
 
+def test_keys_hold_matched_starts_whatever_decides_and_only_where_an_attack_has_them(
+    folder: Path,
+) -> None:
+    def found(words: str) -> dict[str, dict[str, Any]]:
+        return summary(planned(f"study=smoke {words}", folder))
+
+    first = found("attack.matched=[0.3,0.6]")
+    assert first == found("attack.matched=[0.6,0.3]")
+    assert found("attack.matched=0.3") == found("attack.matched=[0.3]") != first
+    assert found("attack.matched=null") == found("attack.matched=[]") != first
+    none = "attack.relearn_lrs=[] attack.matched"
+    assert found(f"{none}=0.3") == found(f"{none}=null")
+
+
 def test_forget_quality_is_no_part_of_trials_whose_data_has_none(folder: Path) -> None:
     whole = planned("study=smoke", folder)
     bare = {

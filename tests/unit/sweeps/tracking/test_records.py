@@ -27,7 +27,7 @@ def test_a_trials_summary_becomes_metrics_with_alpha_and_layer_as_steps() -> Non
         ("paraphrase_es_end", 0.1, 0),
         *_attack("relearn lr 0.0003", {"attacked_es_after": 0.97}, {}),
         *_attack(
-            "relearn matched lr 0.0003",
+            "relearn from 0.5 lr 0.0003",
             {"attacked_es_after": 0.97},
             {"start_alpha": 0.5, "start_es": 0.5, "start_retain_es": 0.9},
         ),
