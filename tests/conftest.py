@@ -38,6 +38,7 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: the collector need not go through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # of what tests make, little is in cycles, and all of it small
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -36,7 +36,7 @@ TINY = [
     "evaluate.new_tokens=2",
     "attack.train.steps=1",
     "attack.bits=[8]",
-    "resources.workers=2",
+    "resources.workers=1",
 ]
 
 

@@ -86,7 +86,7 @@ SMALL = (
     "model.mini.intermediate=64 model.pretrain.steps=2 retained.recipe.train.steps=2 "
     "inject.train.steps=2 unlearn.train.steps=2 unlearn.lr=1e-2 evaluate.alphas=3 "
     "evaluate.retain_items=4 evaluate.utility_items=2 evaluate.new_tokens=2 "
-    "significance.permutations=20 resources.workers=2"
+    "significance.permutations=20 resources.workers=1"
 )
 
 

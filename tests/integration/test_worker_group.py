@@ -25,6 +25,18 @@ from sweeps.tracking.runs import Tracker
 
 HERE = Path(__file__).resolve().parent
 MARKS = "TEST_GROUP_MARKS"
+QUICK = [
+    "model.mini.hidden=32",
+    "model.mini.layers=2",
+    "model.mini.intermediate=64",
+    "evaluate.alphas=3",
+    "evaluate.retain_items=4",
+    "evaluate.utility_items=2",
+    "evaluate.new_tokens=2",
+    "attack.train.steps=1",
+    "attack.bits=[8]",
+]
+"""A small model, evaluated and attacked as little as can be."""
 pytestmark = pytest.mark.slow
 
 
@@ -83,6 +95,7 @@ def planned(folder: Path, *options: str) -> Planner:
                 "protocol=full",
                 "scenarios=[full]",
                 "unlearn.train.steps=8",
+                *QUICK,
                 *options,
             ]
         )

@@ -48,8 +48,9 @@ def calibrate(
     Every study draws from a generator of its own, named by shape and number. One process is this
     one.
     """
-    spawned = multiprocessing.get_context("spawn")
-    many = ProcessPoolExecutor(processes, mp_context=spawned) if processes > 1 else nullcontext()
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])  # imported once for all processes
+    many = ProcessPoolExecutor(processes, mp_context=server) if processes > 1 else nullcontext()
     with many as pool:
         for shape in shapes:
             truths = _truths(pool, shape, plan, studies, seed)

@@ -37,7 +37,11 @@ def test_the_method_that_the_readme_adds_unlearns_and_is_known_to_the_sweep() ->
     done = subprocess.run(
         [sys.executable, "-c", method + USE],
         cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin"},
+        env={
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            "PATH": "/usr/bin:/bin",
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
     )

@@ -167,7 +167,7 @@ HUB = [name for name in names("model") if name not in ("mini", "hub")]
 @pytest.mark.parametrize("model", HUB)
 def test_every_model_of_the_hub_is_pinned_and_fits_every_size_of_gpu(model: str) -> None:
     for memory in (24, 40, 80):
-        config = configure([f"model={model}", f"resources.gpu_memory={memory}", "study=table2"])
+        config = configure([f"model={model}", "study=table2", f"resources.gpu_memory={memory}"])
         for train in (config.retained.recipe.train, config.inject.train, config.unlearn.train):
             assert train.batch_size * train.accumulation == 16 and train.checkpointing
     assert config.model.revision and config.model.dtype == "bfloat16"
