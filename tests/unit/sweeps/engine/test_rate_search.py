@@ -6,7 +6,8 @@ from support import records
 
 from lacuna.results import SearchSummary
 from sweeps.config.compose import configure
-from sweeps.engine.rate_search import find_rates
+from sweeps.engine.rate_search import find_rates, rate_of
+from sweeps.engine.tuning import optuna_searcher
 from sweeps.plan.make import make_planner
 from sweeps.stage import Stage
 
@@ -27,6 +28,8 @@ class Calculated:
         self.asked.append(asked)
         return results
 
+    searcher = staticmethod(optuna_searcher)
+
 
 def test_a_search_with_rungs_trains_few_rates_to_the_end_and_chooses_one_of_them() -> None:
     words = ["unlearn.lrs.region.npo=[0.3,0.6,0.95,2]", "unlearn.train.steps=90"]
@@ -39,3 +42,19 @@ def test_a_search_with_rungs_trains_few_rates_to_the_end_and_chooses_one_of_them
     ]
     assert len(trials) == 2 * 6
     assert {(choice.lr, choice.in_window) for choice in choices.values()} == {(0.95, True)}
+
+
+def test_a_longer_search_goes_on_from_a_shorter_one_as_if_it_were_one() -> None:
+    words = ["study=smoke", "objectives=[npo]", "scenarios=[oracle,random]"]
+    words += ["search.method=optuna", "search.round=2"]
+    found = {}
+    for number in (2, 5, 5):
+        planner = make_planner(configure([*words, f"search.trials={number}"]))
+        trials, _ = find_rates(Calculated(), planner)
+        for scenario in ("oracle", "random"):
+            own = [stage for stage in trials if stage.tags["scenario"] == scenario]
+            found.setdefault(scenario, []).append([(rate_of(s), s.key) for s in own])
+    for short, longer, again in found.values():
+        assert short == longer[:2] and len(longer) == 5 and longer == again
+    rates = [[rate for rate, _ in longer] for _, longer, _ in found.values()]
+    assert rates[0] == rates[1], "alike, as their results are"
