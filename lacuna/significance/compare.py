@@ -194,6 +194,12 @@ def first_and_others(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]
     return [own[0] for own in by_seed], [trial for own in by_seed for trial in own[1:]]
 
 
+def on_seeds_of(trials: Sequence[Trial], rivals: Sequence[Trial]) -> list[Trial]:
+    """Those of the rivals whose seed has one of `trials`, which may be on fewer seeds."""
+    seeds = _by_seed(trials).keys()
+    return [trial for seed, own in _by_seed(rivals).items() if seed in seeds for trial in own]
+
+
 def _by_seed(trials: Sequence[Trial]) -> dict[int, list[Trial]]:
     """Seed -> its trials in the order of their random regions, each once."""
     found: dict[int, dict[int, Trial]] = {}

@@ -234,6 +234,9 @@ class Study:
     """Where facts are planted."""
     seeds: list[int] = field(default_factory=lambda: [1])
     """Test seeds: region, batches and (where not shared) the retained model."""
+    scenario_seeds: dict[str, int] = field(default_factory=dict)
+    """Scenario -> how many of the test seeds it has, the first ones; absent: all. `oracle` and
+    `random`, which claims compare, have all."""
     regions: int = 1
     """Random regions of every test seed: scenario `random` is unlearned, attacked and reported in
     each, with no further injection. They are disjoint from the target region and from each other; a

@@ -163,7 +163,7 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
         found["search"] += planner.foreseen_search(cell)
     for cell in planner.cells():
         rates, numbers = planner.rates.foreseen(cell), planner.numbers(cell.scenario)
-        for seed, region in product(planner.config.seeds, numbers):
+        for seed, region in product(planner.seeds(cell.scenario), numbers):
             found["test"].append(
                 [planner.stages.trial(cell, lr, seed, "test", region=region) for lr in rates]
             )

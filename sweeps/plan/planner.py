@@ -100,9 +100,14 @@ class Planner:
             self.stages.trial(cell, rates[cell], seed, "test", region=region)
             for cell in self.cells()
             if cell in rates
-            for seed in self.config.seeds
+            for seed in self.seeds(cell.scenario)
             for region in self.numbers(cell.scenario)
         ]
+
+    def seeds(self, scenario: str) -> list[int]:
+        """The test seeds that a scenario is run on."""
+        config = self.config
+        return config.seeds[: config.scenario_seeds.get(scenario, len(config.seeds))]
 
     def numbers(self, scenario: str) -> range:
         """Numbers of the regions that a test seed is unlearned in: several in `random` only."""
@@ -143,6 +148,7 @@ class Planner:
         return [
             self.stages.localized(seed, ratio, (localizer(scenario),), region)
             for scenario in self.protocol.localized_scenarios()
+            if not test or seed in self.seeds(scenario)
             for region in (self.numbers(scenario) if test else (1,))
         ]
 

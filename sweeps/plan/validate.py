@@ -8,7 +8,7 @@ from lacuna.errors import UserError
 from lacuna.localize import LOCALIZERS
 from lacuna.model.load import DTYPES, pick_device
 from lacuna.registry import suggest
-from lacuna.report.cells import BASELINE
+from lacuna.report.cells import BASELINE, ORACLE
 from lacuna.train.zero import require_deepspeed
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.config.schema import Resources, StageResources
@@ -65,6 +65,7 @@ def _names(planner: Planner) -> None:
             )
     for kind, given, known in (
         ("scenario", config.scenarios, ["full", "uniform", *LOCALIZERS]),
+        ("scenario", list(config.scenario_seeds), ["full", "uniform", *LOCALIZERS]),
         ("localizer", config.localizers, list(LOCALIZERS)),
     ):
         for name in given:
@@ -83,6 +84,12 @@ def _seeds(planner: Planner) -> None:
     ):
         if not values or len(set(values)) < len(values):
             raise UserError(f"{key}={values}: give at least one value, each once")
+    for scenario, number in config.scenario_seeds.items():
+        if scenario in (ORACLE, BASELINE) or number < 1:
+            raise UserError(
+                f"scenario_seeds.{scenario}={number}: give the number of test seeds, 1 or more, of "
+                f"a scenario; {ORACLE} and {BASELINE}, which claims compare, have them all"
+            )
     if not planner.searched():
         return
     tuning = config.search.seeds

@@ -25,7 +25,7 @@ from lacuna.results import (
 from lacuna.results.files import MANIFEST
 from lacuna.seeds import numpy_generator
 from lacuna.significance import METRICS, compare
-from lacuna.significance.compare import Metric, first_and_others
+from lacuna.significance.compare import Metric, first_and_others, on_seeds_of
 from sweeps.engine.engine import Engine
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import Choice
@@ -65,8 +65,8 @@ def comparison_jobs(
     for stage in tests:
         found.setdefault(Cell.of(stage), []).append(_test_result(results[stage.key]))
     sides = {
-        cell: (found[cell], found[cell._replace(scenario=BASELINE)])
-        for cell in found
+        cell: (own, on_seeds_of(own, found[cell._replace(scenario=BASELINE)]))
+        for cell, own in found.items()
         if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
     }
     for cell in found:

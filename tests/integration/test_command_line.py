@@ -107,7 +107,7 @@ def test_a_plan_is_printed_and_leaves_nothing_in_the_working_folder(tmp_path: Pa
     result = sweeps(tmp_path, "study=mini", "plan=true")
     assert (result.returncode, result.stderr) == (0, "")
     assert "nothing is trained or written" in result.stdout
-    assert "distinct checkpoints: 5 injected, 5 retained" in result.stdout
+    assert "distinct checkpoints: 7 injected, 7 retained" in result.stdout
     assert len(result.stdout.splitlines()) <= 25
     assert list(tmp_path.iterdir()) == []
 

@@ -20,7 +20,7 @@ from lacuna.significance import (
     published,
     two_way_of_arms,
 )
-from lacuna.significance.compare import first_and_others
+from lacuna.significance.compare import first_and_others, on_seeds_of
 
 
 def trial(seed: int, shift: float, scenario: str = "oracle") -> dict[str, Any]:
@@ -208,6 +208,12 @@ def test_the_first_region_of_each_seed_is_set_against_the_others() -> None:
     first, others = first_and_others([*trials, trial(7, 0.0)])
     assert [(one["seed"], one["region"]) for one in first] == [(0, 1), (1, 1)]
     assert [(one["seed"], one["region"]) for one in others] == [(0, 2), (0, 3), (1, 2), (1, 3)]
+
+
+def test_a_scenario_on_fewer_seeds_is_set_against_the_rivals_of_its_own() -> None:
+    rivals = [trial(seed, 0.0) | {"region": k} for seed in range(3) for k in (2, 1)]
+    found = on_seeds_of([trial(2, 0.0), trial(0, 0.0)], rivals)
+    assert [(one["seed"], one["region"]) for one in found] == [(0, 1), (0, 2), (2, 1), (2, 2)]
 
 
 def test_a_score_that_hangs_on_one_person_has_a_difference_and_no_interval() -> None:

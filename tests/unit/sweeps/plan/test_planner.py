@@ -171,6 +171,23 @@ def test_several_random_regions_add_trials_to_a_seed_and_no_injection() -> None:
     assert kinds(list(setup.values()))["injected"] == kinds(one.setup())["injected"]
 
 
+def test_a_scenario_may_have_the_first_of_the_test_seeds_only() -> None:
+    words = "seeds=[4,5,6]", "scenarios=[oracle,random,norm,full]"
+    whole = planned(*words)
+    fewer = planned(*words, "+scenario_seeds.norm=2", "+scenario_seeds.full=1")
+    seeds: dict[str, set[str]] = {}
+    for stage in fewer.tests(rates(fewer)):
+        seeds.setdefault(stage.tags["scenario"], set()).add(stage.tags["seed"])
+    every = {"4", "5", "6"}
+    assert seeds == {"oracle": every, "random": every, "norm": {"4", "5"}, "full": {"4"}}
+    tests = {stage.key for stage in whole.tests(rates(whole))}
+    assert {stage.key for stage in fewer.tests(rates(fewer))} < tests
+    regions = [s for s in fewer.setup() if s.tags.get("localizer") == "norm"]
+    tuning = {"0"}
+    assert {stage.tags["seed"] for stage in regions} == {"4", "5"} | tuning
+    assert [s.key for s in search(fewer)] == [s.key for s in search(whole)]
+
+
 def test_no_other_scenario_has_several_regions() -> None:
     chosen = "scenarios=[oracle,uniform,activations,full]"
     plain, several = planned(chosen), planned(chosen, "regions=3")
@@ -270,8 +287,8 @@ def test_a_folder_of_weights_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
     planner = planned("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]", study="lacuna")
     found = kinds(planner.setup())
-    # the regions of random, uniform and activations, and a survey, per seed
-    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 8}
+    # two regions of random, those of uniform and activations, and a survey, per seed
+    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 10}
     assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
     for stage in (planner.stages.retained(1), planner.stages.injected(1, 0.05)):
         assert stage.inputs == {"base": planner.stages.base().key}
