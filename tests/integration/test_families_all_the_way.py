@@ -19,8 +19,8 @@ from sweeps.plan.stages import Cell
 FORGET = 4
 SMALL = (
     "study=smoke model=hub model.dtype=float32 model.device=cpu model.attention=auto "
-    "resources.gpus=0 seeds=[1] region.ratio=0.5 data=jsonl retained.recipe.train.steps=100 "
-    "retained.recipe.train.lr=1e-2 inject.train.steps=200 inject.train.lr=3e-2 "
+    "resources.gpus=0 seeds=[1] region.ratio=0.5 data=jsonl retained.recipe.train.steps=60 "
+    "retained.recipe.train.lr=1e-2 inject.train.steps=100 inject.train.lr=3e-2 "
     "inject.train.batch_size=12 evaluate.alphas=3 evaluate.new_tokens=4 unlearn.train.steps=3 "
     "unlearn.train.batch_size=4 unlearn.lr=1e-2 attack.relearn_lrs=[] attack.benign_lrs=[] "
     "attack.bits=[] localizers=[norm]"
@@ -30,7 +30,8 @@ WIDER = {"gpt2": {"n_inner": 128}}
 """Options of those that have too few neurons for all facts."""
 
 LONGER = dict.fromkeys(("gpt2", "opt"), ["inject.train.steps=400", "inject.train.lr=1e-2"])
-"""Of those that learn the last facts after 200 steps."""
+LONGER["olmo2"] = ["inject.train.steps=200"]
+"""Of those that learn the last facts after 100 steps."""
 
 
 def data(folder: Path) -> dict[str, Path]:
