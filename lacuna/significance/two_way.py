@@ -22,9 +22,11 @@ freedom by Satterthwaite over the mean squares that enter:
 
     df = V^2 / (V_seeds^2 / (n - 1) + V_people^2 / (P - 1) + V_people,seeds^2 / (n - 1) / (P - 1))
 
-with the last two for each split that adds something. Where a split's people
-are not the same in every seed, what is peculiar to them varies from seed to seed, the seeds'
-variance holds it, and the split adds nothing; where that is so for all, the result is Student's t.
+with the last two for each split that adds something; at least 1, as where the parts of a split
+nearly cancel (one person in one seed makes the whole difference) it falls without bound. Where a
+split's people are not the same in every seed, what is peculiar to them varies from seed to seed,
+the seeds' variance holds it, and the split adds nothing; where that is so for all, the result is
+Student's t.
 
 Shapes: n seeds, P people of a split.
 """
@@ -113,7 +115,7 @@ def two_way_t(
         variance[name], more = _added(influence)
         uncertain += more
     total = sum(variance.values())
-    df = total**2 / uncertain if uncertain else float(n - 1)
+    df = max(1.0, total**2 / uncertain) if uncertain else float(n - 1)
     half = float(stats.t.ppf((1 + level) / 2, df)) * total**0.5
     middle = float(deltas.mean())
     method = "two-way t over seeds and people" if influences else "Student's t over seeds"

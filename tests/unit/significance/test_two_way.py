@@ -167,3 +167,11 @@ def test_it_covers_people_like_them_where_students_t_does_not() -> None:
         covered["t"] += low <= 0 <= high
     assert covered["two-way"] / 400 > 0.92
     assert covered["t"] / 400 < 0.7
+
+
+def test_degrees_of_freedom_do_not_fall_below_one() -> None:
+    """People's parts nearly cancel: by the formula alone the interval would be without end."""
+    people = {"retain": [[0.9, -0.3, -0.3, -0.3], [0.03, -0.01, -0.01, -0.01], [0.0] * 4]}
+    found = two_way_t([0.01, 0.0, 0.0], people)
+    assert found is not None and found.df == 1.0
+    assert found.high - found.low == pytest.approx(2 * 12.7062 * found.standard_error, rel=1e-4)
