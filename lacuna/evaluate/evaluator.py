@@ -15,14 +15,16 @@ from transformers import PreTrainedModel
 
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded, encode_examples
+from lacuna.data.trees import Following, Trees
 from lacuna.errors import UserError
 from lacuna.evaluate import metrics
 from lacuna.evaluate.generate import complete, prompts
 from lacuna.evaluate.quality import Utility, model_utility, set_utility
 from lacuna.evaluate.rouge import rouge
-from lacuna.evaluate.token_pass import read
+from lacuna.evaluate.token_pass import read_trees
 from lacuna.evaluate.token_table import TokenTable, split_items
 from lacuna.model.load import LoadedModel
+from lacuna.model.trees import laid_out
 
 Floats = NDArray[np.float64]
 
@@ -86,6 +88,37 @@ class Measured:
     sets: Mapping[str, Utility]
 
 
+class _LaidOut(NamedTuple):
+    """Texts of some names, each once."""
+
+    trees: Trees
+    places: Mapping[str, list[int]]
+    """Name -> which of the texts its items are."""
+    following: Following
+
+
+class _Said(NamedTuple):
+    """What a model would say next behind every token that it read."""
+
+    next: NDArray[np.int64]
+    """(tokens of all trees,) -1: not asked."""
+    following: Following
+
+    def along(self, head: Sequence[int], most: int, stops: Sequence[int]) -> list[int]:
+        """The first tokens, at most so many, of its greedy answer to a prompt: as far as they run
+        along texts that it read, and one more; up to a stop."""
+        said: list[int] = []
+        nodes = [node for node in self.following.find(head) if self.next[node] >= 0]
+        while nodes and len(said) < most:
+            token = int(self.next[nodes[0]])
+            said.append(token)
+            if token in stops:
+                break
+            nodes = self.following.step(nodes[:1], token)
+            nodes = [node for node in nodes if self.next[node] >= 0]
+        return said
+
+
 class Evaluator:
     """Questions and answers of a corpus in a model's tokens."""
 
@@ -96,6 +129,7 @@ class Evaluator:
                 f"{corpus.name!r} has no holdout: use data that has, or evaluate.membership=false"
             )
         self.loaded, self.corpus, self.config = loaded, corpus, config
+        self._laid: dict[tuple[str, ...], _LaidOut] = {}
         self.forget = list(corpus.forget)
         self.retain = spread(corpus.retain, config.retain_items)
         self.sets = utility_sets(corpus, config.utility_items)
@@ -113,21 +147,22 @@ class Evaluator:
 
     def strength(self, model: PreTrainedModel) -> Strength:
         """ES of every forget and retain question."""
-        tables = self._read(model, ("forget", "retain"))
+        tables, _ = self._read(model, ("forget", "retain"))
         found = {name: metrics.extraction_strength(table) for name, table in tables.items()}
         return Strength(found["forget"], found["retain"])
 
     def paraphrased(self, model: PreTrainedModel) -> Floats:
         """ES on forget questions in wordings never trained on; empty if the data has none."""
-        return metrics.extraction_strength(self._read(model, ("paraphrase",))["paraphrase"])
+        return metrics.extraction_strength(self._read(model, ("paraphrase",))[0]["paraphrase"])
 
     def measure(self, model: PreTrainedModel) -> Measured:
         """All metrics of a model whose weights may have changed since `loaded`."""
-        tables = self._read(model, tuple(name for name in self.texts if name != "paraphrase"))
+        names = tuple(name for name in self.texts if name != "paraphrase")
+        tables, greedy = self._read(model, names)
         forget = metrics.item_scores(tables["forget"])
         retain = metrics.item_scores(tables["retain"])
         ratio = self._truth_ratio(tables, "forget")
-        said = self._generate(model)
+        said = self._generate(model, greedy)
         utilities = {name: self._utility(tables, name, said[name]) for name in self.sets}
         return Measured(
             strength=Strength(forget["es"], retain["es"]),
@@ -160,8 +195,18 @@ class Evaluator:
             for wrong in item.perturbed_answers[: self.config.wrong_answers]
         ]
 
-    def _read(self, model: PreTrainedModel, names: Sequence[str]) -> dict[str, TokenTable]:
+    def _read(
+        self, model: PreTrainedModel, names: Sequence[str]
+    ) -> tuple[dict[str, TokenTable], _Said]:
         """One pass over the named texts; equal texts are read once."""
+        laid = self._laid.get(tuple(names))
+        if laid is None:
+            laid = self._laid[tuple(names)] = self._lay_out(model, names)
+        read = read_trees(model, laid.trees, self.loaded.end_token)
+        tables = {name: split_items(read.table, place) for name, place in laid.places.items()}
+        return tables, _Said(read.said, laid.following)
+
+    def _lay_out(self, model: PreTrainedModel, names: Sequence[str]) -> _LaidOut:
         rows: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         places = {
             name: [
@@ -170,14 +215,9 @@ class Evaluator:
             ]
             for name in names
         }
-        table = read(
-            model,
-            [Encoded(list(ids), list(labels)) for ids, labels in rows],
-            end_token=self.loaded.end_token,
-            max_tokens=self.config.max_tokens,
-            spread=False,  # no metric here asks for the distribution around the label
-        )
-        return {name: split_items(table, place) for name, place in places.items()}
+        texts = [Encoded(list(ids), list(labels)) for ids, labels in rows]
+        trees = laid_out(model, Trees(texts, self.config.max_tokens))
+        return _LaidOut(trees, places, Following.of(trees))
 
     def _wrong_nll(
         self, tables: Mapping[str, TokenTable], name: str, items: Sequence[Example]
@@ -196,14 +236,19 @@ class Evaluator:
             return None
         return metrics.truth_ratio(-metrics.mean_logp(tables[f"{name}/right"]), wrong)
 
-    def _generate(self, model: PreTrainedModel) -> dict[str, list[str]]:
-        """Greedy answers to every utility question by set, from batches that the sets share."""
+    def _generate(self, model: PreTrainedModel, greedy: _Said) -> dict[str, list[str]]:
+        """Greedy answers to every utility question by set, from batches that the sets share.
+
+        As far as an answer goes along a text that was read, its tokens are known.
+        """
+        most, stops = self.config.new_tokens, self.loaded.stops
         answers = iter(
             complete(
                 replace(self.loaded, model=model),
                 self.heads,
-                new_tokens=self.config.new_tokens,
+                new_tokens=most,
                 max_tokens=self.config.max_tokens,
+                begun=[greedy.along(head, most, stops) for head in self.heads],
             )
         )
         return {name: [next(answers) for _ in items] for name, items in self.sets.items()}

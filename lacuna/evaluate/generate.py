@@ -27,19 +27,44 @@ def prompts(loaded: LoadedModel, examples: Sequence[Example]) -> list[list[int]]
     return [loaded.prompt.head(loaded.tokenizer, example.question) for example in examples]
 
 
-@torch.no_grad()
 def complete(
-    loaded: LoadedModel, heads: Sequence[list[int]], *, new_tokens: int, max_tokens: int = 4096
+    loaded: LoadedModel,
+    heads: Sequence[list[int]],
+    *,
+    new_tokens: int,
+    max_tokens: int = 4096,
+    begun: Sequence[list[int]] | None = None,
 ) -> list[str]:
     """The greedy continuation of each prompt, in the given order, as text.
 
-    Longest prompts first, at most `max_tokens` tokens a batch (new ones counted); a row ends at one
-    of the model's `stops` or after `new_tokens`.
+    A row ends at one of the model's `stops` or after `new_tokens`. `begun` are the tokens that each
+    is known to begin with, if any are.
     """
+    said = [list(ids) for ids in begun] if begun is not None else [[] for _ in heads]
+    over = set(loaded.stops)
+    going = [
+        i for i, ids in enumerate(said) if len(ids) < new_tokens and not (ids and ids[-1] in over)
+    ]
+    if going:
+        so_far = [heads[i] + said[i] for i in going]
+        most = max(new_tokens - len(said[i]) for i in going)
+        for i, ids in zip(going, _continued(loaded, so_far, most, max_tokens), strict=True):
+            said[i] += ids
+    own = [_until(ids[:new_tokens], loaded.stops) for ids in said]
+    decoded = loaded.tokenizer.batch_decode(own, skip_special_tokens=True)
+    return [text.strip() for text in decoded]
+
+
+@torch.no_grad()
+def _continued(
+    loaded: LoadedModel, heads: Sequence[list[int]], new_tokens: int, max_tokens: int
+) -> list[list[int]]:
+    """Tokens behind each prompt; longest prompts first, at most `max_tokens` tokens a batch (new
+    ones counted)."""
     model, tokenizer, stops = loaded.model, loaded.tokenizer, loaded.stops
     order = sorted(range(len(heads)), key=lambda i: (-len(heads[i]), i))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stops), 0)
-    texts = [""] * len(heads)
+    found: list[list[int]] = [[] for _ in heads]
     start = 0
     with _as_it_is(model):
         while start < len(order):
@@ -59,11 +84,9 @@ def complete(
                 pad_token_id=pad,
                 eos_token_id=stops or None,
             )
-            own = [_until(row, stops) for row in output_BT[:, width:].tolist()]
-            said = tokenizer.batch_decode(own, skip_special_tokens=True)
-            for i, text in zip(rows, said, strict=True):
-                texts[i] = text.strip()
-    return texts
+            for i, row in zip(rows, output_BT[:, width:].tolist(), strict=True):
+                found[i] = row
+    return found
 
 
 def _until(ids: list[int], stops: Sequence[int]) -> list[int]:

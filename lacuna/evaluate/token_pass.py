@@ -5,6 +5,7 @@ batch is read, so a full-vocabulary table never exists for more than one batch.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lacuna.data.tokens import IGNORE, Encoded, reading_batches
+from lacuna.data.tokens import IGNORE, Encoded
+from lacuna.data.trees import Trees
 from lacuna.evaluate.token_table import TokenTable
-from lacuna.model.forward import answers
+from lacuna.model import wide
+from lacuna.model.trees import laid_out, tree_logits
 
 COLUMNS = 4
 """nll, greedy, mean, variance."""
@@ -23,7 +26,6 @@ BLOCK = {"cpu": 2**20}
 """Logits reduced at a time, by device: on a CPU what fits its caches (4x faster with `spread`)."""
 
 
-@torch.no_grad()
 def read(
     model: PreTrainedModel,
     encoded: Sequence[Encoded],
@@ -36,15 +38,34 @@ def read(
 
     `max_tokens` bounds a batch, padding counted. `spread` also computes the mean and variance of
     log p under p that min-k++ needs; without it they are NaN. The result does not depend on
-    padding or on which items share a batch (up to float rounding in the model itself).
+    padding or on which items share a batch or a prompt (up to float rounding in the model itself).
     """
-    offsets = answer_offsets(encoded)
-    table = np.full((COLUMNS, offsets[-1]), np.nan)
-    for batch in reading_batches(encoded, max_tokens):
-        said = answers(model, batch.to(model.device))
-        where = places(offsets, batch.index_B)
-        table[:, where] = numbers(said.logits_NV, said.labels_N, spread)
-    return to_table(table, encoded, offsets, end_token)
+    trees = laid_out(model, Trees(encoded, max_tokens))
+    return read_trees(model, trees, end_token, spread).table
+
+
+class Read(NamedTuple):
+    """What one pass over texts found."""
+
+    table: TokenTable
+    said: NDArray[np.int64]
+    """The most likely next token behind every token of the trees, by number; -1: not asked."""
+
+
+@torch.no_grad()
+def read_trees(
+    model: PreTrainedModel, trees: Trees, end_token: int | None, spread: bool = False
+) -> Read:
+    """`read` of texts that are laid out already, for models that `laid_out` found able to."""
+    columns = np.full((COLUMNS, trees.offsets[-1]), np.nan)
+    said = np.full(trees.size, -1)
+    for batch in trees.batches:
+        logits_KV = tree_logits(model, batch)
+        here = batch.to(logits_KV.device)
+        places = described(logits_KV, spread)
+        columns[:, batch.table_N] = statistics(logits_KV, here.labels_N, here.from_N, places)
+        said[batch.nodes_K] = places.said_K.cpu().numpy()
+    return Read(to_table(columns, trees.encoded, trees.offsets, end_token), said)
 
 
 def answer_offsets(encoded: Sequence[Encoded]) -> NDArray[np.int64]:
@@ -75,28 +96,53 @@ def to_table(
     )
 
 
+class Described(NamedTuple):
+    """The distributions at K places, each in four numbers."""
+
+    norm_K: Tensor
+    """log of the sum of all exp(logit)."""
+    said_K: Tensor
+    """The most likely token."""
+    mean_K: Tensor
+    """Mean of log p under p; NaN where it was not asked for, as is the next."""
+    variance_K: Tensor
+
+
+def described(logits_KV: Tensor, spread: bool) -> Described:
+    """A few places at a time: temporaries stay small; the numbers are the same."""
+    rows = max(1, BLOCK.get(logits_KV.device.type, 2**27) // logits_KV.shape[1])
+    parts = [_described(part, spread) for part in logits_KV.split(rows)]
+    return Described(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _described(logits_KV: Tensor, spread: bool) -> Described:
+    logits_KV = wide(logits_KV)
+    norm_K, said_K = torch.logsumexp(logits_KV, dim=-1), logits_KV.argmax(dim=-1)
+    if not spread:
+        nothing_K = torch.full_like(norm_K, torch.nan)
+        return Described(norm_K, said_K, nothing_K, nothing_K)
+    logp_KV = logits_KV - norm_K[:, None]
+    p_KV = logp_KV.exp()
+    mean_K = (p_KV * logp_KV).sum(-1)
+    variance_K = (p_KV * (logp_KV - mean_K[:, None]).square()).sum(-1)
+    return Described(norm_K, said_K, mean_K, variance_K)
+
+
+def statistics(
+    logits_KV: Tensor, labels_N: Tensor, from_N: Tensor, places: Described
+) -> NDArray[np.float64]:
+    """(4, N) of labels, each predicted at one of the places: -log p(label); 1 if it is the most
+    likely token; mean and variance of log p under p."""
+    nll_N = places.norm_K[from_N] - logits_KV[from_N, labels_N].to(places.norm_K)
+    greedy_N = (places.said_K[from_N] == labels_N).to(nll_N)
+    rows = torch.stack([nll_N, greedy_N, places.mean_K[from_N], places.variance_K[from_N]])
+    return np.asarray(rows.cpu().double().numpy())
+
+
 def numbers(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> NDArray[np.float64]:
-    """`statistics`, a few tokens at a time: temporaries stay small; the numbers are the same."""
-    rows = max(1, BLOCK.get(logits_NV.device.type, 2**27) // logits_NV.shape[1])
-    pairs = zip(logits_NV.split(rows), labels_N.split(rows), strict=True)
-    found = torch.cat([statistics(*pair, spread) for pair in pairs], dim=1)
-    return np.asarray(found.cpu().double().numpy())
-
-
-def statistics(logits_NV: Tensor, labels_N: Tensor, spread: bool) -> Tensor:
-    """(4, N): -log p(label); 1 if it is the argmax; mean and variance of log p under p."""
-    logits_NV = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
-    norm_N = torch.logsumexp(logits_NV, dim=-1)
-    chosen_N = logits_NV.gather(1, labels_N[:, None])[:, 0]
-    greedy_N = (logits_NV.argmax(dim=-1) == labels_N).to(norm_N)
-    if spread:
-        logp_NV = logits_NV - norm_N[:, None]
-        p_NV = logp_NV.exp()
-        mean_N = (p_NV * logp_NV).sum(-1)
-        variance_N = (p_NV * (logp_NV - mean_N[:, None]).square()).sum(-1)
-    else:
-        mean_N = variance_N = torch.full_like(norm_N, torch.nan)
-    return torch.stack([norm_N - chosen_N, greedy_N, mean_N, variance_N])
+    """`statistics` of labels that are predicted at a place each."""
+    each_N = torch.arange(len(labels_N), device=labels_N.device)
+    return statistics(logits_NV, labels_N, each_N, described(logits_NV, spread))
 
 
 def _closing(encoded: Sequence[Encoded], offsets: np.ndarray, end_token: int | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded
+from lacuna.data.trees import Trees
 from lacuna.errors import UserError
 from lacuna.evaluate import (
     EvaluateConfig,
@@ -27,7 +28,9 @@ from lacuna.evaluate import (
     strength_curve,
 )
 from lacuna.evaluate.evaluator import utility_sets
+from lacuna.evaluate.generate import complete
 from lacuna.evaluate.mixing_curve import mixing_weights
+from lacuna.evaluate.token_pass import read_trees
 from lacuna.inject import learn
 from lacuna.model import LoadedModel, MiniConfig, build_mini, layout, train_tokenizer
 from lacuna.region import draw
@@ -143,11 +146,11 @@ def test_an_exam_reads_each_text_once(
 ) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def counting(model: PreTrainedModel, texts: list[Encoded], **options: Any) -> Any:
-        seen.extend((*text.ids, *text.labels) for text in texts)
-        return read(model, texts, **options)
+    def counting(model: PreTrainedModel, trees: Trees, end: int | None) -> Any:
+        seen.extend((*text.ids, *text.labels) for text in trees.encoded)
+        return read_trees(model, trees, end)
 
-    monkeypatch.setattr("lacuna.evaluate.evaluator.read", counting)
+    monkeypatch.setattr("lacuna.evaluate.evaluator.read_trees", counting)
     evaluator = Evaluator(trained, CORPUS, CONFIG)
     evaluator.measure(trained.model)
     assert len(seen) == len(set(seen))
@@ -171,6 +174,27 @@ def test_numbers_do_not_depend_on_how_much_is_read_at_once(trained: LoadedModel)
     assert small.strength.forget.tolist() == large.strength.forget.tolist()
     for name in large.sets:
         assert asdict(small.sets[name]) == pytest.approx(asdict(large.sets[name]), rel=1e-4)
+
+
+@pytest.mark.parametrize("new_tokens", [1, 4, 12])
+def test_answers_that_begin_as_texts_read_are_those_generated(
+    trained: LoadedModel, monkeypatch: pytest.MonkeyPatch, new_tokens: int
+) -> None:
+    begun, found = list[list[int]](), list[str]()
+
+    def noting(*given: Any, **options: Any) -> list[str]:
+        begun.extend(options["begun"])
+        found.extend(complete(*given, **options))
+        return list(found)
+
+    monkeypatch.setattr("lacuna.evaluate.evaluator.complete", noting)
+    evaluator = Evaluator(trained, CORPUS, replace(CONFIG, new_tokens=new_tokens))
+    evaluator.measure(trained.model)
+    asked = [item for items in evaluator.sets.values() for item in items]
+    assert found == generate(trained, asked, new_tokens=new_tokens)
+    stopped = sum(ids[-1:] == [trained.end_token] for ids in begun)
+    assert all(0 < len(ids) <= new_tokens for ids in begun)
+    assert stopped < len(begun) and (new_tokens == 1 or len(set(map(len, begun))) > 1)
 
 
 def test_generation_is_greedy_decoding_of_each_prompt_alone(trained: LoadedModel) -> None:

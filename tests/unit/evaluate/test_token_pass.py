@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.evaluate import TokenTable, metrics, read
-from lacuna.evaluate.token_pass import statistics
+from lacuna.evaluate.token_pass import numbers
 from lacuna.inject import learn
 from lacuna.train import TrainConfig
 
@@ -124,7 +124,7 @@ def test_spread_is_computed_only_when_asked_for() -> None:
 def test_statistics_of_a_known_distribution() -> None:
     """p = (1/2, 1/4, 1/4) under a shift: logits have no zero point."""
     logits_NV = torch.tensor([[0.5, 0.25, 0.25]] * 2).log() + torch.tensor([[100.0], [-3.0]])
-    found = statistics(logits_NV, torch.tensor([0, 2]), spread=True).double().numpy()
+    found = numbers(logits_NV, torch.tensor([0, 2]), spread=True)
     ln2 = np.log(2)
     np.testing.assert_allclose(found[0], [ln2, 2 * ln2], rtol=1e-5)
     assert found[1].tolist() == [1.0, 0.0]
