@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -199,14 +200,14 @@ def collate(encoded: Sequence[Encoded], index: Sequence[int], pad: int = 0) -> B
     Under causal attention right padding needs no attention mask: no real token sees it.
     """
     rows = [encoded[i] for i in index]
-    width = max(len(row.ids) for row in rows)
-    ids_BT = torch.full((len(rows), width), pad)
-    labels_BT = torch.full((len(rows), width), IGNORE)
+    lengths_B = np.array([len(row.ids) for row in rows])
+    ids_BT = np.full((len(rows), lengths_B.max()), pad)
+    labels_BT = np.full(ids_BT.shape, IGNORE)
     for b, row in enumerate(rows):
-        ids_BT[b, : len(row.ids)] = torch.tensor(row.ids)
-        labels_BT[b, : len(row.labels)] = torch.tensor(row.labels)
-    lengths_B = torch.tensor([len(row.ids) for row in rows])
-    return Batch(ids_BT, labels_BT, torch.tensor(list(index)), lengths_B)
+        ids_BT[b, : len(row.ids)] = row.ids
+        labels_BT[b, : len(row.labels)] = row.labels
+    columns = ids_BT, labels_BT, np.array(index, dtype=np.int64), lengths_B
+    return Batch(*map(torch.from_numpy, columns))
 
 
 def reading_batches(encoded: Sequence[Encoded], max_tokens: int) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ WORTH = 1 / 8
 """Texts of one prompt share a row where that saves at least this part of their tokens."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TreeBatch:
     """Rows of trees, padded on the right."""
 

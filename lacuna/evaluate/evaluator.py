@@ -5,7 +5,8 @@ their items in one teacher-forced pass; generation runs for ROUGE only.
 Shapes: I items, J wrong answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from lacuna.evaluate.token_pass import read_trees
 from lacuna.evaluate.token_table import TokenTable, split_items
 from lacuna.model.load import LoadedModel
 from lacuna.model.trees import laid_out
+from lacuna.train import Editable, Front
 
 Floats = NDArray[np.float64]
 
@@ -130,6 +132,7 @@ class Evaluator:
             )
         self.loaded, self.corpus, self.config = loaded, corpus, config
         self._laid: dict[tuple[str, ...], _LaidOut] = {}
+        self._front: Front | None = None
         self.forget = list(corpus.forget)
         self.retain = spread(corpus.retain, config.retain_items)
         self.sets = utility_sets(corpus, config.utility_items)
@@ -150,6 +153,15 @@ class Evaluator:
         tables, _ = self._read(model, ("forget", "retain"))
         found = {name: metrics.extraction_strength(table) for name, table in tables.items()}
         return Strength(found["forget"], found["retain"])
+
+    @contextmanager
+    def moving(self, model: PreTrainedModel, weights: Editable) -> Iterator[None]:
+        """Within the block no other weights of the model change between two questions."""
+        self._front = Front(model, weights)
+        try:
+            yield
+        finally:
+            self._front = None
 
     def paraphrased(self, model: PreTrainedModel) -> Floats:
         """ES on forget questions in wordings never trained on; empty if the data has none."""
@@ -202,7 +214,8 @@ class Evaluator:
         laid = self._laid.get(tuple(names))
         if laid is None:
             laid = self._laid[tuple(names)] = self._lay_out(model, names)
-        read = read_trees(model, laid.trees, self.loaded.end_token)
+        front = self._front if self._front and self._front.model is model else None
+        read = read_trees(model, laid.trees, self.loaded.end_token, front=front)
         tables = {name: split_items(read.table, place) for name, place in laid.places.items()}
         return tables, _Said(read.said, laid.following)
 

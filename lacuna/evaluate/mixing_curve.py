@@ -95,7 +95,9 @@ def strength_curve(
 ) -> StrengthCurve:
     """FS and RS along the way from `start` to `end`."""
     alphas = mixing_weights(evaluator.config.alphas)
-    return StrengthCurve.of(alphas, walk(evaluator.strength, model, weights, start, end, alphas))
+    with evaluator.moving(model, weights):
+        points = walk(evaluator.strength, model, weights, start, end, alphas)
+    return StrengthCurve.of(alphas, points)
 
 
 def full_curve(
@@ -108,7 +110,8 @@ def full_curve(
 ) -> FullCurve:
     """Everything along the way; `retained_ratio` are the retained model's forget truth ratios."""
     alphas = mixing_weights(evaluator.config.alphas)
-    points = walk(evaluator.measure, model, weights, start, end, alphas)
+    with evaluator.moving(model, weights):
+        points = walk(evaluator.measure, model, weights, start, end, alphas)
     strength = StrengthCurve.of(alphas, [point.strength for point in points])
     if retained_ratio is None:
         return FullCurve(strength, points, None, None)

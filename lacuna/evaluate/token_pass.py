@@ -5,6 +5,7 @@ batch is read, so a full-vocabulary table never exists for more than one batch.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from lacuna.data.trees import Trees
 from lacuna.evaluate.token_table import TokenTable
 from lacuna.model import wide
 from lacuna.model.trees import laid_out, tree_logits
+from lacuna.train import Front
 
 COLUMNS = 4
 """nll, greedy, mean, variance."""
@@ -41,7 +43,7 @@ def read(
     padding or on which items share a batch or a prompt (up to float rounding in the model itself).
     """
     trees = laid_out(model, Trees(encoded, max_tokens))
-    return read_trees(model, trees, end_token, spread).table
+    return read_trees(model, trees, end_token, spread=spread).table
 
 
 class Read(NamedTuple):
@@ -54,13 +56,22 @@ class Read(NamedTuple):
 
 @torch.no_grad()
 def read_trees(
-    model: PreTrainedModel, trees: Trees, end_token: int | None, spread: bool = False
+    model: PreTrainedModel,
+    trees: Trees,
+    end_token: int | None,
+    *,
+    spread: bool = False,
+    front: Front | None = None,
 ) -> Read:
-    """`read` of texts that are laid out already, for models that `laid_out` found able to."""
+    """`read` of texts that are laid out already, for a model that `laid_out` found able to.
+
+    `front` remembers what it computes before the first weight that moves between two readings.
+    """
     columns = np.full((COLUMNS, trees.offsets[-1]), np.nan)
     said = np.full(trees.size, -1)
     for batch in trees.batches:
-        logits_KV = tree_logits(model, batch)
+        with nullcontext() if front is None else front.reading(batch):
+            logits_KV = tree_logits(model, batch)
         here = batch.to(logits_KV.device)
         places = described(logits_KV, spread)
         columns[:, batch.table_N] = statistics(logits_KV, here.labels_N, here.from_N, places)

@@ -58,9 +58,10 @@ def logits_at(
 
     `padding_too`: some of them are padding, which then must not attend to padding.
     """
-    mask_BT = batch.real_BT.long() if padding_too else None
+    width = max(1, keep_BT.shape[1])  # nothing looks ahead: what comes later is not computed
+    mask_BT = batch.real_BT[:, :width].long() if padding_too else None
     with head_only_at(model, keep_BT):
-        output = model(input_ids=batch.ids_BT, attention_mask=mask_BT, use_cache=False)
+        output = model(input_ids=batch.ids_BT[:, :width], attention_mask=mask_BT, use_cache=False)
     logits_NV: Tensor = output.logits[0]
     return logits_NV
 

@@ -1,6 +1,7 @@
 """Training: what may move, the loop, shared losses."""
 
 from lacuna.train.fisher import fisher
+from lacuna.train.front import Front
 from lacuna.train.indexed import IndexedWeights, editable
 from lacuna.train.loop import (
     Diverged,
@@ -31,6 +32,7 @@ __all__ = [
     "AllWeights",
     "Diverged",
     "Editable",
+    "Front",
     "History",
     "IndexedWeights",
     "LoraShape",

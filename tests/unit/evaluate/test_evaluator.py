@@ -146,9 +146,9 @@ def test_an_exam_reads_each_text_once(
 ) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def counting(model: PreTrainedModel, trees: Trees, end: int | None) -> Any:
+    def counting(model: PreTrainedModel, trees: Trees, *given: Any, **options: Any) -> Any:
         seen.extend((*text.ids, *text.labels) for text in trees.encoded)
-        return read_trees(model, trees, end)
+        return read_trees(model, trees, *given, **options)
 
     monkeypatch.setattr("lacuna.evaluate.evaluator.read_trees", counting)
     evaluator = Evaluator(trained, CORPUS, CONFIG)
