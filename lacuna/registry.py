@@ -140,4 +140,4 @@ def suggest(name: str, known: Mapping[str, object] | list[str]) -> str:
     close = get_close_matches(name, list(known), n=3)
     if close:
         return f": did you mean {' or '.join(map(repr, close))}?"
-    return f": choose one of {', '.join(sorted(known))}"
+    return f": choose one of {', '.join(sorted(known))}" if known else ""

@@ -19,6 +19,11 @@ FOLDERS = {"unit", "integration", "style"}
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--whole`: all of what the suite tries a share of (hostile values, mutated files)."""
+    parser.addoption("--whole", action="store_true", help="try all, where a share is tried")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by its folder (unit, integration, style) and by the kinds of its needs."""
     for item in items:

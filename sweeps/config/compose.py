@@ -1,10 +1,9 @@
 """From the command line to a checked, resolved study."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
@@ -14,28 +13,19 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from lacuna.artifacts import JsonObject
 from lacuna.data import DATA
 from lacuna.data.tokens import typed
 from lacuna.errors import UserError
 from lacuna.train import Optimisation
-from sweeps.config.groups import check_files, check_words, groups, names
-from sweeps.config.keys import keys
+from sweeps.config.explain import REFUSALS, explain, parsable, place_of, unknown_key
+from sweeps.config.groups import check_files, check_words, groups
+from sweeps.config.ranges import check_bounds, check_values
 from sweeps.config.schema import Study, build, build_attack, named_config, register
 
 T = TypeVar("T", bound=Optimisation)
-
-REPLACED = {
-    "inject.method": "protocol=full plants facts into all parameters, protocol=lee into a region",
-    "unlearn.train.lr": "unlearn.lr=RATE fixes the rate of all trials, unlearn.lrs lists some",
-    "attack.train.lr": "attack.relearn_lrs=[RATE,...] and attack.benign_lrs=[RATE,...] list rates",
-    "attack.lora.train.lr": "attack.lora_lrs=[RATE,...] lists rates",
-    "attack.train.save_every": "an attack is not resumed: leave it out",
-    "attack.lora.train.save_every": "an attack is not resumed: leave it out",
-}
-"""Keys that were, or that one would expect -> what to write instead."""
 
 
 def configure(overrides: Sequence[str]) -> Study:
@@ -45,10 +35,11 @@ def configure(overrides: Sequence[str]) -> Study:
     """
     check_words(overrides)
     check_files(frozenset(DATA))
+    words = parsable(overrides)
     try:
-        study = _checked(compose_keys(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error, overrides)) from error
+        study = _checked(compose_keys(words))
+    except REFUSALS as error:
+        raise UserError(explain(error, words, _tried)) from error
     if study.model.source == "":
         raise UserError("model=hub names no model: add model.source=NAME or model.source=FOLDER")
     return _absolute(fit_batches(study))
@@ -62,14 +53,27 @@ def _checked(config: DictConfig) -> Study:
             prompt[key] = typed(value)
     plain = cast(dict[str, JsonObject], OmegaConf.to_container(config))
     _check_fields(config, plain)
+    check_values(plain)
     data = plain["data"]
-    study = OmegaConf.to_object(config)
+    try:
+        study = OmegaConf.to_object(config)
+    except UserError as error:
+        raise UserError(place_of(config, error)) from error
     assert isinstance(study, Study)
-    return replace(
+    made = replace(
         study,
         data=build(named_config(str(data["name"])), data),
         attack=build_attack(plain["attack"]),
     )
+    check_bounds(plain)
+    return made
+
+
+def _tried(words: Sequence[str]) -> DictConfig:
+    """The configuration that the words make, if a study can be made of it."""
+    config = compose_keys(words)
+    _checked(deepcopy(config))
+    return config
 
 
 def _check_fields(config: DictConfig, plain: Mapping[str, object], prefix: str = "") -> None:
@@ -78,7 +82,7 @@ def _check_fields(config: DictConfig, plain: Mapping[str, object], prefix: str =
     known = {field.name for field in fields(kind)} if is_dataclass(kind) else plain.keys()
     for name, value in plain.items():
         if name not in known:
-            raise UserError(_unknown(prefix + name))
+            raise UserError(unknown_key(prefix + name, compose_keys))
         if isinstance(value, dict):
             _check_fields(config[name], value, f"{prefix}{name}.")
 
@@ -89,7 +93,8 @@ def compose_keys(overrides: Sequence[str]) -> DictConfig:
     Hydra composes the words up to the last one that does more than set a key, once for all calls;
     those after it are set on a copy of what it composed, in their order, as Hydra would do.
     """
-    words = OverridesParser.create().parse_overrides(list(overrides))
+    overrides = parsable(overrides)
+    words = OverridesParser.create().parse_overrides(overrides)
     more = [place for place, word in enumerate(words, 1) if not _only_sets(word)]
     last = max(more, default=0)
     config = deepcopy(_composed(tuple(overrides[:last]), frozenset(DATA)))
@@ -98,6 +103,8 @@ def compose_keys(overrides: Sequence[str]) -> DictConfig:
             OmegaConf.update(config, word.key_or_group, word.value())
         except (ConfigAttributeError, ConfigKeyError) as error:
             raise HydraException(f"Could not override '{word.key_or_group}'") from error
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise HydraException(str(error)) from error
     OmegaConf.resolve(config)
     return config
 
@@ -118,7 +125,12 @@ def _composed(overrides: tuple[str, ...], data: frozenset[str]) -> DictConfig:
     """What Hydra makes of the files and of these words, for these data sources: the slow step."""
     register()
     with initialize_config_module("sweeps.config", version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+        try:
+            return compose("config", overrides=list(overrides))
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            if isinstance(error, (*REFUSALS, UserError)):
+                raise
+            raise HydraException(str(error)) from error
 
 
 def _absolute(study: Study) -> Study:
@@ -142,7 +154,7 @@ def _absolute(study: Study) -> Study:
 
 
 def _path(path: str) -> str:
-    return str(Path(path).absolute())
+    return str(Path(path).expanduser().absolute())
 
 
 def per_model(overrides: Sequence[str]) -> list[tuple[str | None, list[str]]]:
@@ -165,6 +177,9 @@ def fit_batches(study: Study) -> Study:
     its loss is then the mean over parts of their token means.
     """
     memory, table = study.resources.gpu_memory, study.resources.sequences
+    for size in table:
+        if not re.fullmatch(r"\d+(\.\d+)?", size):
+            raise UserError(f"resources.sequences.{size}: name it by the GB of a GPU, such as 24")
     if memory is None:
         return study
     fitting = [limit for size, limit in table.items() if float(size) <= memory]
@@ -189,49 +204,3 @@ def _cut(train: T, limit: int) -> T:
     whole = train.batch_size
     size = max(n for n in range(1, whole + 1) if whole % n == 0 and n <= limit)
     return replace(train, batch_size=size, accumulation=train.accumulation * (whole // size))
-
-
-def _explain(error: Exception, overrides: Sequence[str]) -> str:
-    """One line for a person: the argument, and the nearest thing that exists."""
-    text = " ".join(str(error).split())
-    cause = " ".join(str(error.__cause__ or "").split())
-    if found := re.search(r"Could not (?:find|load) '(\w+)/([^']+)'", text):
-        group, name = found.groups()
-        return f"unknown {group} {name!r}{_nearest(name, _choices(group))}"
-    for unknown in (r"Could not override '([^']+)'", r"Key '[^']+' not in .* full_key: (\S+)"):
-        if found := re.search(unknown, text):
-            return _unknown(found.group(1))
-    guilty = [o for o in overrides if o.split("=")[0].lstrip("+~") in text + cause]
-    guilty = guilty or ([*overrides] if len(overrides) == 1 else [])
-    where = f"argument {guilty[0]!r}: " if guilty else ""
-    return f"{where}{re.split(' (?:full_key:|See https)', cause or text)[0]}"
-
-
-def _unknown(key: str) -> str:
-    if key in REPLACED:
-        return f"{key} is no key: {REPLACED[key]}"
-    return f"unknown key {key!r}{_nearest(key, sorted(set(_keys())))}"
-
-
-def _choices(group: str) -> list[str]:
-    return sorted(DATA) if group == "data" else names(group)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return f": did you mean {' or '.join(map(repr, close))}?"
-    return f": choose one of {', '.join(name for name in known if '.' not in name)}"
-
-
-def _keys() -> Iterator[str]:
-    """Keys of the schema, those of every data source among them, and of the default study."""
-    yield from (key.name for key in keys())
-    yield from _flat(compose_keys([]), "")
-
-
-def _flat(config: DictConfig, prefix: str) -> Iterator[str]:
-    for name in map(str, config):
-        yield prefix + name
-        if not OmegaConf.is_missing(config, name) and isinstance(config[name], DictConfig):
-            yield from _flat(config[name], f"{prefix}{name}.")

@@ -49,9 +49,15 @@ def check_words(words: Sequence[str]) -> None:
         key, equals, value = word.partition("=")
         if not equals or word.startswith("-"):
             raise UserError(f"argument {word!r} is not key=value: write for example study=mini")
-        for name in value.split(",") if key in groups() - {"data"} else ():
-            if name and name not in (known := names(key)):
-                raise UserError(f"unknown {key} {name!r}{suggest(name, known)}")
+        if key not in groups():
+            continue
+        listed = value.strip("'\"").split(",")
+        known = None if key == "data" else names(key)
+        for name in listed:
+            if name == "" or not (known is None or name in known):
+                raise UserError(f"unknown {key} {name!r} in {word!r}{suggest(name, known or [])}")
+            if known is None and not name.isidentifier():
+                raise UserError(f"{word}: the name of a data source, such as data=jsonl")
 
 
 @cache

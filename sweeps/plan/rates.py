@@ -1,10 +1,13 @@
 """Which learning rates a cell of the grid is tried with."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from lacuna.errors import UserError
+from lacuna.localize import LOCALIZERS
+from lacuna.registry import suggest
 from lacuna.unlearn import OBJECTIVES, parse
 from lacuna.unlearn.edits.base import Edit
 from sweeps.config.schema import Study
@@ -16,6 +19,21 @@ class Rates:
 
     def __init__(self, config: Study) -> None:
         self.config = config
+
+    def check(self) -> None:
+        """Raise `UserError` for a table of rates that names what does not exist, or lists no
+        numbers."""
+        places = ["region", "full", "uniform", *LOCALIZERS]
+        for scenario, table in self.config.unlearn.lrs.items():
+            key = f"unlearn.lrs.{scenario}"
+            if scenario not in places:
+                raise UserError(f"{key}: unknown scenario {scenario!r}{suggest(scenario, places)}")
+            if not isinstance(table, Mapping):
+                raise UserError(f"{key}={table}: name objectives, such as {key}.npo=[1e-5,1e-4]")
+            for objective, rates in table.items():
+                parse(objective)
+                if not isinstance(rates, list):
+                    raise UserError(f"{key}.{objective}={rates}: give a list, such as [1e-5,1e-4]")
 
     def candidates(self, cell: Cell) -> list[float]:
         """The fixed rate, or those listed for this scenario and objective.

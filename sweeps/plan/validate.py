@@ -24,9 +24,11 @@ def check(planner: Planner) -> None:
 
     Types, unknown keys and the bounds of single values were checked by `sweeps.config.compose`.
     """
+    planner.rates.check()
     _region(planner)
     _names(planner)
     _seeds(planner)
+    _size(planner)
     _regions(planner)
     _numbers(planner)
     _resources(planner)
@@ -102,6 +104,23 @@ def _seeds(planner: Planner) -> None:
         )
 
 
+LARGEST = 10_000
+"""Trials of one study: planning them takes seconds, running them months."""
+
+
+def _size(planner: Planner) -> None:
+    """Counted, not planned: a list of thousands is answered at once."""
+    config, cells = planner.config, planner.cells()
+    tried = sum(len(planner.rates.candidates(cell)) for cell in cells) * len(config.search.seeds)
+    trials = len(cells) * len(config.seeds) * max(1, config.regions) + tried
+    if trials > LARGEST:
+        raise UserError(
+            f"{len(config.seeds)} seeds, {config.regions} regions and {len(cells)} cells of ratio, "
+            f"objective and scenario make {trials:,} trials: at most {LARGEST:,} a study, make "
+            f"several of them"
+        )
+
+
 def _region(planner: Planner) -> None:
     config, protocol = planner.config, planner.protocol
     region, ratios = config.region, config.region.ratios
@@ -139,19 +158,12 @@ def _numbers(planner: Planner) -> None:
             f"search.fs_low={search.fs_low:g} and search.fs_high={search.fs_high:g} leave no "
             f"window: 0 <= fs_low < fs_high"
         )
-    if planner.config.significance.permutations < 1:
-        raise UserError(
-            f"significance.permutations={planner.config.significance.permutations}: at least 1"
-        )
 
 
 def _search(planner: Planner) -> None:
     search, searched = planner.config.search, planner.searched()
     if search.method not in METHODS:
         raise UserError(f"search.method={search.method}{suggest(search.method, list(METHODS))}")
-    for key, least in (("trials", 1), ("round", 1), ("rungs", 0), ("eta", 2)):
-        if getattr(search, key) < least:
-            raise UserError(f"search.{key}={getattr(search, key)}: must be at least {least}")
     for cell in searched:
         low, high = planner.rates.bounds(cell)
         if search.method == "optuna" and not 0 < low < high < math.inf:
@@ -173,14 +185,13 @@ def _search(planner: Planner) -> None:
 
 def _resources(planner: Planner) -> None:
     resources = planner.config.resources
-    for key in ("flops", "workers", "gpu_memory"):
-        value = getattr(resources, key)
-        if value is not None and not value > 0:
-            raise UserError(f"resources.{key}={value:g}: must be above 0")
+    for key in ("flops", "gpu_memory"):
+        if getattr(resources, key) == 0:
+            raise UserError(f"resources.{key}=0: must be above 0")
     asked: list[tuple[str, Resources | StageResources]] = [("resources", resources)]
     asked += [(f"resources.{kind}", resources.of(kind)) for kind in KINDS]
     for place, own in asked:
-        if own.cpus is not None and not 0 < own.cpus < math.inf:
+        if own.cpus == 0:
             raise UserError(f"{place}.cpus={own.cpus:g}: must be above 0")
         if own.gpus is not None and not _countable(own.gpus):
             raise UserError(
