@@ -26,6 +26,8 @@ REPLACED = {
 """Keys that were, or that one would expect -> what to write instead."""
 REFUSALS = (HydraException, OmegaConfBaseException)
 """What Hydra and OmegaConf raise for input that they cannot use."""
+LONGEST = 5000
+"""Letters of an argument: its grammar reads a thousand numbers a second."""
 Compose = Callable[[Sequence[str]], DictConfig]
 """Words to the configuration that they make."""
 
@@ -39,6 +41,8 @@ def parsable(words: Sequence[str]) -> list[str]:
     parser, found = OverridesParser.create(), []
     for word in words:
         key, equals, value = word.partition("=")
+        if len(word) > LONGEST:
+            raise UserError(f"argument {word[:40]!r}... has {len(word)} letters: at most {LONGEST}")
         if equals and (value == "~" or value.startswith("~/")):
             word = _quoted(key, str(Path(value).expanduser()))
         try:

@@ -104,7 +104,7 @@ def _seeds(planner: Planner) -> None:
         )
 
 
-LARGEST = 10_000
+LARGEST = 3000
 """Trials of one study: planning them takes seconds, running them months."""
 
 
