@@ -118,7 +118,7 @@ def place_of(config: DictConfig, error: UserError, prefix: str = "") -> str:
     for name in config:
         if OmegaConf.is_missing(config, name) or not isinstance(config[name], DictConfig):
             continue
-        inner = f"{prefix}{name}"
+        inner = f"{prefix}{name!s}"
         try:
             OmegaConf.to_object(config[name])
         except UserError as found:
@@ -133,8 +133,7 @@ def located(line: str, prefix: str) -> str:
     section = prefix.rstrip(".")
     if not section or section in line:
         return line
-    known = re.match(r"(?:option |the )?(\w+)=", line)
-    return f"{prefix}{line}" if known and line.startswith(known[1]) else f"{section}: {line}"
+    return f"{prefix}{line}" if re.match(r"\w+=", line) else f"{section}: {line}"
 
 
 def unknown_key(key: str, compose: Compose) -> str:

@@ -5,7 +5,6 @@ numbers are finite, no count is so large that planning would not end, none is be
 means nothing, and texts are Unicode that can be written to a file and seen on a screen.
 """
 
-import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -109,7 +108,7 @@ def check_bounds(values: Mapping[str, object]) -> None:
 
 def _check_size(key: str, number: float) -> None:
     most = max(abs(bound) for bound in _range(key))
-    if not (isinstance(number, int) or math.isfinite(number)) or not -most <= number <= most:
+    if not -most <= number <= most:  # nor does NaN lie between
         raise UserError(f"{key}={_text(number)}: must be a finite number of at most {_text(most)}")
 
 
@@ -118,13 +117,13 @@ def _range(key: str) -> Range:
 
 
 def _text(number: float) -> str:
-    return f"{number:g}" if isinstance(number, float) or abs(number) >= 10**9 else f"{number:,}"
+    return f"{number:,}" if number in range(-(10**9), 10**9) else f"{number:g}"
 
 
 def _check_list(key: str, entries: Sequence[object]) -> None:
     if len(entries) > LONGEST:
         raise UserError(f"{key} has {len(entries)} values: at most {LONGEST}")
-    if len(set(map(repr, entries))) < len(entries) and key not in REPEATED:
+    if key not in REPEATED and len(set(map(repr, entries))) < len(entries):
         raise UserError(f"{key}={str(entries)[:80]}: give at least one value, each once")
 
 
