@@ -117,7 +117,7 @@ def _range(key: str) -> Range:
 
 
 def _text(number: float) -> str:
-    return f"{number:,}" if number in range(-(10**9), 10**9) else f"{number:g}"
+    return f"{number:,.0f}" if abs(number) < 10**9 and number % 1 == 0 else f"{number:g}"
 
 
 def _check_list(key: str, entries: Sequence[object]) -> None:
