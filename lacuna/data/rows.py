@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,38 +18,58 @@ class Row:
     values: dict[str, object]
 
     def text(self, key: str, default: str | None = None) -> str:
-        """The non-empty string under `key`; `default` only where the key is absent."""
-        if key not in self.values and default is not None:
+        """The non-empty string under `key`; `default` where it is absent, null or empty."""
+        value = self.values.get(key)
+        if value in (None, "") and default is not None:
             return default
         if key not in self.values:
             raise UserError(f"{self.where}: no {key!r}: give every line one")
-        value = self.values[key]
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{self.where}: {key!r} is {value!r}: it must be a non-empty string")
-        return value
+        return self._writable(key, value)
+
+    def label(self, key: str, default: str) -> str:
+        """The string, or whole number, under `key`; `default` where it is absent or empty."""
+        value = self.values.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return self.text(key, default)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """The list of non-empty strings under `key`; empty where the key is absent."""
-        value = self.values.get(key, [])
+        """The list of non-empty strings under `key`; empty where it is absent, null or empty."""
+        value = self.values.get(key) or []
         if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
-            return tuple(value)
+            return tuple(self._writable(key, item) for item in value)
         raise UserError(f"{self.where}: {key!r} is {value!r}: it must be a list of strings")
+
+    def _writable(self, key: str, text: str) -> str:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{self.where}: {key!r} holds half a letter ({text[error.start]!a}): write it anew"
+            ) from error
+        return text
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
     """The non-blank lines of a UTF-8 text file with their numbers from 1.
 
-    Raises `UserError` if the file cannot be read or is not UTF-8.
+    Raises `UserError` as `read_text` does.
     """
+    # Not splitlines(): JSON strings may hold other Unicode line ends as they are.
+    lines = read_text(path).split("\n")
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file. Raises `UserError` if it cannot be read or is not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): check the path") from error
-    # Not splitlines(): JSON strings may hold other Unicode line ends as they are.
-    lines = text.split("\n")
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -59,15 +80,26 @@ def read_rows(path: Path) -> list[Row]:
 def _parse(path: Path) -> Iterator[Row]:
     for number, line in read_lines(path):
         where = f"{path}:{number}"
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{where}: not valid JSON ({error.msg}): write one object a line"
-            ) from error
+        if number == 1 and line.lstrip().startswith("["):
+            raise UserError(f"{where}: a JSON array, not JSON lines: data=table reads it")
+        values = read_values(where, line)
         if not isinstance(values, dict):
             raise UserError(f"{where}: {line[:40]!r} is not an object: write {{...}} on each line")
         yield Row(where, values)
+
+
+def read_values(where: str, text: str) -> object:
+    """What a JSON text says; `UserError` where it is none, or none that Python can read."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}: " if "\n" in text else ""
+        raise UserError(
+            f"{where}: {line}not valid JSON ({error.msg}): write one object a line"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{where}: JSON that cannot be read ({reason}): write it anew") from error
 
 
 def of_people(examples: Sequence[Example], **counts: int | None) -> Iterator[tuple[Example, ...]]:
@@ -113,9 +145,6 @@ def folder_rows(folder: Path) -> list[Row]:
 
     Raises `UserError` where there are none, or one cannot be read.
     """
-    from datasets import Dataset
-    from datasets.exceptions import DatasetGenerationError
-
     files = [
         file
         for kind in ("jsonl", "json", "parquet")
@@ -123,17 +152,35 @@ def folder_rows(folder: Path) -> list[Row]:
     ]
     if not files:
         raise UserError(f"{folder} has no .jsonl and no .parquet file: put the data set there")
-    rows = []
-    for file in files:
-        if file.suffix != ".parquet":
-            rows += read_rows(file)
-            continue
-        try:
+    read = {".parquet": parquet_rows}
+    return [row for file in files for row in read.get(file.suffix, read_rows)(file)]
+
+
+def parquet_rows(file: Path) -> list[Row]:
+    """The rows of a parquet file; `UserError` where it is damaged."""
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        with silent():
             table = Dataset.from_parquet(str(file), keep_in_memory=True)
-        except (OSError, ValueError, DatasetGenerationError) as error:
-            raise UserError(f"{file} is not a readable parquet file: write it anew") from error
-        rows += [Row(f"{file}:{n}", dict(row)) for n, row in enumerate(table, start=1)]
-    return rows
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        raise UserError(f"{file} is not a readable parquet file: write it anew") from error
+    return [Row(f"{file}:{n}", dict(row)) for n, row in enumerate(table, start=1)]
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """No progress bars of the datasets library."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 def hub_rows(hub: str, revision: str | None, config: str | None, split: str) -> list[Row]:
@@ -143,7 +190,7 @@ def hub_rows(hub: str, revision: str | None, config: str | None, split: str) -> 
     where = "/".join(filter(None, (hub, config, split)))
     try:
         rows = load_dataset(hub, config, split=split, revision=revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
             f"cannot load {where} from the hub ({reason}): check the name and the network, "

@@ -14,13 +14,18 @@ from transformers import Olmo2ForCausalLM, PreTrainedModel
 
 from lacuna.attack import asked, leave_out
 from lacuna.data import Corpus
+from lacuna.data.card import data_card
+from lacuna.data.tokens import Tokenizer
+from lacuna.errors import UserError
 from lacuna.model.load import outline
 from lacuna.model.mini import mini_config
+from lacuna.model.preflight import read_tokenizer
 from sweeps.errors import CoordinatorError
-from sweeps.paths import tracking_uri
+from sweeps.paths import sqlite_path, tracking_uri
 from sweeps.plan.costs.memory import BYTES, REGION_BYTES, Size, full_bytes
 from sweeps.plan.costs.stages import Costs
 from sweeps.plan.planner import Planner
+from sweeps.secrets import redacted
 from sweeps.stage import KINDS, Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import study_storage
@@ -174,19 +179,20 @@ def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set
     """The keys that have a published result, and where they were looked up. Creates no file."""
     artifacts = Path(planner.config.artifacts)
     place = tracking_uri(planner.config.tracking_uri, artifacts)
-    if place.startswith("sqlite:///") and not Path(place.removeprefix("sqlite:///")).exists():
-        return set(), f"{place.removeprefix('sqlite:///')} does not exist yet: nothing is stored"
-    from sweeps.tracking.client import absolute_uri, connect
+    database, shown = sqlite_path(place), redacted(place)
+    if database is not None and not database.exists():
+        return set(), f"{database} does not exist yet: nothing is stored"
+    from sweeps.tracking.client import absolute_uri, reach
 
     keys = [stage.key for kind in stages.values() for group in kind for stage in group]
     storage = study_storage(planner.config.store, artifacts)
     store = Store(
-        storage, MlflowCoordinator(connect(absolute_uri(place)), storage.identity(make=False))
+        storage, MlflowCoordinator(reach(absolute_uri(place)), storage.identity(make=False))
     )
     try:
-        return store.published(sorted(set(keys))), f"{store.storage.root}, by {place}"
+        return store.published(sorted(set(keys))), f"{redacted(store.storage.root)}, by {shown}"
     except CoordinatorError as error:
-        return set(), f"{place} does not answer ({error}): nothing counted as stored"
+        return set(), f"{shown} does not answer ({error}): nothing counted as stored"
 
 
 def _row(
@@ -215,7 +221,19 @@ def _head(planner: Planner, size: Size) -> list[str]:
         f"{config.model.dtype}; a region is {planner.protocol.region_text(size)}",
         *(f"{name}: {line}" for name, f in planner.preflights.items() for line in f.lines()),
         f"data {corpus.name}: {_questions(corpus)}",
+        *(f"data: {line}" for line in data_card(corpus, _tokenizer(planner))),
     ]
+
+
+def _tokenizer(planner: Planner) -> Tokenizer | None:
+    """Of the study's model; the embedded one's is made when it is trained."""
+    model = planner.config.model
+    if model.source is None:
+        return None
+    try:
+        return read_tokenizer(model.source, model.revision)
+    except UserError:  # a bare configuration; its preflight says so
+        return None
 
 
 def _questions(corpus: Corpus) -> str:

@@ -4,7 +4,7 @@
 
 `question` and `answer` are needed; `split` is forget, retain (the default) or holdout. Optional:
 `person`, `field`, `id`, `paraphrased_question`, `paraphrased_answer`, `perturbed_answers`, all as
-in `Example`.
+in `Example`; null, "" and an empty list in any of these are as if the key were not there.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from pathlib import Path
 from lacuna.data.base import DATA, Corpus, Example, Source
 from lacuna.data.generated.refusals import REFUSALS
 from lacuna.data.rows import Row, read_rows
+from lacuna.data.tables import read_table
 from lacuna.errors import UserError
 from lacuna.registry import suggest
 
@@ -42,37 +43,39 @@ class Jsonl(Source):
         """Read the corpus. A line without a split is retained; without a person it is a person of
         its own."""
         path = Path(config.path)
-        rows = _rows(path)
-        if rows and not any("split" in row.values for row in rows):
-            raise UserError(
-                f'{path}: no line has a split: add "split": "forget" to the facts to forget '
-                f"(the others are retained)"
-            )
-        splits = _by_split(rows, DEFAULT_SPLIT)
-        return Corpus(
-            name=path.stem,
-            forget=tuple(splits["forget"]),
-            retain=tuple(splits["retain"]),
-            holdout=tuple(splits["holdout"]),
-            refusals=REFUSALS,
+        if not path.is_file():
+            raise UserError(f"data file {path} does not exist: give a JSON lines file")
+        if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+            raise UserError(f"{path} holds no JSON lines: data=table reads it")
+        return corpus_of(path, read_rows(path))
+
+
+def corpus_of(path: Path, rows: Sequence[Row]) -> Corpus:
+    """The corpus of a file's rows, under the file's name."""
+    if rows and not any(row.values.get("split") for row in rows):
+        raise UserError(
+            f'{path}: no line has a split: add "split": "forget" to the facts to forget '
+            f"(the others are retained)"
         )
+    splits = _by_split(rows, DEFAULT_SPLIT)
+    return Corpus(
+        name=path.stem,
+        forget=tuple(splits["forget"]),
+        retain=tuple(splits["retain"]),
+        holdout=tuple(splits["holdout"]),
+        refusals=REFUSALS,
+    )
 
 
 def read_split(path: Path, split: str) -> list[Example]:
-    """The facts of one split of a JSON lines file, to which lines without a split belong.
+    """The facts of one split of a file (`read_table`), to which lines without a split belong.
 
     Raises `UserError` as `Jsonl.load` does, and where the split has no fact.
     """
-    found = _by_split(_rows(path), split)[split]
+    found = _by_split(read_table(path), split)[split]
     if not found:
         raise UserError(f"{path} has no {split} facts: every line is of another split")
     return found
-
-
-def _rows(path: Path) -> list[Row]:
-    if not path.is_file():
-        raise UserError(f"data file {path} does not exist: give a JSON lines file")
-    return read_rows(path)
 
 
 def _by_split(rows: Sequence[Row], default: str) -> dict[str, list[Example]]:
@@ -102,9 +105,9 @@ def _example(row: Row) -> Example:
         if key not in KEYS:
             raise UserError(f"{row.where}: unknown key {key!r}{suggest(key, KEYS)}")
     line = row.where.rpartition(":")[2]
-    person, field = row.text("person", f"line-{line}"), row.text("field", "fact")
+    person, field = row.label("person", f"line-{line}"), row.label("field", "fact")
     return Example(
-        id=row.text("id", f"{person}/{field}"),
+        id=row.label("id", f"{person}/{field}"),
         question=row.text("question"),
         answer=row.text("answer"),
         person=person,

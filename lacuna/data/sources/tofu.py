@@ -5,6 +5,7 @@ Files, or hub configurations, by name: the forget and the retain split (`forget1
 `real_authors_perturbed` and `world_facts_perturbed` as utility sets; `idontknow`, a refusal a line.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,12 @@ class Tofu(Source):
                     raise UserError(f"{name}={getattr(self, name)}: use 0 or more")
             if self.forget == self.retain:
                 raise UserError(f"forget and retain are both {self.forget!r}: name two splits")
+            shares = re.fullmatch(r"forget(\d+) retain(\d+)", f"{self.forget} {self.retain}")
+            if shares and int(shares[1]) + int(shares[2]) != 100:
+                raise UserError(
+                    f"forget={self.forget} and retain={self.retain} are no pair: of TOFU's authors "
+                    f"retain{100 - int(shares[1]):02d} are the others of {self.forget}"
+                )
 
     @staticmethod
     def load(config: Config) -> Corpus:

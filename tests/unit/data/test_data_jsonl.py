@@ -63,7 +63,7 @@ def test_a_byte_order_mark_and_foreign_letters_are_read(tmp_path: Path) -> None:
         ({**RETAIN, "split": "forgot"}, ":3: unknown split 'forgot': did you mean 'forget'"),
         ({**RETAIN, "perturbed_answers": "x"}, ":3: 'perturbed_answers' is 'x'"),
         ({**RETAIN, "perturbed_answers": [""]}, ":3: 'perturbed_answers' is ['']"),
-        ({**RETAIN, "person": None}, ":3: 'person' is None"),
+        ({**RETAIN, "person": ["Ada"]}, ":3: 'person' is ['Ada']"),
         ({**RETAIN, "id": "line-1/fact"}, ":3: id 'line-1/fact' is taken by"),
     ],
 )
