@@ -5,6 +5,7 @@ Tests share the machine, and tiny matrices gain nothing from more threads.
 
 import gc
 import os
+from datetime import timedelta
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded, here or by a process of ours
@@ -12,6 +13,7 @@ os.environ.pop("LACUNA_ARTIFACTS", None)  # the image's, and no test's business
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from support.needs import NEEDS, is_met
 
 HERE = Path(__file__).parent
@@ -22,6 +24,20 @@ torch.set_num_threads(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--whole`: all of what the suite tries a share of (hostile values, mutated files)."""
     parser.addoption("--whole", action="store_true", help="try all, where a share is tried")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What hypothesis tries: the same each time, few; with `--whole` many."""
+    for name, examples in (("share", 20), ("whole", 1000)):  # a test makes two or more files each
+        settings.register_profile(
+            name,
+            max_examples=examples,
+            deadline=timedelta(seconds=10),
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+    settings.load_profile("whole" if config.getoption("--whole") else "share")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

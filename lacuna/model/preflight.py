@@ -280,6 +280,10 @@ def _asked(
         told += [Encoded.text(tokenizer, text) for text in texts]
     except TemplateError as error:
         raise _template(source, error) from error
+    except UNREADABLE as error:
+        if isinstance(error, UserError):
+            raise
+        raise unreadable(source, None, ValueError(f"tokenizer: {error}")) from error
     largest = max((max(one.ids) for one in told if one.ids), default=None)
     longest = max((len(one.ids) for one in told), default=None)
     rows, positions = _rows(model), _positions(model)
