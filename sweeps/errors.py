@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 from lacuna.errors import UserError
+from sweeps.secrets import redacted
 
 
 class Unavailable(RuntimeError):
@@ -24,7 +25,7 @@ class StageFailed(RuntimeError):
 
 def one_line(error: BaseException) -> str:
     """An exception as one short line: its class and text, of a `UserError` the text alone."""
-    text = " ".join(str(error).split())[:400]
+    text = redacted(" ".join(str(error).split()))[:400]
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".strip(": ")
 
 
@@ -36,10 +37,10 @@ def exit_status(command: Callable[[], int], stopped: str) -> int:
     try:
         return command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         return 2
     except (OSError, Unavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
     return 1

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from lacuna.artifacts import read_json
 from lacuna.errors import UserError
@@ -23,7 +24,20 @@ def database_of(root: Path) -> Path:
 
 def tracking_uri(given: str | None, root: Path) -> str:
     """The tracking store of the studies below `root`: the one given, or their SQLite file."""
-    return given or f"sqlite:///{database_of(root)}"
+    return given or sqlite_uri(database_of(root))
+
+
+SQLITE = "sqlite:///"
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of a SQLite file, whatever its name: `?` would begin options, `%` a letter's code."""
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of such a URI; None for other URIs."""
+    return Path(unquote(uri.removeprefix(SQLITE))) if uri.startswith(SQLITE) else None
 
 
 def check_place(config: "Study") -> None:

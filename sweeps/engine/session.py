@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TextIO
 
 from lacuna.errors import UserError
+from sweeps import secrets
 from sweeps.engine import ray_env
 from sweeps.engine.cluster import check_address, check_fits, node_types
 from sweeps.errors import Unavailable, one_line
@@ -103,7 +104,7 @@ class RaySession:
                 f"look at the cluster (address={self.address}) and run it again",
                 lambda ray: ray.init(
                     address=self.address,
-                    runtime_env={"py_modules": CODE, "env_vars": {"PYTHONWARNINGS": "ignore"}},
+                    runtime_env={"py_modules": CODE, "env_vars": _joined_environment()},
                     **QUIET,
                 ),
             )
@@ -130,6 +131,12 @@ class RaySession:
 def _is_rays(error: Exception) -> bool:
     """Whether an exception is of Ray's own kinds."""
     return type(error).__module__.split(".")[0] == "ray"
+
+
+def _joined_environment() -> dict[str, str]:
+    """What workers on other hosts need of this one's; those of a local Ray inherit all of it."""
+    given = {name: os.environ[name] for name in (secrets.VARIABLE,) if name in os.environ}
+    return {"PYTHONWARNINGS": "ignore", **given}
 
 
 def _worker_environment() -> dict[str, str]:

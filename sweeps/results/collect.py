@@ -31,6 +31,7 @@ from sweeps.plan.planner import Planner
 from sweeps.plan.search import Choice
 from sweeps.plan.stages import Cell
 from sweeps.results.rebuild import keep
+from sweeps.secrets import redacted_values
 from sweeps.stage import Stage
 from sweeps.store.manifest import hardware, versions
 
@@ -150,7 +151,7 @@ def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
             counts.setdefault(kind, {})[what] = number
     return Results(
         study=planner.config.study,
-        config=asdict(planner.config),
+        config=redacted_values(asdict(planner.config)),
         stages=[row for stage in unique for row in _rows(engine, stage)],
         comparisons=ran.comparisons,
         counts=counts,
@@ -205,7 +206,7 @@ def write(results: Results, planner: Planner, folder: Path, started: float) -> l
     config = planner.config
     manifest: StudyManifest = {
         "study": config.study,
-        "config": asdict(config),
+        "config": redacted_values(asdict(config)),
         "corpus": planner.stages.digest,
         "preflight": {name: found.to_json() for name, found in planner.preflights.items()},
         "versions": dict(versions()),

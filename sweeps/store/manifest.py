@@ -54,7 +54,7 @@ class StageManifest(TypedDict):
 
 
 def damages(folder: Path, sha256: str) -> list[str]:
-    """`FILE problem` for each file that is missing or differs; reads every byte.
+    """`FILE problem` for each file that is missing, differs or is too many; reads every byte.
 
     `sha256` is the manifest's, from the commit record; the manifest has every file's.
     """
@@ -75,6 +75,10 @@ def _damages(folder: Path, files: Mapping[str, FileRecord]) -> Iterator[str]:
             yield f"{name} has {path.stat().st_size} bytes instead of {file['size']}"
         elif file_digest(path) != file["sha256"]:
             yield f"{name} differs from its manifest (sha256)"
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name not in files and name != MANIFEST and (path.is_symlink() or not path.is_dir()):
+            yield f"{name} is not in its manifest"
 
 
 def write_manifest(folder: Path, stage: Stage, epoch: int, start: float, run_id: str) -> None:

@@ -31,10 +31,10 @@ def open_store(
     """
     storage = study_storage(store, artifacts.absolute())
     uri = absolute_uri(paths.tracking_uri(tracking_uri, artifacts))
-    database = Path(uri.removeprefix("sqlite:///"))
+    database = paths.sqlite_path(uri)
     if not storage.identity(make=False):
         raise UserError(f"{storage.root} is no store: name the output root with artifacts=")
-    if uri.startswith("sqlite:///") and not database.is_file():
+    if database is not None and not database.exists():
         raise UserError(f"{database} does not exist: name the study's tracking_uri=")
     return Store(storage, MlflowCoordinator(prepare(uri), storage.identity(make=False)))
 

@@ -17,6 +17,9 @@ from uuid import uuid4
 
 from lacuna.errors import UserError
 from sweeps.errors import CoordinatorError
+from sweeps.paths import sqlite_path, sqlite_uri
+from sweeps.secrets import redacted, revealed
+from sweeps.tracking.database import check_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient as MlflowClient  # a name for the modules beside this one
@@ -40,12 +43,13 @@ def absolute_uri(uri: str) -> str:
 
     Raises `UserError` for what is neither a database nor a server.
     """
-    scheme, mark, rest = uri.partition("://")
+    scheme, mark, _ = uri.partition("://")
     if not mark or scheme == "file":
         raise UserError(
             f"tracking_uri={uri} is not a database or a server: use sqlite:///FILE.db or http://..."
         )
-    return f"sqlite:///{Path(rest[1:]).resolve()}" if scheme == "sqlite" else uri
+    path = sqlite_path(uri)
+    return uri if path is None else sqlite_uri(path.resolve())
 
 
 def _quiet() -> None:
@@ -63,6 +67,7 @@ def connect(uri: str) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.WARNING)
     # Prints a stack trace for every failed statement; what stays failed is reported in one line.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    uri = revealed(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -78,23 +83,36 @@ def prepare(uri: str) -> "MlflowClient":
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
+    check_database(uri)
     try:
         with _schema_lock(uri):
             client = connect(uri)
             client.search_experiments(max_results=1)
             client.search_registered_models(max_results=1)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"tracking_uri={uri} cannot be used: {reason}") from error
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        reason = redacted(" ".join(str(error).split()))[:200]
+        raise UserError(f"tracking_uri={redacted(uri)} cannot be used: {reason}") from error
     return client
+
+
+def reach(uri: str) -> "MlflowClient":
+    """Connect to read only: a file is looked through first, and nothing is made.
+
+    Raises `UserError` or `Unavailable` where the store cannot be used.
+    """
+    check_database(uri)
+    try:
+        return connect(uri)
+    except ImportError as error:
+        raise UserError(f"tracking_uri={redacted(uri)} cannot be used: {error}") from error
 
 
 @contextmanager
 def _schema_lock(uri: str) -> Iterator[None]:
-    if not uri.startswith("sqlite:///"):
+    path = sqlite_path(uri)
+    if path is None:
         yield
         return
-    path = Path(uri.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -118,7 +136,7 @@ def patiently(call: Callable[[], T], attempts: int = 4, pause: float = 0.5) -> T
             if error.error_code in answers:
                 raise
             if attempt == attempts:
-                raise CoordinatorError(" ".join(str(error).split())[:300]) from error
+                raise CoordinatorError(redacted(" ".join(str(error).split()))[:300]) from error
         time.sleep(min(pause * 2 ** (attempt - 1), 30.0))
     raise AssertionError("attempts must be at least 1")
 
@@ -197,4 +215,4 @@ def quietly(call: Callable[[], object]) -> None:
 
 def short_line(error: Exception) -> str:
     """An error as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
+    return redacted(" ".join(str(error).split()))[:200]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lacuna.artifacts import read_json
 from lacuna.results.files import MANIFEST, SUMMARY
 from sweeps.errors import CoordinatorError, one_line
+from sweeps.secrets import hide, redacted_values
 from sweeps.stage import Stage
 from sweeps.tracking import outbox, ui_view
 from sweeps.tracking.client import (
@@ -75,7 +76,7 @@ class Tracker:
         """
         uri, self.artifact_root = absolute_uri(uri), artifact_root.resolve()
         self.client = prepare(uri)
-        self.place = RunLocation(uri, study, str(self.artifact_root / "unsent"))
+        self.place = RunLocation(hide(uri), study, str(self.artifact_root / "unsent"))
 
     def begin(self, params: Mapping[str, object]) -> RunLocation:
         """Open the parent run, or adopt the one that `mlflow run` opened for this process."""
@@ -88,7 +89,8 @@ class Tracker:
             local = self.artifact_root if self.place.uri.startswith("sqlite:") else None
             adopted, experiment = "", open_experiment(self.client, "lacuna", local)
         tags = {"study": self.place.study, "stage": "study"}
-        record = Record(self.place.study, experiment, tags, flat(params), run_id=adopted)
+        told = flat(redacted_values(params))
+        record = Record(self.place.study, experiment, tags, told, run_id=adopted)
         self.run = TrackedRun(self.place, self.client, record)
         self.run.send()
         if not record.run_id:

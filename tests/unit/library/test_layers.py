@@ -36,6 +36,7 @@ SCHEMAS = "schemas"
 """Made from the types of all stages; nothing is made from them."""
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 PACKAGES = [
+    "secrets",
     "errors",
     "text",
     "stage",
