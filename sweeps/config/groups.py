@@ -55,7 +55,7 @@ def check_words(words: Sequence[str]) -> None:
         known = None if key == "data" else names(key)
         for name in listed:
             if name == "" or not (known is None or name in known):
-                raise UserError(f"unknown {key} {name!r} in {word!r}{suggest(name, known or [])}")
+                raise UserError(f"unknown {key} {name!r}{suggest(name, known or [])}")
             if known is None and not name.isidentifier():
                 raise UserError(f"{word}: the name of a data source, such as data=jsonl")
 

@@ -44,7 +44,7 @@ CASES = {
     "attack.relearn_lrs=[nan]": "attack.relearn_lrs=nan: must be a finite number",
     "localize.memflex.mu=nan": "localize.memflex.mu=nan: must be a finite number",
     "artifacts=???": "argument 'artifacts=???'",
-    "model=,": "unknown model '' in 'model=,': choose one of",
+    "model=,": "unknown model '': choose one of",
     "data=5": "data=5: the name of a data source",
     "unlearn=5": "argument 'unlearn=5'",
     "unlearn.lrs=5": "argument 'unlearn.lrs=5'",
