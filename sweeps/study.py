@@ -19,6 +19,7 @@ from sweeps.results.collect import (
     refuse_knowing,
     write,
 )
+from sweeps.results.registration import plan_of, register
 from sweeps.store.open import study_storage
 from sweeps.tracking.runs import Tracker
 
@@ -37,7 +38,7 @@ def run(planner: Planner, say: Callable[[str], None]) -> list[str]:
     with _engine(config, tracker) as engine:
         completed, report = False, None
         try:
-            ran = _run_stages(engine, planner)
+            ran = _run_stages(engine, planner, folder)
             failed = failed_lines(engine.results, ran.stages)
             for line in write(collect(engine, planner, ran), planner, folder, started):
                 say(line)
@@ -67,7 +68,7 @@ def _engine(config: Study, tracker: Tracker) -> Engine:
     )
 
 
-def _run_stages(engine: Engine, planner: Planner) -> Ran:
+def _run_stages(engine: Engine, planner: Planner, folder: Path) -> Ran:
     setup = planner.setup()
     engine.expect(planner.samples())
     engine.run_tasks(setup, phase="models and regions")
@@ -75,10 +76,12 @@ def _run_stages(engine: Engine, planner: Planner) -> Ran:
     search, choices = find_rates(engine, planner)
     rates = {cell: choice.lr for cell, choice in choices.items() if choice.lr is not None}
     tests, controls = planner.tests(rates), planner.controls()
+    known = engine.store.published([stage.key for stage in tests])
+    registration = register(folder, plan_of(planner), known)
     engine.run_trials([*tests, *controls], phase="trials and attacks")
     jobs = comparison_jobs(planner, tests, engine.results)
     comparisons = engine.map(compare_scenarios, jobs)
-    return Ran([*setup, *search, *tests, *controls], choices, comparisons)
+    return Ran([*setup, *search, *tests, *controls], choices, comparisons, registration)
 
 
 def _work_line(engine: Engine) -> str:

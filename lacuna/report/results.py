@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lacuna.results import ChoiceRecord, Row, ScenarioComparison
+from lacuna.results import ChoiceRecord, Registration, Row, ScenarioComparison
 
 FLOOR = 0.25
 """The gold standards of all shipped studies stay below a tenth; a quarter of the facts known, or a
@@ -55,5 +55,7 @@ class Results:
     margins: Margins = field(default_factory=Margins)
     start: float | None = None
     """Forget level of the matched start that decides claims on attacks; None: the own start."""
+    registration: Registration | None = None
+    """The plan that claims are held to; None: none was registered."""
     floor: float = FLOOR
     """Forget ES above which a retained or base model is said to know the facts."""

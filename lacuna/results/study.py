@@ -205,6 +205,46 @@ class ChoiceRecord(TypedDict):
     reason: str
 
 
+class FamilyPlan(TypedDict):
+    """Claims of one form, as planned."""
+
+    sentence: str
+    estimand: str
+    """What is judged: mean over seeds of one number minus another."""
+    rule: str
+    margin: float
+    role: str
+    """primary or secondary."""
+
+
+class StudyPlan(TypedDict):
+    """What a study will claim, by which tests and margins, on how many seeds and regions."""
+
+    subject: dict[str, str]
+    """Digests of data and model, and the protocol: another subject has a plan of its own."""
+    claims: dict[str, FamilyPlan]
+    """By family."""
+    test: str
+    """How all of them are tested."""
+    seeds: list[int]
+    regions: int
+    """Random regions of every seed."""
+    settings: dict[str, object]
+    """All others that a number depends on, by dotted key."""
+
+
+class Registration(TypedDict):
+    """A plan that was put down before the study's test trials."""
+
+    sha256: str
+    """Of the plan's canonical JSON."""
+    registered: str
+    """When, in UTC."""
+    known: int
+    """Test trials that had a result in the store already."""
+    plan: StudyPlan
+
+
 class ResultsFile(TypedDict):
     """results.json of a finished study: all that its report is made from."""
 
@@ -221,6 +261,8 @@ class ResultsFile(TypedDict):
     """Measure -> difference too small to matter."""
     start: NotRequired[float | None]
     """Forget level of the matched start that decides claims on attacks; None: the own start."""
+    registration: NotRequired[Registration | None]
+    """The plan that claims are held to."""
     floor: float
     """Forget extraction strength above which a gold standard is said to know the facts."""
 
@@ -260,6 +302,8 @@ class Claim(TypedDict):
     """Differences within it are too small to matter."""
     verdict: Literal["holds", "fails", "undetermined"]
     reason: str
+    exploratory: str | None
+    """What of it changed since the study's plan was registered; None: nothing."""
     keys: list[str]
     """Of the stages that it rests on."""
 
@@ -303,6 +347,8 @@ class StudyManifest(TypedDict):
     study: str
     config: Mapping[str, object]
     """Resolved configuration."""
+    registration: Registration
+    """The plan that claims are held to, put down before the first test trial."""
     corpus: str
     """Digest of the data."""
     preflight: Mapping[str, Mapping[str, object]]

@@ -13,6 +13,7 @@ from lacuna.report.cells import ALIKE, BASELINE
 from lacuna.results import (
     ChoiceRecord,
     Failure,
+    Registration,
     Result,
     RetainedSummary,
     Row,
@@ -43,6 +44,8 @@ class Ran:
     stages: Sequence[Stage]
     choices: Mapping[Cell, Choice]
     comparisons: Sequence[ScenarioComparison]
+    registration: Registration
+    """The plan that its claims are held to."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
         tracking_uri=engine.runtime.place.uri,
         margins=planner.config.margins,
         start=next(iter(planner.config.attack.starts), None),
+        registration=ran.registration,
         floor=planner.config.alarm.floor,
     )
 
@@ -203,10 +207,12 @@ def write(results: Results, planner: Planner, folder: Path, started: float) -> l
     (folder / MANIFEST).unlink(missing_ok=True)
     verdict = render(results, folder)
     keep(results, folder)
-    config = planner.config
+    config, registration = planner.config, results.registration
+    assert registration is not None, "a study registers its plan before its test trials"
     manifest: StudyManifest = {
         "study": config.study,
         "config": redacted_values(asdict(config)),
+        "registration": registration,
         "corpus": planner.stages.digest,
         "preflight": {name: found.to_json() for name, found in planner.preflights.items()},
         "versions": dict(versions()),

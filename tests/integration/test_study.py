@@ -14,6 +14,7 @@ from support.needs import needs
 from support.schemas import problems_of_study
 from support.studies import results, sweeps
 
+from lacuna.artifacts import digest
 from lacuna.region import load_vectors
 from lacuna.results.files import region_of
 from sweeps.__main__ import main
@@ -90,6 +91,15 @@ def test_a_study_writes_its_report_tables_verdict_and_manifest(first: Run) -> No
     manifest = json.loads((folder / "manifest.json").read_text())
     assert len(manifest["stages"]) == sum(STAGES.values())
     assert manifest["seeds"] == {"test": [1], "search": [0]}
+    (plan,) = json.loads((folder / "registered.json").read_text())["plans"]
+    assert manifest["registration"] == plan and plan["known"] == 0
+    assert digest(plan["plan"]) == plan["sha256"] and plan["plan"]["seeds"] == [1]
+    tests = [s for s in manifest["stages"] if manifest["stages"][s].startswith("test ")]
+    written = (folder / "registered.json").stat().st_mtime_ns
+    place = folder.parent / "checkpoints"
+    assert tests and all(
+        next(place.glob(f"*/{key}.*")).stat().st_mtime_ns > written for key in tests
+    )
     assert f"report: {folder / 'report' / 'index.html'}" in first.out
 
 
@@ -176,7 +186,14 @@ def test_mlflow_has_one_parent_and_a_tagged_child_for_every_trained_stage(first:
         assert datasets(run) == datasets(injected)
         assert {name for name, _ in datasets(run)} == {"synthetic", "target region"}
     files = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
-    assert files == {"report", "tables", "verdict.json", "results.json", "manifest.json"}
+    assert files == {
+        "report",
+        "tables",
+        "verdict.json",
+        "results.json",
+        "manifest.json",
+        "registered.json",
+    }
 
 
 def datasets(run: Any) -> set[tuple[str, str]]:

@@ -86,6 +86,7 @@ class Evidence:
             "margin": margin,
             "verdict": found.verdict,
             "reason": f"{found.reason}.{self.remarks}",
+            "exploratory": None,
             "keys": list(self.keys),
         }
         return Judged(claim, holds if decidable else None, fails if decidable else None)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lacuna.report.cells import order, tag
 from lacuna.report.claims.family import Judged, families, in_order
+from lacuna.report.claims.registration import changes
 from lacuna.report.labels import WARNINGS, Labels, labels
 from lacuna.report.results import Results
 from lacuna.report.table import rounded
@@ -17,9 +18,11 @@ ALPHA = 0.025
 def judge(results: Results) -> list[Claim]:
     """All claims of a study, in a fixed order; floats at 6 significant digits.
 
-    Those that rest on checkpoints that fail their causal report say so.
+    Those that rest on checkpoints that fail their causal report say so, and so do those that are
+    otherwise than the study's plan has them.
     """
     known, stages = labels(results), {stage["key"]: stage for stage in results.stages}
+    changed = changes(results)
     found = [
         evidence.judged(results.margins)
         for claims in in_order()
@@ -30,6 +33,7 @@ def judge(results: Results) -> list[Claim]:
     for judged in found:
         own = [stages[key] for key in judged.claim["keys"] if key in stages]
         judged.claim["reason"] += _remark(known, own)
+        judged.claim["exploratory"] = changed.of(judged.claim["family"])
     return [rounded(judged.claim) for judged in found]
 
 
@@ -69,8 +73,15 @@ def _remark(known: Labels, stages: Sequence[Row]) -> str:
 
 
 def headline(verdict: Sequence[Claim]) -> list[str]:
-    """One sentence per family: for how many claims it holds, fails, and is undetermined."""
-    lines = []
+    """One sentence per family: for how many claims it holds, fails, and is undetermined.
+
+    First, where there is one, a line for each reason why claims are exploratory.
+    """
+    reasons = [claim["exploratory"] for claim in verdict if claim["exploratory"] is not None]
+    lines = [
+        f"{reasons.count(reason)} of {len(verdict)} claims are {reason}."
+        for reason in dict.fromkeys(reasons)
+    ]
     for family in families():
         claims = [claim for claim in verdict if claim["family"] == family.name]
         if not claims:

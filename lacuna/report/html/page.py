@@ -56,6 +56,7 @@ def _verdict(results: Results, verdict: Sequence[Claim]) -> Markup:
         verdict=verdict,
         families=families(),
         margins=results.margins,
+        registration=results.registration,
     )
 
 

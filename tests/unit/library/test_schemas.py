@@ -15,6 +15,19 @@ from lacuna.schemas.make import schemas
 MANIFEST: StudyManifest = {
     "study": "toy",
     "config": {"seed": 1},
+    "registration": {
+        "sha256": "a" * 64,
+        "registered": "2026-01-01T00:00:00+00:00",
+        "known": 0,
+        "plan": {
+            "subject": {},
+            "claims": {},
+            "test": "t",
+            "seeds": [1],
+            "regions": 1,
+            "settings": {},
+        },
+    },
     "corpus": "c" * 64,
     "preflight": {},
     "versions": {"python": "3.11.7"},
