@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from lacuna.artifacts import whole_folder
 from lacuna.errors import UserError
 from lacuna.tensors import load_tensors, save_tensors
+from lacuna.train.checkpointing import checkpointing
 from lacuna.train.weights import Editable
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -202,23 +203,6 @@ def _clip(masters: list[torch.nn.Parameter], limit: float) -> None:
     norm = torch.nn.utils.clip_grad_norm_(masters, limit or math.inf)
     if not torch.isfinite(norm):
         raise Diverged(f"gradient norm is {norm.item()}: lower the learning rate")
-
-
-class checkpointing:
-    """Activation checkpointing within a block; needs train mode, so dropout must be zero."""
-
-    def __init__(self, model: PreTrainedModel, on: bool) -> None:
-        self.model, self.on = model, on
-
-    def __enter__(self) -> None:
-        if self.on:
-            self.model.activation_checkpointing_enable({"use_reentrant": False})
-            self.model.train()
-
-    def __exit__(self, *error: object) -> None:
-        if self.on:
-            self.model.activation_checkpointing_disable()
-            self.model.eval()
 
 
 def _save(

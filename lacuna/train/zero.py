@@ -47,13 +47,13 @@ from lacuna.artifacts import sync_tree
 from lacuna.errors import UserError
 from lacuna.model.shared_forward import joint
 from lacuna.tensors import load_tensors, save_tensors
+from lacuna.train.checkpointing import checkpointing
 from lacuna.train.loop import (
     Diverged,
     History,
     LossFunction,
     OnStep,
     TrainConfig,
-    checkpointing,
     drop_older,
     newest_step,
 )

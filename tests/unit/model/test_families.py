@@ -16,6 +16,7 @@ from support.families import (
     named,
     save,
 )  # fmt: skip
+from transformers import AutoConfig
 
 from lacuna.audit.change import compare
 from lacuna.audit.stream import open_checkpoint
@@ -27,7 +28,7 @@ from lacuna.model.hidden import decoder_layers, outputs, read_out
 from lacuna.model.plain import plain
 from lacuna.model.value import value_modules
 from lacuna.region import draw
-from lacuna.train import TrainConfig
+from lacuna.train import AllWeights, TrainConfig, language_loss, train
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.kind)
 
@@ -98,6 +99,22 @@ def test_the_last_layers_states_read_out_are_what_the_model_says(family: Family)
         (states_BTD,) = outputs(model, batch, decoder_layers(model)[-1:])
         wanted = model(input_ids=batch.ids_BT).logits[0]
         torch.testing.assert_close(read_out(model, states_BTD[0]), wanted, rtol=1e-4, atol=1e-5)
+
+
+@every_family
+def test_recomputed_activations_are_those_of_a_model_that_drops_nothing(family: Family) -> None:
+    defaults = AutoConfig.for_model(family.kind).to_dict()
+    noisy = {name: 0.4 for name in defaults if "drop" in name or "jitter" in name}
+    texts = [Encoded(list(range(n, n + 9)), list(range(n, n + 9))) for n in (2, 20)]
+    ends = []
+    for on in (False, True):
+        model = plain(make(family, **noisy))
+        loss = language_loss(model, texts, 2, seed=0)
+        train(model, AllWeights(model), loss, TrainConfig(steps=2, lr=1e-3, checkpointing=on))
+        assert not model.training
+        ends.append(dict(model.named_parameters()))
+    for name, weight in ends[0].items():
+        torch.testing.assert_close(ends[1][name], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_experts_that_are_stored_together_are_the_same_experts(tmp_path: Path) -> None:
