@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import calibration  # noqa: E402
 
 from lacuna.attack import ATTACKS  # noqa: E402
 from lacuna.data import DATA  # noqa: E402
@@ -249,6 +251,7 @@ PAGES = {
     "docs/methods.md": methods_page,
     "docs/configuration.md": configuration_page,
     "docs/commands.md": commands_page,
+    "docs/calibration.md": lambda: calibration.page(NOTICE),
     "README.md": readme_page,
 }
 """File -> what it should hold."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import ROOT
 
+from lacuna.report import Margins
 from lacuna.significance.calibrate.__main__ import chosen, main, numbers, parser
 from lacuna.significance.calibrate.fitted import fit_facts, fitted, tokens
 from lacuna.significance.calibrate.methods import Key, Plan, effects, estimates, outcomes
@@ -314,3 +316,15 @@ def test_the_command_prints_a_table_and_writes_rows(
     assert "two-way t of matched AUES: coverage" in shown
     assert len(shown.splitlines()) == len(found) + 1 + 3
     assert summary([]) == []
+
+
+def test_the_recorded_calibration_is_what_the_deciding_interval_must_show() -> None:
+    rows = json.loads((ROOT / "docs" / "calibration.json").read_text())
+    deciding = [r for r in rows if (r["estimand"], r["method"]) == ("matched AUES", "two-way t")]
+    assert {(r["shape"], r["seeds"]) for r in deciding} == {
+        (s, n) for s in SHAPES for n in (4, 6, 8)
+    }
+    for row in deciding:
+        assert row["studies"] >= 2000 and row["margin"] == Margins().matched
+        assert 0.93 <= row["coverage"]["share"] <= 0.995
+        assert row["size"]["share"] <= 0.07 and row["false_holds"]["share"] <= 0.035
