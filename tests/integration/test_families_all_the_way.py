@@ -29,8 +29,9 @@ SMALL = (
 WIDER = {"gpt2": {"n_inner": 128}}
 """Options of those that have too few neurons for all facts."""
 
-LONGER = dict.fromkeys(("gpt2", "opt"), ["inject.train.steps=400", "inject.train.lr=1e-2"])
-LONGER["olmo2"] = ["inject.train.steps=200"]
+LONGER = dict.fromkeys(
+    ("olmo2", "phi", "gpt_neox", "gptj", "opt", "starcoder2"), ["inject.train.steps=200"]
+)
 """Of those that learn the last facts after 100 steps."""
 
 
