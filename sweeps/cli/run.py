@@ -62,9 +62,19 @@ def _study(words: Sequence[str]) -> int:
             check_host(estimate)
         return max(_run(planner) for planner in planners)
     print("\n\n".join(estimate.text() for estimate in estimates))
+    _print_power(planners)
     if len(estimates) > 1:
         print(f"\n{total_line(estimates)}")
     return 0
+
+
+def _print_power(planners: Sequence["Planner"]) -> None:
+    """What a pilot's spread says of the studies whose margin was given."""
+    asked = [planner for planner in planners if planner.config.power is not None]
+    if asked:
+        from sweeps.plan.power import power_text
+
+        print("\n" + "\n\n".join(map(power_text, asked)))
 
 
 def _run(planner: "Planner") -> int:

@@ -297,6 +297,11 @@ class Study:
     """MLflow server; null is a SQLite file under the output root."""
     plan: bool = False
     """Print what would run, and stop."""
+    power: float | None = None
+    """With `plan=true`: a margin of AUES to equal depth. Prints how many seeds and random regions
+    find that the true region is no better by it, from the spread in a `pilot`."""
+    pilot: str | None = None
+    """Folder of the finished study whose spread `power` goes by; null: this study's own."""
 
 
 def register() -> None:

@@ -87,16 +87,17 @@ class Estimate:
         return "\n".join(lines)
 
 
-def estimate_study(planner: Planner) -> Estimate:
+def estimate_study(planner: Planner, stored: bool = True) -> Estimate:
     """Count and measure all stages; trains and writes nothing.
 
-    Raises `UserError` if the model's configuration cannot be read.
+    What is in the store costs nothing, but where this is not to count (`stored`). Raises
+    `UserError` if the model's configuration cannot be read.
     """
     size = _size(planner)
     stages = _stages(planner)
-    stored, source = _stored(planner, stages)
+    found, source = _stored(planner, stages) if stored else (set(), "not asked")
     costs = Costs(planner.stages, size)
-    rows = [_row(planner, kind, stages[kind], stored, costs) for kind in ROWS]
+    rows = [_row(planner, kind, stages[kind], found, costs) for kind in ROWS]
     return Estimate(planner, size, rows, source)
 
 

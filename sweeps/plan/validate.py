@@ -1,6 +1,7 @@
 """Refuses, before anything is trained, what a study asks for and what cannot work."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 from lacuna.attack import asked, leave_out
@@ -152,7 +153,17 @@ def _regions(planner: Planner) -> None:
 
 
 def _numbers(planner: Planner) -> None:
-    search = planner.config.search
+    config, search = planner.config, planner.config.search
+    margins = {f"margins.{name}": value for name, value in asdict(config.margins).items()}
+    if config.power is not None:
+        margins["power"] = config.power
+    for key, value in margins.items():
+        if not value > 0:
+            raise UserError(f"{key}={value:g}: a margin is a number above 0")
+    if (config.power is not None or config.pilot is not None) and not config.plan:
+        raise UserError(
+            f"power={config.power} and pilot={config.pilot} are for planning: add plan=true"
+        )
     if not 0 <= search.fs_low < search.fs_high:
         raise UserError(
             f"search.fs_low={search.fs_low:g} and search.fs_high={search.fs_high:g} leave no "

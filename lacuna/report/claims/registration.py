@@ -23,7 +23,7 @@ TEST = (
 )
 APART = frozenset(
     ["study", "seeds", "regions", "margins", "alarm", "resources", "artifacts", "store", "address",
-     "tracking_uri", "plan", "data.path", "model.device", "model.source"]
+     "tracking_uri", "plan", "power", "pilot", "data.path", "model.device", "model.source"]
 )  # fmt: skip
 """Settings that a plan holds elsewhere, and those that no number depends on: where things lie."""
 MOST = 5
