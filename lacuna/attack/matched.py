@@ -29,17 +29,21 @@ def find_start(
     end: Values,
     level: float,
     tolerance: float,
+    known: dict[float, float] | None = None,
 ) -> Start | None:
     """The point nearest to forget ES `level`, or None if none found lies within `tolerance`.
 
     `strength` measures the model as it is. ES moves in steps of one token of one fact, and need not
     fall at every step of alpha: the bisection follows one crossing. Afterwards the weights hold
-    `end`.
+    `end`. `known`, alpha -> ES, has what was measured for other levels, and gets what is measured.
     """
+    measured: dict[float, float] = {} if known is None else known
 
     def at(alpha: float) -> Start:
-        mix(weights, start, end, alpha)
-        return Start(alpha, strength())
+        if alpha not in measured:
+            mix(weights, start, end, alpha)
+            measured[alpha] = strength()
+        return Start(alpha, measured[alpha])
 
     try:
         low, high = at(0.0), at(1.0)

@@ -1,17 +1,22 @@
 """Runs a study's attacks on one model, some of them from a matched start too, and counts them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from lacuna.attack.base import Attack, AttackInputs, asked
 from lacuna.attack.config import AttackConfig
-from lacuna.attack.matched import HALVINGS, find_start, mixed
+from lacuna.attack.matched import HALVINGS, Start, find_start, mixed
 from lacuna.attack.outcome import Facts, Outcome, recall
 from lacuna.costs import READ, Workload
 from lacuna.data.tokens import Encoded
-from lacuna.train import Editable, Values
+from lacuna.data.trees import Trees
+from lacuna.evaluate.metrics import extraction_strength
+from lacuna.evaluate.token_pass import read_trees
+from lacuna.model.trees import laid_out
+from lacuna.train import Editable, Front, Values
 
 
 @dataclass(frozen=True)
@@ -39,30 +44,33 @@ def attack(
     found = [outcome for each in attacks for outcome in each.run(given)]
     repeated = [each for each in attacks if each.matched]
     if way is not None and repeated:
+        strength, known = _forget_strength(given, way), dict[float, float]()
         for level in config.starts:
-            found += _matched(given, repeated, level, config.tolerance, way)
+            ends = way.weights, way.start, way.end
+            start = find_start(strength, *ends, level, config.tolerance, known)
+            found += [] if start is None else _matched(given, repeated, level, start, way)
     return found
 
 
-def _matched(
-    given: AttackInputs,
-    attacks: Sequence[Attack],
-    level: float,
-    tolerance: float,
-    way: MixingPath,
-) -> list[Outcome]:
-    """Attacks from the mixture whose forget ES is `level`."""
-    model, facts = given.model, given.facts
+def _forget_strength(given: AttackInputs, way: MixingPath) -> Callable[[], float]:
+    """Measures the mean forget ES of the model as it is; only the way's weights may have moved."""
+    model, end = given.model, given.facts.end_token
+    trees = laid_out(model, Trees(given.facts.all, 4096))
+    front = Front(model, way.weights)
 
     def strength() -> float:
-        return recall(model, facts.all, facts.end_token)[0]
+        table = read_trees(model, trees, end, front=front).table
+        return float(np.nanmean(extraction_strength(table)))
 
-    ends = way.start, way.end
-    start = find_start(strength, way.weights, *ends, level, tolerance)
-    if start is None:
-        return []
-    with mixed(way.weights, *ends, start.alpha):
-        kept = recall(model, given.retain, facts.end_token)[0]
+    return strength
+
+
+def _matched(
+    given: AttackInputs, attacks: Sequence[Attack], level: float, start: Start, way: MixingPath
+) -> list[Outcome]:
+    """Attacks from the mixture `start`, found for a forget ES of `level`."""
+    with mixed(way.weights, way.start, way.end, start.alpha):
+        kept = recall(given.model, given.retain, given.facts.end_token)[0]
         return [
             replace(
                 found,
