@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks._report import Part, against, median, seconds_of
 from benchmarks._server import Server
 from lacuna.artifacts import digest
+from sweeps.process import holder
 from sweeps.store.mlflow_coordinator import COMMIT, LEASE, MlflowCoordinator
-from sweeps.store.process import holder
 from sweeps.store.store import Store
 from sweeps.tracking.client import connect, create_name, prepare
 

@@ -1,6 +1,6 @@
 """Kills parts of a running study at random moments, runs it again, and compares the results.
 
-    python -m benchmarks.faults [--kills 5] [--targets driver,worker,raylet,server] [key=value ...]
+    python -m benchmarks.faults [--kills 5] [--targets driver,worker,raylet,group,node,server] ...
 
 First the study (`study=smoke`, or what the words say) runs undisturbed. Then, for each target, it
 runs in a fresh folder while that target is killed (SIGKILL) at random moments. A driver that ends
@@ -29,6 +29,7 @@ from lacuna.artifacts import read_json
 from lacuna.seeds import numpy_generator
 from sweeps.store.mlflow_coordinator import COMMIT
 from sweeps.tracking.client import connect
+from sweeps.watch import MARK
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = 12  # of a driver, beyond the number of kills
@@ -65,6 +66,7 @@ class Study:
                 env=environment,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # a group of its own, to be ended as one
             )
 
     def ended(self) -> int | None:
@@ -149,6 +151,21 @@ def kill_raylet(study: Study, chance: np.random.Generator) -> bool:
     return bool(found)
 
 
+def end_group(study: Study, chance: np.random.Generator) -> bool:
+    """SIGTERM to the driver and all that it started, as a scheduler or a service manager does."""
+    assert study.process is not None
+    os.killpg(study.process.pid, signal.SIGTERM)
+    return True
+
+
+def lose_node(study: Study, chance: np.random.Generator) -> bool:
+    """The node's raylet and all its workers at once, as when a machine goes."""
+    lost = [p for p in study.family if "/raylet" in _name(p) or _name(p).startswith("ray::")]
+    for process in lost:
+        process.kill()
+    return bool(lost)
+
+
 def _name(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
@@ -156,10 +173,14 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
+ONCE = ("driver", "raylet", "group", "node")
+"""Targets without which a driver ends."""
 TARGETS: dict[str, Callable[[Study, np.random.Generator], bool] | None] = {
     "driver": kill_driver,
     "worker": kill_worker,
     "raylet": kill_raylet,
+    "group": end_group,
+    "node": lose_node,
     "server": None,  # has a server to kill, see `Campaign.strike`
 }
 
@@ -214,10 +235,10 @@ class Campaign:
             if self.study.ended() is not None:
                 break
             self.moments.append(time.monotonic() - started)
-            if self.target in ("driver", "raylet"):
+            if self.target in ONCE:
                 break
             self.check()
-        patience = SILENCE if self.target == "raylet" else end - time.monotonic()
+        patience = SILENCE if self.target in ("raylet", "node") else end - time.monotonic()
         self.statuses.append(self.study.wait(max(1.0, patience)))
         if self.statuses[-1] > 0:
             self.words.append(_tail(self.study))
@@ -266,6 +287,18 @@ def trained_again(study: Study) -> list[str]:
     return [f"{run.data.tags['mlflow.runName']} was begun again" for run in late]
 
 
+def left_behind(study: Study) -> list[str]:
+    """Runs that still count as running, and folders of Ray whose drivers have ended."""
+    client = connect(study.uri or f"sqlite:///{study.artifacts / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("lacuna")
+    assert experiment is not None
+    where = "attributes.status = 'RUNNING'"
+    runs = client.search_runs([experiment.experiment_id], where, max_results=5000)
+    found = [f"{run.info.run_name} is still RUNNING" for run in runs]
+    folders = [file.parent for file in Path(tempfile.gettempdir()).glob(f"ray-*/{MARK}")]
+    return found + [f"{folder} is left" for folder in folders]
+
+
 def campaign(
     target: str, folder: Path, calm: Study, span: float, kills: int, given: argparse.Namespace
 ) -> tuple[int, Part]:
@@ -285,6 +318,7 @@ def campaign(
         differing = sorted(n for n in wanted | tables if wanted.get(n) != tables.get(n))
         part.violations += [f"{name} differs" for name in differing]
         part.violations += trained_again(study)
+        part.violations += left_behind(study)
         keys = {key: epoch for key, (epoch, _) in study.published().items()}
     if server:
         server.kill()

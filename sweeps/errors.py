@@ -6,6 +6,9 @@ from collections.abc import Callable
 from lacuna.errors import UserError
 from sweeps.secrets import redacted
 
+TERMINATED = 128 + 15
+"""Exit status of a process that SIGTERM has ended, in the terms of a shell."""
+
 
 class Unavailable(RuntimeError):
     """Ray or a server that a study needs does not work at the moment; the input was good."""
@@ -32,7 +35,7 @@ def one_line(error: BaseException) -> str:
 def exit_status(command: Callable[[], int], stopped: str) -> int:
     """Run `command`: its status, or 1 for an error and 2 for bad input, in one line on stderr.
 
-    `stopped` is said on Ctrl-C. A bug keeps its traceback.
+    `stopped` is said on Ctrl-C and SIGTERM (status 143). A bug keeps its traceback.
     """
     try:
         return command()
@@ -43,4 +46,10 @@ def exit_status(command: Callable[[], int], stopped: str) -> int:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
+    except SystemExit as error:
+        if not error.code:
+            raise
+        # By our handler of the signal, or by Ray's own, which exits with 1.
+        print(f"ended by SIGTERM: {stopped}", file=sys.stderr)
+        return TERMINATED
     return 1

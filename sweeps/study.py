@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sweeps.config.schema import Study
+from sweeps.engine import ray_env
 from sweeps.engine.engine import Engine
 from sweeps.engine.rate_search import find_rates
 from sweeps.paths import check_place, tracking_uri
@@ -29,6 +30,7 @@ def run(planner: Planner, say: Callable[[str], None]) -> list[str]:
 
     Raises `UserError`, before anything is written, where its results may not be.
     """
+    ray_env.end_on_sigterm()
     config, started = planner.config, time.time()
     check_place(config)
     folder = Path(config.artifacts) / config.study

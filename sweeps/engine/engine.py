@@ -14,11 +14,11 @@ from typing import TextIO, TypeVar, cast
 from lacuna.results import Result, Summary
 from sweeps.engine.progress import Progress
 from sweeps.engine.scheduler import Schedule, failure
-from sweeps.engine.session import RaySession
+from sweeps.engine.session import RaySession, is_rays
 from sweeps.engine.tuning import optuna_searcher, run_grid
 from sweeps.engine.worker import Runtime, attempt, pack
 from sweeps.engine.worker_group import attempt_together
-from sweeps.errors import one_line
+from sweeps.errors import Unavailable, one_line
 from sweeps.plan.search import Searcher
 from sweeps.stage import Stage
 from sweeps.store.lease import BEAT, TTL
@@ -79,6 +79,10 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if error is not None and is_rays(error):
+            raise Unavailable(
+                f"Ray died ({one_line(error)}): the same command continues where this one was"
+            ) from error
 
     def close(self) -> None:
         """Leave Ray; a local one ends with all its processes and temporary files."""

@@ -37,7 +37,7 @@ def settle_local_ray() -> None:
 def end_on_sigterm() -> None:
     """Have SIGTERM unwind this process, so that what it started is ended and removed too.
 
-    Call it after Ray has started: Ray's own handler aborts with a stack trace.
+    Call it again after Ray has started: Ray's own handler aborts with a stack trace.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TextIO
 
 from lacuna.errors import UserError
-from sweeps import secrets
+from sweeps import secrets, watch
 from sweeps.engine import ray_env
 from sweeps.engine.cluster import check_address, check_fits, node_types
 from sweeps.errors import Unavailable, one_line
@@ -34,6 +34,7 @@ class RaySession:
         self.address, self.cpus, self.stream = address, cpus, stream
         self._ray: ModuleType | None = None
         self._temporary: Path | None = None
+        self._watch: watch.Watch | None = None
         self._said: set[str] = set()
 
     @property
@@ -47,7 +48,9 @@ class RaySession:
             self._ray.shutdown()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-        self._ray = self._temporary = None
+        if self._watch is not None:
+            self._watch.end()
+        self._ray = self._temporary = self._watch = None
 
     def connect(self, stages: Sequence[Stage], tracking_uri: str) -> ModuleType:
         """Ray, started. Raises `UserError` for a stage that would wait for ever, or a tracking
@@ -83,7 +86,10 @@ class RaySession:
     def _start(self) -> ModuleType:
         folder = tempfile.gettempdir()
         short = folder if len(folder) < 24 else "/tmp"  # it begins the path of a Unix socket
+        watch.sweep_up(Path(short))
         self._temporary = Path(tempfile.mkdtemp(prefix="ray-", dir=short))
+        watch.mark(self._temporary)
+        self._watch = watch.Watch(self._temporary)
         return self._init(
             "free memory, processes or disk and run it again, or name a running cluster (address=)",
             lambda ray: ray.init(
@@ -121,14 +127,14 @@ class RaySession:
         try:
             begin(ray)
         except START_FAILURES as error:
-            if type(error) not in START_FAILURES and not _is_rays(error):
+            if type(error) not in START_FAILURES and not is_rays(error):
                 raise
             ray.shutdown()
             raise Unavailable(f"Ray did not start ({one_line(error)}): {way_out}") from error
         return ray
 
 
-def _is_rays(error: Exception) -> bool:
+def is_rays(error: BaseException) -> bool:
     """Whether an exception is of Ray's own kinds."""
     return type(error).__module__.split(".")[0] == "ray"
 

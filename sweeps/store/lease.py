@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sweeps.errors import CoordinatorError
-from sweeps.store.process import is_gone
+from sweeps.process import is_gone
 
 TTL = 60.0
 """Seconds without a heartbeat after which a holder is judged dead."""

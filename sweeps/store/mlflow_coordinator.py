@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from sweeps.process import holder
 from sweeps.store.lease import Commit, Lease
-from sweeps.store.process import holder
 from sweeps.tracking.client import create_name, patiently
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.errors import CoordinatorError
+from sweeps.process import is_gone
 from sweeps.tracking.client import RunLocation, patiently, short_line
 from sweeps.tracking.records import Dataset, Point, Record
 
@@ -25,6 +26,22 @@ def close_orphans(client: "MlflowClient", place: RunLocation) -> None:
     running = f"tags.mlflow.parentRunId = '{place.parent}' and attributes.status = 'RUNNING'"
     for run in client.search_runs([place.experiment], running, max_results=1000):
         client.set_terminated(run.info.run_id, "KILLED")
+
+
+DRIVER = "lacuna.driver"
+"""Tag of a study's run that names its driver (`sweeps.process.holder`)."""
+
+
+def close_dead(client: "MlflowClient", experiment: str) -> None:
+    """Close the runs of studies whose drivers have certainly ended, with all their children."""
+    running = "attributes.status = 'RUNNING'"
+    parents = f"{running} and tags.stage = 'study'"
+    for run in client.search_runs([experiment], parents, max_results=1000):
+        if is_gone(run.data.tags.get(DRIVER, "")):
+            below = f"{running} and tags.mlflow.parentRunId = '{run.info.run_id}'"
+            for child in client.search_runs([experiment], below, max_results=1000):
+                client.set_terminated(child.info.run_id, "KILLED")
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def deliver(client: "MlflowClient", record: Record, attempts: int = 4) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lacuna.artifacts import read_json
 from lacuna.results.files import MANIFEST, SUMMARY
 from sweeps.errors import CoordinatorError, one_line
+from sweeps.process import holder
 from sweeps.secrets import hide, redacted_values
 from sweeps.stage import Stage
 from sweeps.tracking import outbox, ui_view
@@ -29,7 +30,7 @@ from sweeps.tracking.client import (
     quietly,
 )
 from sweeps.tracking.datasets import corpus_of, regions_in
-from sweeps.tracking.delivery import close_orphans, deliver
+from sweeps.tracking.delivery import DRIVER, close_dead, close_orphans, deliver
 from sweeps.tracking.records import Record, flat, metrics, now, run_name
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Tracker:
             # A server knows where its artifacts go; a file's default is the working directory.
             local = self.artifact_root if self.place.uri.startswith("sqlite:") else None
             adopted, experiment = "", open_experiment(self.client, "lacuna", local)
-        tags = {"study": self.place.study, "stage": "study"}
+        quietly(partial(close_dead, self.client, experiment))
+        tags = {"study": self.place.study, "stage": "study", DRIVER: holder()}
         told = flat(redacted_values(params))
         record = Record(self.place.study, experiment, tags, told, run_id=adopted)
         self.run = TrackedRun(self.place, self.client, record)

@@ -20,10 +20,10 @@ from support.stores import (
 )
 
 from lacuna.errors import UserError
+from sweeps.process import holder, is_gone
 from sweeps.store.lease import Coordinator, Lease, Liveness, failed_in_a_row
 from sweeps.store.local import IDENTITY, LocalStorage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
-from sweeps.store.process import holder, is_gone
 from sweeps.store.store import Store
 from sweeps.tracking.client import absolute_uri, connect, prepare
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from support import ROOT
 from sweeps.errors import CoordinatorError
+from sweeps.process import holder
 from sweeps.stage import Stage
 from sweeps.store.lease import Commit, Lease
-from sweeps.store.process import holder
 from sweeps.tracking.client import prepare
 
 STAGE = Stage("toy", "toy seed=1", {"lr": 0.1}, {}, {})
@@ -128,7 +128,7 @@ def remove_file(folder: Path) -> str:
 
 
 def ended_process() -> str:
-    code = "from sweeps.store.process import holder; print(holder())"
+    code = "from sweeps.process import holder; print(holder())"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     return ended.stdout.strip()
 

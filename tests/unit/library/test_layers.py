@@ -38,6 +38,8 @@ ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
 PACKAGES = [
     "secrets",
     "errors",
+    "process",
+    "watch",
     "text",
     "stage",
     "paths",

@@ -15,6 +15,7 @@ from lacuna.model import Layout
 from lacuna.region import Region
 from sweeps.stage import Stage
 from sweeps.tracking import client, runs
+from sweeps.tracking.delivery import DRIVER
 from sweeps.tracking.runs import StageRun, Tracker
 
 STAGE = Stage(
@@ -207,3 +208,20 @@ def test_a_study_whose_server_is_gone_at_the_end_is_told_by_the_next_one(
     assert said[1:] == ["MLflow: runs uploaded that had waited: 1"]
     assert client.get_run(tracker.place.parent).info.status == "FINISHED"
     assert following.place.parent != tracker.place.parent
+
+
+def test_a_start_closes_the_runs_of_drivers_that_have_ended(tracker: Tracker) -> None:
+    """Killed ones, which could not; those of living drivers stay."""
+    begun = StageRun(tracker.place, tracker.client)
+    begun.begin(STAGE, {})
+    first, place = tracker.place.parent, tracker.place
+    other = Tracker(place.uri, "others", tracker.artifact_root)
+    other.begin({})
+    assert tracker.client.get_run(first).info.status == "RUNNING"
+    machine = tracker.client.get_run(first).data.tags[DRIVER].split()[0]
+    tracker.client.set_tag(first, DRIVER, f"{machine} 1 12345")  # it was process 1, long ago
+    Tracker(place.uri, "others", tracker.artifact_root).begin({})
+    assert tracker.client.get_run(first).info.status == "KILLED"
+    assert tracker.client.get_run(begun.run_id).info.status == "KILLED"
+    assert tracker.client.get_run(other.place.parent).info.status == "RUNNING"
+    other.finish({})
