@@ -32,6 +32,11 @@ from transformers import (
 )
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+from transformers.utils.logging import (
+    disable_progress_bar,
+    enable_progress_bar,
+    is_progress_bar_enabled,
+)
 
 from lacuna.errors import UserError
 from lacuna.model.files import Entry, read_config, refuse_quantized
@@ -60,14 +65,17 @@ _BUFFER = re.compile(
 
 @contextmanager
 def quiet(level: int = logging.ERROR) -> Iterator[None]:
-    """Within the block transformers prints no warnings: what they say is checked by us."""
+    """Within the block transformers prints no progress, and no warnings: we check those."""
     logger = logging.getLogger("transformers")
-    before = logger.level
+    before, bars = logger.level, is_progress_bar_enabled()
     logger.setLevel(level)
+    disable_progress_bar()
     try:
         yield
     finally:
         logger.setLevel(before)
+        if bars:
+            enable_progress_bar()
 
 
 def outline(

@@ -329,3 +329,8 @@ def test_what_was_compared_is_written_where_behaviour_fails(
     record = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert record["behaviour"] is None and "out of memory" in record["missing"]
     assert record["changes"]
+
+
+def test_loading_shows_no_progress(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load_model(folder, prompt=Prompt(), device="cpu")
+    assert capfd.readouterr() == ("", "")
