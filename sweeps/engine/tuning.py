@@ -54,6 +54,10 @@ def run_grid(
         ) -> None:
             on_end(stages[trial.config["stage"]], trial.last_result)
 
+        def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+            """Tune saves its callbacks: not ours, which hold the engine and all that it holds."""
+            return tune.Callback, ()
+
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures come back as results
     texts = {key: pack(stage) for key, stage in stages.items()}
     trainable = tune.with_parameters(_trial, runtime=runtime, texts=texts)
