@@ -156,3 +156,9 @@ def test_json_of_ours(data: st.DataObject) -> None:
     path = BASE["folder"] / "some.json"
     path.write_bytes(whole)
     tried("some.json", data.draw(bytes_of(whole)), read_json)
+
+
+def test_a_line_that_quotes_a_long_value_is_cut_in_its_middle() -> None:
+    said = str(UserError(f"x.jsonl:1: {'9' * 5000}: write it anew"))
+    assert said.startswith("x.jsonl:1: 999") and said.endswith("999: write it anew")
+    assert len(said) < 2000 and str(UserError("short")) == "short"
