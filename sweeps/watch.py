@@ -36,10 +36,6 @@ class Watch:
             env={**os.environ, "PYTHONPATH": paths},
         )
 
-    def __getstate__(self) -> dict[str, object]:
-        """Nothing: Ray Tune copies all that hears of its trials, and the pipe is the driver's."""
-        return {}
-
     def end(self) -> None:
         """The driver ends as it should."""
         assert self._process.stdin is not None
