@@ -113,7 +113,7 @@ def build(shape: Shape, seed: int, device: torch.device) -> LoadedModel:
     finally:
         torch.set_default_dtype(before)
     words = {"<pad>": 0, "<end>": 1} | {f"w{i}": i for i in range(2, shape.vocabulary)}
-    raw = RawTokenizer(models.WordLevel(words))
+    raw = RawTokenizer(models.WordLevel(words, unk_token="w2"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<end>")
     prompt = Prompt(template=" ".join(["w2"] * TEMPLATE) + " {question}")

@@ -1,5 +1,6 @@
 """Scores of answers in any script; those of English ones are the published scorer's."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,7 +71,11 @@ def test_ninety_five_percent_of_nothing_is_no_threshold() -> None:
         one = SimpleNamespace(
             strength=strength, utility=utility, forget={"truth_ratio": np.array([0.2, 0.7])}
         )
-        evaluator = SimpleNamespace(config=SimpleNamespace(alphas=3), measure=lambda model: one)
+        evaluator = SimpleNamespace(
+            config=SimpleNamespace(alphas=3),
+            measure=lambda model: one,
+            moving=lambda model, weights: nullcontext(),
+        )
         weights = SimpleNamespace(write=lambda values: None)
         ratio = np.array([0.3, 0.6])
         return full_curve(evaluator, None, weights, {}, {}, ratio)  # type: ignore[arg-type]

@@ -7,8 +7,10 @@ from support import records
 from lacuna.results import SearchSummary
 from sweeps.config.compose import configure
 from sweeps.engine.rate_search import find_rates, rate_of
+from sweeps.engine.ray_env import settle_local_ray
 from sweeps.engine.tuning import optuna_searcher
 from sweeps.plan.make import make_planner
+from sweeps.plan.search import Searcher
 from sweeps.stage import Stage
 
 
@@ -28,7 +30,9 @@ class Calculated:
         self.asked.append(asked)
         return results
 
-    searcher = staticmethod(optuna_searcher)
+    def searcher(self, low: float, high: float, seed: int, startup: int) -> Searcher:
+        settle_local_ray()  # as the engine does: what imports Ray reads the environment then
+        return optuna_searcher(low, high, seed, startup)
 
 
 def test_a_search_with_rungs_trains_few_rates_to_the_end_and_chooses_one_of_them() -> None:
