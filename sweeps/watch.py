@@ -55,7 +55,8 @@ def main(folder: Path) -> None:
         return
     left = processes(folder)
     raylet = any("/raylet" in line.split(" ")[0] for line in left.values())
-    what = "the driver was killed" if raylet else "Ray's raylet died, and the driver with it"
+    # Each ends soon after the other: only a raylet that is still there says who was first.
+    what = "the driver was killed" if raylet else "the driver or Ray's raylet was killed"
     print(
         f"ended: {what}; the same command continues where this one was",
         file=sys.stderr,
