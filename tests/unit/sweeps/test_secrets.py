@@ -1,5 +1,6 @@
 """Passwords and tokens are written nowhere."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,10 @@ def test_messages_do_not_show_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_workers_find_the_whole_uri_and_tuner_state_does_not_hold_it() -> None:
-    from ray import cloudpickle
-
     runtime = Runtime(RunLocation(hide(URI), "study", "spool"), "/root")
-    state = cloudpickle.dumps(runtime)
+    state = pickle.dumps(runtime)
     assert b"s3cr3t" not in state and b"tw1ce" not in state
-    assert revealed(cloudpickle.loads(state).place.uri) == URI
+    assert revealed(pickle.loads(state).place.uri) == URI
     assert _joined_environment()[VARIABLE] == URI
     assert revealed("http://elsewhere:5000") == "http://elsewhere:5000"
 
