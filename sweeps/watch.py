@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from sweeps.process import birth
+from sweeps.process import holder, is_gone
 
 PATIENCE = 20.0
 """Seconds that Ray's processes have to end by themselves."""
@@ -93,17 +93,17 @@ def end_processes(folder: Path) -> None:
 
 def mark(folder: Path) -> None:
     """Say whose folder it is, for `sweep_up`."""
-    (folder / MARK).write_text(f"{os.getpid()} {birth(os.getpid())}")
+    (folder / MARK).write_text(holder())
 
 
 def sweep_up(parent: Path) -> None:
-    """Remove folders of Ray whose drivers have ended, watched or not."""
+    """Remove folders of Ray whose drivers, of this machine, have certainly ended."""
     for file in parent.glob(f"ray-*/{MARK}"):
         try:
-            pid, _, born = file.read_text().partition(" ")
+            driver = file.read_text(errors="replace")
         except OSError:  # not ours, or gone
             continue
-        if born and birth(int(pid)) != born and not processes(file.parent):
+        if is_gone(driver) and not processes(file.parent):
             shutil.rmtree(file.parent, ignore_errors=True)
 
 

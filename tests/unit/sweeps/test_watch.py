@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import TERMINATED, exit_status
-from sweeps.process import birth
+from sweeps.process import holder
 from sweeps.watch import MARK, Watch, mark, processes, sweep_up
 
 DRIVER = """
@@ -62,16 +62,16 @@ def test_a_driver_that_ends_as_it_should_is_not_spoken_for(
 
 
 def test_folders_of_dead_drivers_are_swept_up_and_no_others(tmp_path: Path) -> None:
-    dead, mine, foreign = (tmp_path / f"ray-{name}" for name in ("dead", "mine", "foreign"))
-    for path in (dead, mine, foreign):
+    kept = [tmp_path / f"ray-{name}" for name in ("mine", "foreign", "elsewhere", "spoilt")]
+    for path in (dead := tmp_path / "ray-dead", *kept):
         path.mkdir()
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    born = birth(ended.pid)
-    ended.wait()
-    (dead / MARK).write_text(f"{ended.pid} {born}")
-    mark(mine)
+    machine, pid, born = holder().split()
+    (dead / MARK).write_text(f"{machine} {pid} {int(born) - 1}")  # the pid is used again
+    mark(kept[0])
+    (kept[2] / MARK).write_text(f"another-{machine} {pid} {int(born) - 1}")
+    (kept[3] / MARK).write_bytes(b"\xff no process")
     sweep_up(tmp_path)
-    assert not dead.exists() and mine.is_dir() and foreign.is_dir()
+    assert not dead.exists() and all(path.is_dir() for path in kept)
 
 
 @pytest.mark.parametrize("code", [143, 1, 15])
