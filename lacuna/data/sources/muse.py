@@ -1,7 +1,8 @@
 """MUSE: questions about news or books to forget and to keep (Shi et al., 2024, arXiv:2407.06460).
 
 Read are the questions of its subset `knowmem`, splits `forget_qa` and `retain_qa`. They name no
-people, so each question is a person of its own.
+people, so each question is a person of its own. Tried on invented files of that form, not on the
+published ones.
 """
 
 from dataclasses import dataclass

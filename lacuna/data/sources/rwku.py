@@ -2,7 +2,8 @@
 
 Read are the probes `forget_level1` (sentences to fill in), `forget_level2` (questions) and
 `forget_level3` (attacks), and, to be kept, `neighbor_level1` and `neighbor_level2`. The models of
-the hub know these facts already: with them, a study plants what was there before.
+the hub know these facts already: with them, a study plants what was there before. Tried on
+invented files of that form, not on the published ones.
 """
 
 from dataclasses import dataclass
