@@ -26,6 +26,8 @@ Value = str | float | None
 StageRows = Sequence[Row]
 BASELINE = "random"
 """The scenario that every other one is compared with: it looks at no fact."""
+UNIFORM = "uniform"
+"""The scenario of a region drawn anywhere, the masks of other facts included."""
 ALIKE = "random again"
 """The first of a seed's random regions, compared with the others: an A/A comparison."""
 ORACLE = "oracle"
@@ -339,10 +341,10 @@ def _trials_of(cell: Cell[TrialRow]) -> dict[int, list[TrialRow]]:
 
 
 def find(
-    comparisons: Iterable[ScenarioComparison], cell: CellKey, measure: str
+    comparisons: Iterable[ScenarioComparison], cell: CellKey, measure: str, rival: str = BASELINE
 ) -> ScenarioComparison | None:
-    """The comparison of a cell with its objective's `random` one in a measure, or None."""
-    wanted = (*cell, BASELINE, measure.lower())
+    """The comparison of a cell with its objective's one of the rival in a measure, or None."""
+    wanted = (*cell, rival, measure.lower())
     names = ("ratio", "objective", "scenario_a", "scenario_b", "metric")
     return next((c for c in comparisons if tuple(c.get(name) for name in names) == wanted), None)
 

@@ -47,6 +47,8 @@ class Panel:
     title: str
     chart: Markup
     legend: Sequence[tuple[str, str]]
+    wide: bool = False
+    """Whether it takes the whole width of the page, and not its place beside others."""
 
     @classmethod
     def of(cls, title: str, chart: Markup, drawn: Sequence[Series | Bars]) -> "Panel":

@@ -1,4 +1,4 @@
-"""Two kinds of chart as inline SVG: coloured by the page's style sheet, no script, no fonts."""
+"""Four kinds of chart as inline SVG: coloured by the page's style sheet, no script, no fonts."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,8 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 380.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 44.0
+WIDE, LETTER, VALUES, ROW = 860.0, 6.2, 205.0, 22.0
+"""Of a forest plot: its width, that of a letter of a name, of the figures, and a row's height."""
 Point = tuple[float, float]
 
 
@@ -29,6 +31,16 @@ class Bars:
     style: str
     heights: Sequence[float | None]
     errors: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A row of a forest plot: a difference with its 95% interval; None: it was not taken."""
+
+    name: str
+    style: str
+    value: float | None
+    interval: Sequence[float] | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ def span(values: Sequence[float], start: float, end: float) -> Axis:
     return Axis(low - room, high + room, start, end)
 
 
-EMPTY = frozenset({"line", "polyline", "rect"})
+EMPTY = frozenset({"circle", "line", "polyline", "rect"})
 """Shapes, which hold nothing."""
 
 
@@ -128,6 +140,48 @@ def bar_chart(
     return chart(title, x_name, y_name, y_axis, marks)
 
 
+def forest_chart(title: str, x_name: str, effects: Sequence[Effect], margin: float) -> Markup:
+    """Effects beneath each other over one axis, a line at zero, the margin shaded around it."""
+    foot, names = TOP + ROW * len(effects), 24 + LETTER * max(len(one.name) for one in effects)
+    shown = [one for one in effects if one.value is not None]
+    ends = [x for one in shown for x in (one.value, *(one.interval or ())) if x is not None]
+    axis = span([*ends, -margin, margin], names, WIDE - VALUES)
+    band = {"x": px(axis.at(-margin)), "width": px(axis.at(margin) - axis.at(-margin))}
+    marks = [
+        element("rect", **band, y=px(TOP), height=px(foot - TOP), class_="band"),
+        rule(axis.at(0), TOP, axis.at(0), foot, "axis"),
+        *(tick_x(axis.at(tick), f"{tick:g}", foot) for tick in axis.ticks()),
+        text((names + WIDE - VALUES) / 2, foot + 36, x_name, "middle"),
+    ]
+    for index, one in enumerate(effects):
+        marks += effect_row(one, TOP + ROW * (index + 0.5), axis)
+    body = join([element("title", title), *marks])
+    return element("svg", body, viewBox=f"0 0 {WIDE:g} {foot + 44:g}", role="img", aria_label=title)
+
+
+def effect_row(one: Effect, y: float, axis: Axis) -> list[Markup]:
+    """Its name, the interval as a line, the effect as a dot, and the effect in figures."""
+    name = text(8, y + 4, one.name, "start")
+    if one.value is None:
+        return [name, text(WIDE - VALUES + 8, y + 4, "no value", "start")]
+    low, high = one.interval or (one.value, one.value)
+    words = in_figures(one.value, one.interval)
+    dot = element("circle", cx=px(axis.at(one.value)), cy=px(y), r="4")
+    line = rule(axis.at(low), y, axis.at(high), y, "interval")
+    tip = element("title", f"{one.name}: {words}")
+    mark = element("g", line, dot, tip, class_=one.style)
+    return [name, mark, text(WIDE - VALUES + 8, y + 4, words, "start")]
+
+
+def in_figures(value: float, interval: Sequence[float] | None) -> str:
+    """An effect with its interval, to two digits of the interval's half."""
+    if interval is None or interval[0] == interval[1]:
+        return f"{value:+.3g}"
+    low, high = interval
+    places = max(0, 1 - math.floor(math.log10((high - low) / 2)))
+    return f"{value:+.{places}f} [{low:.{places}f}, {high:.{places}f}]"
+
+
 def bar(one: Bars, index: int, left: float, width: float, axis: Axis, name: str) -> list[Markup]:
     """One bar with its error bar, or nothing."""
     height, error = one.heights[index], one.errors[index]
@@ -175,9 +229,8 @@ def chart(title: str, x_name: str, y_name: str, y_axis: Axis, marks: Sequence[Ma
     return element("svg", body, viewBox=box, role="img", aria_label=title)
 
 
-def tick_x(x: float, label: str) -> Markup:
+def tick_x(x: float, label: str, foot: float = HEIGHT - BOTTOM) -> Markup:
     """A mark and label below the plot."""
-    foot = HEIGHT - BOTTOM
     return join([rule(x, foot, x, foot + 4, "axis"), text(x, foot + 17, label, "middle")])
 
 

@@ -1,7 +1,7 @@
 """What a study has found, put together: comparisons of scenarios, rows of stages, the report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -9,10 +9,9 @@ from typing import cast
 from lacuna.artifacts import write_json
 from lacuna.errors import UserError
 from lacuna.report import Results, headline, render
-from lacuna.report.cells import ALIKE, BASELINE
+from lacuna.report.cells import ALIKE, BASELINE, ORACLE, UNIFORM
 from lacuna.results import (
     ChoiceRecord,
-    Failure,
     Registration,
     Result,
     RetainedSummary,
@@ -21,12 +20,11 @@ from lacuna.results import (
     ScenarioPair,
     StageRow,
     StudyManifest,
-    TrialSummary,
 )
 from lacuna.results.files import MANIFEST
 from lacuna.seeds import numpy_generator
 from lacuna.significance import METRICS, compare
-from lacuna.significance.compare import Metric, first_and_others, on_seeds_of
+from lacuna.significance.compare import Metric, Trial, first_and_others, on_seeds_of
 from sweeps.engine.engine import Engine
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import Choice
@@ -52,8 +50,8 @@ class Ran:
 class ComparisonJob:
     """What one comparison needs: both scenarios' trials and a seed of its own."""
 
-    a: list[TrialSummary | Failure]
-    b: list[TrialSummary | Failure]
+    a: list[Trial]
+    b: list[Trial]
     metric: Metric
     rounds: int
     seed: int
@@ -63,37 +61,38 @@ class ComparisonJob:
 def comparison_jobs(
     planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
 ) -> list[ComparisonJob]:
-    """Every scenario with the baseline, in every metric, and the baseline's regions among them."""
+    """Every scenario with the baseline, in every metric, and the baseline's regions among them.
+
+    The true region is compared with one drawn anywhere, too, where there are both.
+    """
     settings = planner.config.significance
-    found: dict[Cell, list[TrialSummary | Failure]] = {}
-    for stage in tests:
-        found.setdefault(Cell.of(stage), []).append(_test_result(results[stage.key]))
-    sides = {
-        cell: (own, on_seeds_of(own, found[cell._replace(scenario=BASELINE)]))
-        for cell, own in found.items()
-        if cell.scenario != BASELINE and cell._replace(scenario=BASELINE) in found
-    }
-    for cell in found:
-        first, others = first_and_others(found[cell])
-        if cell.scenario == BASELINE and others:
-            sides[cell._replace(scenario=ALIKE)] = first, others
     return [
-        ComparisonJob(
-            a=a,
-            b=b,
-            metric=metric,
-            rounds=settings.permutations,
-            seed=settings.seed,
-            pair={
-                "ratio": cell.ratio,
-                "objective": cell.objective,
-                "scenario_a": cell.scenario,
-                "scenario_b": BASELINE,
-            },
-        )
-        for cell, (a, b) in sides.items()
+        ComparisonJob(a, b, metric, settings.permutations, settings.seed, pair)
+        for pair, a, b in _pairs(tests, results)
         for metric in METRICS
     ]
+
+
+def _pairs(
+    tests: Sequence[Stage], results: Mapping[str, Result]
+) -> Iterator[tuple[ScenarioPair, list[Trial], list[Trial]]]:
+    found: dict[Cell, list[Trial]] = {}
+    for stage in tests:
+        found.setdefault(Cell.of(stage), []).append(_test_result(results[stage.key]))
+    for cell, own in found.items():
+        if cell.scenario == BASELINE:
+            first, others = first_and_others(own)
+            if others:
+                yield _pair(cell, ALIKE, BASELINE), first, others
+            continue
+        for name in (BASELINE, UNIFORM) if cell.scenario == ORACLE else (BASELINE,):
+            rivals = found.get(cell._replace(scenario=name))
+            if rivals is not None:
+                yield _pair(cell, cell.scenario, name), own, on_seeds_of(own, rivals)
+
+
+def _pair(cell: Cell, a: str, b: str) -> ScenarioPair:
+    return {"ratio": cell.ratio, "objective": cell.objective, "scenario_a": a, "scenario_b": b}
 
 
 def compare_scenarios(job: ComparisonJob) -> ScenarioComparison:
@@ -103,7 +102,7 @@ def compare_scenarios(job: ComparisonJob) -> ScenarioComparison:
     return {**record, **job.pair}
 
 
-def _test_result(result: Result) -> TrialSummary | Failure:
+def _test_result(result: Result) -> Trial:
     if "failed" in result:
         return result
     assert "purpose" in result and result["purpose"] == "test", "not a test trial"

@@ -23,7 +23,14 @@ def rebuild(folder: Path) -> list[str]:
 
     Raises `UserError` where no study has finished there.
     """
+    return headline(render(read(folder), folder))
+
+
+def read(folder: Path) -> Results:
+    """What the report of the study in `folder` was made from.
+
+    Raises `UserError` where no study has finished there.
+    """
     finished(folder)
     record = read_json(folder / RESULTS)
-    margins = Margins(**record.pop("margins"))
-    return headline(render(Results(**record, margins=margins), folder))
+    return Results(**record | {"margins": Margins(**record["margins"])})

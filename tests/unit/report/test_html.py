@@ -25,12 +25,13 @@ HOSTILE = [
 ATTRIBUTES = {
     "lang", "charset", "name", "content", "id", "class", "title", "href", "viewbox", "role",
     "aria-label", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "points", "transform",
-    "text-anchor",
+    "text-anchor", "cx", "cy", "r",
 }  # fmt: skip
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "nav", "a", "ul",
     "li", "div", "table", "tr", "th", "td", "small", "br", "span", "details", "summary", "pre",
-    "figure", "strong", "figcaption", "i", "svg", "g", "line", "polyline", "rect", "text",
+    "figure", "strong", "figcaption", "i", "svg", "g", "line", "polyline", "rect", "circle",
+    "text",
 }  # fmt: skip
 
 

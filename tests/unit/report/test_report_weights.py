@@ -10,6 +10,7 @@ from support.weight_reports import SEEDS, injected, relearned, study, trial
 from lacuna.report import Results, judge
 from lacuna.report.html import page
 from lacuna.report.tables import tables
+from lacuna.significance import paired
 
 
 def rows_where(table: str, source: Results | list[Record], /, **wanted: Any) -> list[Record]:
@@ -173,6 +174,20 @@ def test_both_papers_are_judged_on_the_same_checkpoints() -> None:
     beyond = found["beyond-logp: npo at 0.1, lora lr 0.003, against full"]
     assert beyond["effect"] == pytest.approx(-0.5) and beyond["verdict"] == "holds"
     assert "than to all parameters" in beyond["statement"]
+
+
+def test_a_region_drawn_anywhere_is_the_fair_rival_and_secondary() -> None:
+    results = study(failing=())
+    anywhere = [plain_trial("uniform", seed) for seed in SEEDS]
+    place = {"ratio": 0.1, "objective": "npo", "scenario_a": "oracle", "scenario_b": "uniform"}
+    values = [0.001, 0.002, 0.0, 0.001][: len(SEEDS)]
+    record = paired(values, [0.0] * len(values), SEEDS) | place | {"metric": "matched"}
+    stages, comparisons = [*results.stages, *anywhere], [*results.comparisons, record]
+    found = claims(Results("lacuna", {}, stages, comparisons))
+    beside = found["region-matched: npo at 0.1, against uniform"]
+    assert beside["effect"] == pytest.approx(0.001) and beside["role"] == "secondary"
+    assert "drawn anywhere" in beside["statement"]
+    assert found["region-matched: npo at 0.1"]["role"] == "primary"
 
 
 def test_chance_is_the_share_of_what_is_to_forget_not_of_one_mask() -> None:
