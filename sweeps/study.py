@@ -14,12 +14,11 @@ from sweeps.plan.planner import Planner
 from sweeps.results.collect import (
     Ran,
     collect,
-    compare_scenarios,
-    comparison_jobs,
     failed_lines,
     refuse_knowing,
     write,
 )
+from sweeps.results.comparisons import compare_scenarios, comparison_jobs
 from sweeps.results.registration import plan_of, register
 from sweeps.store.open import study_storage
 from sweeps.tracking.runs import Tracker
@@ -81,7 +80,7 @@ def _run_stages(engine: Engine, planner: Planner, folder: Path) -> Ran:
     known = engine.store.published([stage.key for stage in tests])
     registration = register(folder, plan_of(planner), known)
     engine.run_trials([*tests, *controls], phase="trials and attacks")
-    jobs = comparison_jobs(planner, tests, engine.results)
+    jobs = comparison_jobs(planner.config.significance, tests, engine.results)
     comparisons = engine.map(compare_scenarios, jobs)
     return Ran([*setup, *search, *tests, *controls], choices, comparisons, registration)
 

@@ -1,7 +1,7 @@
 """What a study has found, put together: comparisons of scenarios, rows of stages, the report."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -9,7 +9,6 @@ from typing import cast
 from lacuna.artifacts import write_json
 from lacuna.errors import UserError
 from lacuna.report import Results, headline, render
-from lacuna.report.cells import ALIKE, BASELINE, ORACLE, UNIFORM
 from lacuna.results import (
     ChoiceRecord,
     Registration,
@@ -17,14 +16,10 @@ from lacuna.results import (
     RetainedSummary,
     Row,
     ScenarioComparison,
-    ScenarioPair,
     StageRow,
     StudyManifest,
 )
 from lacuna.results.files import MANIFEST
-from lacuna.seeds import numpy_generator
-from lacuna.significance import METRICS, compare
-from lacuna.significance.compare import Metric, Trial, first_and_others, on_seeds_of
 from sweeps.engine.engine import Engine
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import Choice
@@ -44,69 +39,6 @@ class Ran:
     comparisons: Sequence[ScenarioComparison]
     registration: Registration
     """The plan that its claims are held to."""
-
-
-@dataclass(frozen=True)
-class ComparisonJob:
-    """What one comparison needs: both scenarios' trials and a seed of its own."""
-
-    a: list[Trial]
-    b: list[Trial]
-    metric: Metric
-    rounds: int
-    seed: int
-    pair: ScenarioPair
-
-
-def comparison_jobs(
-    planner: Planner, tests: Sequence[Stage], results: Mapping[str, Result]
-) -> list[ComparisonJob]:
-    """Every scenario with the baseline, in every metric, and the baseline's regions among them.
-
-    The true region is compared with one drawn anywhere, too, where there are both.
-    """
-    settings = planner.config.significance
-    return [
-        ComparisonJob(a, b, metric, settings.permutations, settings.seed, pair)
-        for pair, a, b in _pairs(tests, results)
-        for metric in METRICS
-    ]
-
-
-def _pairs(
-    tests: Sequence[Stage], results: Mapping[str, Result]
-) -> Iterator[tuple[ScenarioPair, list[Trial], list[Trial]]]:
-    found: dict[Cell, list[Trial]] = {}
-    for stage in tests:
-        found.setdefault(Cell.of(stage), []).append(_test_result(results[stage.key]))
-    for cell, own in found.items():
-        if cell.scenario == BASELINE:
-            first, others = first_and_others(own)
-            if others:
-                yield _pair(cell, ALIKE, BASELINE), first, others
-            continue
-        for name in (BASELINE, UNIFORM) if cell.scenario == ORACLE else (BASELINE,):
-            rivals = found.get(cell._replace(scenario=name))
-            if rivals is not None:
-                yield _pair(cell, cell.scenario, name), own, on_seeds_of(own, rivals)
-
-
-def _pair(cell: Cell, a: str, b: str) -> ScenarioPair:
-    return {"ratio": cell.ratio, "objective": cell.objective, "scenario_a": a, "scenario_b": b}
-
-
-def compare_scenarios(job: ComparisonJob) -> ScenarioComparison:
-    """One comparison, in a Ray task."""
-    generator = numpy_generator(job.seed, job.metric, *job.pair.values())
-    record = compare(job.a, job.b, job.metric, generator=generator, rounds=job.rounds)
-    return {**record, **job.pair}
-
-
-def _test_result(result: Result) -> Trial:
-    if "failed" in result:
-        return result
-    assert "purpose" in result and result["purpose"] == "test", "not a test trial"
-    return result
 
 
 def failed_lines(results: Mapping[str, Result], stages: Sequence[Stage]) -> list[str]:

@@ -88,9 +88,7 @@ class Region(Claims):
                             f"With {objective}, unlearning in the true region gives no better "
                             f"{meaning} than in {PLACES[rival]} ({_size(shares, ratio)})."
                         ),
-                        record=_record(
-                            results, CellKey(ratio, objective, ORACLE), metric, cells, rival
-                        ),
+                        record=_record(results, key, metric, cells, rival),
                         keys=[*cells[ORACLE].keys, *cells[rival].keys],
                         primary=rival == BASELINE,
                     )
