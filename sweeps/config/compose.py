@@ -90,34 +90,44 @@ def _check_fields(config: DictConfig, plain: Mapping[str, object], prefix: str =
 def compose_keys(overrides: Sequence[str]) -> DictConfig:
     """All keys with their values, before they are made a `Study` and checked together.
 
-    Hydra composes the words up to the last one that does more than set a key, once for all calls;
-    those after it are set on a copy of what it composed, in their order, as Hydra would do.
+    Hydra composes the words that choose files, wherever they stand, and all up to the last one that
+    takes a key away, once for all calls; the others are set on a copy of what it composed, in their
+    order, as Hydra would do.
     """
     overrides = parsable(overrides)
     words = OverridesParser.create().parse_overrides(overrides)
-    more = [place for place, word in enumerate(words, 1) if not _only_sets(word)]
-    last = max(more, default=0)
-    config = deepcopy(_composed(tuple(overrides[:last]), frozenset(DATA)))
-    for word in words[last:]:
-        try:
-            OmegaConf.update(config, word.key_or_group, word.value())
-        except (ConfigAttributeError, ConfigKeyError) as error:
-            raise HydraException(f"Could not override '{word.key_or_group}'") from error
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise HydraException(str(error)) from error
+    last = max((n for n, word in enumerate(words, 1) if not _simple(word)), default=0)
+    chosen = {n for n, word in enumerate(words) if n < last or word.key_or_group in groups()}
+    config = deepcopy(_composed(tuple(overrides[n] for n in sorted(chosen)), frozenset(DATA)))
+    for n, word in enumerate(words):
+        if n not in chosen:
+            _set(config, word)
     OmegaConf.resolve(config)
     return config
 
 
-def _only_sets(word: Override) -> bool:
-    """Whether it chooses no file, adds no key and takes none away."""
+def _simple(word: Override) -> bool:
+    """Whether it chooses a file, sets a key or adds one, and no more."""
     return (
-        word.type is OverrideType.CHANGE
+        word.type in (OverrideType.CHANGE, OverrideType.ADD)
         and word.package is None
-        and word.key_or_group not in groups()
         and not word.is_sweep_override()
         and not word.is_hydra_override()
     )
+
+
+def _set(config: DictConfig, word: Override) -> None:
+    """Set or add a key, or refuse, as Hydra does."""
+    key, value, adds = word.key_or_group, word.value(), word.is_add()
+    try:
+        there = adds and OmegaConf.select(config, key, throw_on_missing=False) is not None
+        if there and not isinstance(value, dict | list):
+            raise HydraException(f"Could not append to config. An item is already at '{key}'")
+        OmegaConf.update(config, key, value, force_add=adds)
+    except (ConfigAttributeError, ConfigKeyError) as error:
+        raise HydraException(f"Could not override '{key}'") from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise HydraException(str(error)) from error
 
 
 @cache

@@ -35,6 +35,7 @@ def test_the_command_line_wins_over_the_study_and_the_study_over_the_defaults() 
         "unlearn.lr=1e-3 model=llama3_8b study=table5 ++attack.bits=[8] region.ratio=0.2",
         "seeds=[1,2] study=smoke seeds=[3] unlearn.lr=2 unlearn.lr=null",
         "+resources.sequences.9=2 resources.sequences.9=4",
+        "seeds=[4] +scenario_seeds.norm=2 model=mini data=tofu +data.path=null study=smoke",
     ],
 )
 def test_words_set_on_a_copy_make_what_hydra_makes_of_all_at_once(words: str) -> None:
