@@ -81,7 +81,10 @@ def _run_stages(engine: Engine, planner: Planner, folder: Path) -> Ran:
     registration = register(folder, plan_of(planner), known)
     engine.run_trials([*tests, *controls], phase="trials and attacks")
     jobs = comparison_jobs(planner.config.significance, tests, engine.results)
-    comparisons = engine.map(compare_scenarios, jobs)
+    if engine.session.started:
+        comparisons = engine.map(compare_scenarios, jobs)
+    else:  # all was in the store: Ray would take longer to start than these take
+        comparisons = [compare_scenarios(job) for job in jobs]
     return Ran([*setup, *search, *tests, *controls], choices, comparisons, registration)
 
 

@@ -62,7 +62,7 @@ def _pair(cell: Cell, a: str, b: str) -> ScenarioPair:
 
 
 def compare_scenarios(job: ComparisonJob) -> ScenarioComparison:
-    """One comparison, in a Ray task."""
+    """One comparison; in a Ray task where Ray runs."""
     generator = numpy_generator(job.seed, job.metric, *job.pair.values())
     record = compare(job.a, job.b, job.metric, generator=generator, rounds=job.rounds)
     return {**record, **job.pair}
