@@ -1,6 +1,6 @@
 """Pages that are made from the code: `python docs/generate.py`, from the repository's root.
 
-`tests/unit/project/test_docs.py` fails where one of them is stale.
+`tests/project/test_docs.py` fails where one of them is stale.
 """
 
 import ast

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, settings
 from support.needs import NEEDS, is_met
 
 HERE = Path(__file__).parent
-FOLDERS = {"unit", "integration", "style"}
+FOLDERS = ("integration", "style", "project", "unit")
+"""In the order in which they run: the longest tests first, so that no core waits for the last."""
 torch.set_num_threads(1)
 
 
@@ -40,19 +41,25 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("whole" if config.getoption("--whole") else "share")
 
 
+def folder_of(path: Path) -> str:
+    """The folder of tests/ in which something lies; empty for tests/ itself."""
+    return next(iter(path.relative_to(HERE).parts), "")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by its folder (unit, integration, style) and by the kinds of its needs."""
+    """Mark each test by its folder and by the kinds of its needs; files of slow ones run first."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, FOLDERS.index(folder_of(item.path))))
     for item in items:
-        item.add_marker(item.path.relative_to(HERE).parts[0])
+        item.add_marker(folder_of(item.path))
         for mark in item.iter_markers("needs"):
             item.add_marker(NEEDS[mark.args[0]].kind)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `-m unit` files of the other folders, all of whose tests it leaves out, are not read."""
-    folder = collection_path.relative_to(HERE).parts[:1]
-    asked = config.option.markexpr
-    return True if asked in FOLDERS and folder and folder[0] in FOLDERS - {asked} else None
+    asked, folder = config.option.markexpr, folder_of(collection_path)
+    return True if asked in FOLDERS and folder in FOLDERS and folder != asked else None
 
 
 def pytest_collection_finish() -> None:

@@ -11,6 +11,7 @@ from support.studies import Result, results, sweeps
 from lacuna.region import WeightRegion, load_masks, load_region
 from sweeps.__main__ import main
 
+pytestmark = pytest.mark.slow
 TINY = [
     "study=lacuna",
     "seeds=[1]",

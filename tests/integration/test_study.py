@@ -20,6 +20,7 @@ from lacuna.results.files import region_of
 from sweeps.__main__ import main
 from sweeps.tracking.client import connect
 
+pytestmark = pytest.mark.slow
 TINY = [
     "study=smoke",
     "seeds=[1]",

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from lacuna.train import ONE_DEVICE, Parallel
 
+pytestmark = pytest.mark.slow
 ZERO = [2, 3]
 UNLEARNED: dict[str, dict[str, Any]] = {
     "npo": {"objective": "npo", "train": {"lr": 0.003, "accumulation": 2}},
