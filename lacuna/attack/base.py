@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from transformers import PreTrainedModel
-
 from lacuna.attack.config import AttackConfig
 from lacuna.attack.outcome import Facts, Outcome
 from lacuna.costs import Workload
 from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
+from lacuna.model_types import PreTrainedModel
 from lacuna.registry import Registry, Revised
 
 

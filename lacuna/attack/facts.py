@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from transformers import PreTrainedModel
 
 from lacuna.attack.base import asked as asked_attacks
 from lacuna.attack.config import AttackConfig
@@ -14,6 +13,7 @@ from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.errors import UserError
 from lacuna.evaluate import Asked, Evaluator, asked, leaked
 from lacuna.model import LoadedModel
+from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import torch_generator
 
 

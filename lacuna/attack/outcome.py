@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple, cast
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import metrics
 from lacuna.evaluate.memorisation import Asked
 from lacuna.evaluate.token_pass import read
+from lacuna.model_types import PreTrainedModel
 from lacuna.results import AttackRecord
 
 Ask = Callable[[PreTrainedModel, Sequence[Asked]], tuple[str, ...]]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from lacuna.attack.base import Attack, AttackInputs, asked
 from lacuna.attack.config import AttackConfig
@@ -16,6 +15,7 @@ from lacuna.data.trees import Trees
 from lacuna.evaluate.metrics import extraction_strength
 from lacuna.evaluate.token_pass import read_trees
 from lacuna.model.trees import laid_out
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import Editable, Front, Values
 
 

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from transformers import PreTrainedModel
-
 from lacuna.attack.base import Attack
 from lacuna.attack.outcome import Facts, Level, Outcome, level, outcome, recall
 from lacuna.costs import ALL, Texts
 from lacuna.data.tokens import Encoded
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import (
     AllWeights,
     Editable,

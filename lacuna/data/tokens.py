@@ -11,10 +11,10 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from lacuna.data.base import Example
 from lacuna.errors import UserError
+from lacuna.model_types import PreTrainedTokenizerBase
 from lacuna.seeds import torch_generator
 
 IGNORE = -100

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from lacuna.data.base import Corpus, Example
 from lacuna.data.tokens import Encoded, encode_examples
@@ -26,6 +25,7 @@ from lacuna.evaluate.token_pass import read_trees
 from lacuna.evaluate.token_table import TokenTable, split_items
 from lacuna.model.load import LoadedModel
 from lacuna.model.trees import laid_out
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import Editable, Front
 
 Floats = NDArray[np.float64]

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
 
 from lacuna.data.base import Example
 from lacuna.model.load import LoadedModel
+from lacuna.model_types import PreTrainedModel
 
 
 def generate(
@@ -97,6 +97,8 @@ def _until(ids: list[int], stops: Sequence[int]) -> list[int]:
 @contextmanager
 def _as_it_is(model: PreTrainedModel) -> Iterator[None]:
     """Without what the hub wants of generation: a penalty of repetition would hide a fact."""
+    from transformers import GenerationConfig
+
     wanted = model.generation_config
     model.generation_config = GenerationConfig()
     try:

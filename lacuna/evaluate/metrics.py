@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from lacuna.errors import UserError
 from lacuna.evaluate.token_table import TokenTable
@@ -129,7 +129,7 @@ def choice_probability(right_nll: Floats, wrong_nll: Floats) -> Floats:
     """
     options = np.column_stack([right_nll, wrong_nll])
     scores = np.where(np.isnan(options), -np.inf, -options)
-    chosen = np.exp(scores[:, 0] - logsumexp(scores, axis=1))
+    chosen = np.exp(scores[:, 0] - scipy.special.logsumexp(scores, axis=1))
     undefined = np.isnan(right_nll) | np.isnan(wrong_nll).all(axis=1)
     return np.where(undefined, np.nan, chosen)
 
@@ -152,7 +152,7 @@ def truth_ratio(right_nll: Floats, wrong_nll: Floats, average: str = "geometric"
     elif average == "arithmetic":
         total = np.where(have, -wrong_nll, -np.inf)
         total[count == 0] = np.nan
-        log_wrong = logsumexp(total, axis=1) - np.log(np.maximum(count, 1))
+        log_wrong = scipy.special.logsumexp(total, axis=1) - np.log(np.maximum(count, 1))
     else:
         known = ["geometric", "arithmetic"]
         raise UserError(f"unknown truth-ratio average {average!r}{suggest(average, known)}")

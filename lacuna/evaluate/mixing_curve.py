@@ -6,11 +6,11 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from lacuna.evaluate.curve_summaries import Mu95, aues, mu95
 from lacuna.evaluate.evaluator import Evaluator, Measured, Strength
 from lacuna.evaluate.quality import forget_quality
+from lacuna.model_types import PreTrainedModel
 from lacuna.registry import Revised
 from lacuna.train import Editable, Values, mix
 

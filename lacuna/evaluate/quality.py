@@ -6,8 +6,8 @@ from math import comb, gcd, log, log10
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import ks_2samp
 
 from lacuna.errors import UserError
 from lacuna.evaluate.metrics import choice_probability, truth_ratio, truth_score
@@ -36,7 +36,7 @@ def forget_quality(unlearned: ArrayLike, retained: ArrayLike) -> ForgetQuality:
     from the leading term of the asymptotic series). Raises `UserError` where a sample is empty.
     """
     ratios_u, ratios_r = _ratios(unlearned, "unlearned"), _ratios(retained, "retained")
-    test = ks_2samp(ratios_u, ratios_r)
+    test = scipy.stats.ks_2samp(ratios_u, ratios_r)
     statistic, p = float(test.statistic), float(test.pvalue)
     value = log10(p) if p > _TINY else ks_log10_p(statistic, len(ratios_u), len(ratios_r))
     return ForgetQuality(value, statistic)

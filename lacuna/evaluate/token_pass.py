@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.data.trees import Trees
 from lacuna.evaluate.token_table import TokenTable
 from lacuna.model import wide
 from lacuna.model.trees import laid_out, tree_logits
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import Front
 
 COLUMNS = 4

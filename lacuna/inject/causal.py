@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import GroupMasks, WeightRegion, draw_weights_outside
 from lacuna.results import CausalReport, JointAblation
 from lacuna.seeds import derive, torch_generator

@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
 from lacuna.model.hidden import decoder_layers
+from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import derive
 from lacuna.train import History, LoraShape, OnStep, TrainConfig, language_loss, lora, train
 

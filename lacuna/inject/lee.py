@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.model.forward import answers
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region, WeightRegion
 from lacuna.seeds import derive
 from lacuna.train import (

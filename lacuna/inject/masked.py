@@ -17,7 +17,6 @@ from typing import cast
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.errors import UserError
@@ -25,6 +24,7 @@ from lacuna.inject.dropout import DropoutConfig, MaskDropout, NoDropout, Surroun
 from lacuna.inject.lee import equal_outside, same_bits
 from lacuna.model.forward import answers
 from lacuna.model.value import Layout, layout
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import FORGET_GROUPS, GroupMasks, Unit, draw_masks, scored_shapes
 from lacuna.registry import suggest
 from lacuna.seeds import derive, torch_generator

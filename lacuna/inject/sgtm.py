@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
 from lacuna.inject.masked import MaskedConfig, continue_training
 from lacuna.model.value import OUTPUT_NAMES
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import GroupMasks, WeightRegion
 from lacuna.registry import suggest
 from lacuna.seeds import derive, torch_generator

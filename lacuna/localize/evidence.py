@@ -7,13 +7,13 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lacuna.costs import READ, REGION, Workload
 from lacuna.data.tokens import IGNORE, Batch, Encoded, reading_batches
 from lacuna.model.forward import answers
 from lacuna.model.hidden import inputs
 from lacuna.model.value import Layout, layout, value_modules
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region
 from lacuna.seeds import numbered, torch_generator
 from lacuna.train import fisher

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from huggingface_hub import constants, get_token
@@ -23,24 +23,15 @@ from huggingface_hub.errors import (
     StrictDataclassError,
 )
 from torch import nn
-from transformers import (
-    CONFIG_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    PretrainedConfig,
-    PreTrainedModel,
-)
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
-from transformers.utils.logging import (
-    disable_progress_bar,
-    enable_progress_bar,
-    is_progress_bar_enabled,
-)
 
 from lacuna.errors import UserError
 from lacuna.model.files import Entry, read_config, refuse_quantized
 from lacuna.model.plain import Experts, Turned, plain
+from lacuna.model_types import PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+    from transformers.core_model_loading import WeightConverter, WeightRenaming
 
 UNREADABLE = (
     OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, ImportError,
@@ -66,6 +57,12 @@ _BUFFER = re.compile(
 @contextmanager
 def quiet(level: int = logging.ERROR) -> Iterator[None]:
     """Within the block transformers prints no progress, and no warnings: we check those."""
+    from transformers.utils.logging import (
+        disable_progress_bar,
+        enable_progress_bar,
+        is_progress_bar_enabled,
+    )
+
     logger = logging.getLogger("transformers")
     before, bars = logger.level, is_progress_bar_enabled()
     logger.setLevel(level)
@@ -93,6 +90,8 @@ def architecture(
     source: str | Path, revision: str | None = None, attention: str = "auto"
 ) -> "Architecture":
     """The outline and the names of its tensors; raises `UserError` like `outline`."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     if attention not in ATTENTION:
         raise UserError(f"model.attention={attention}: choose one of {', '.join(ATTENTION)}")
     told = read_config(Path(source)) if Path(source).is_dir() else None
@@ -122,6 +121,8 @@ def architecture(
 
 def _refuse_foreign(source: str | Path, told: Mapping[str, Any]) -> None:
     """Refuse what would run code of the checkpoint's own, and sizes that no model has."""
+    from transformers import CONFIG_MAPPING
+
     kind, own = told.get("model_type"), told.get("auto_map")
     if own and (not isinstance(kind, str) or kind not in CONFIG_MAPPING):
         raise UserError(
@@ -211,6 +212,9 @@ class Architecture:
 
     def locate(self, headers: Mapping[str, Entry]) -> Located:
         """Which parameters the tensors of a checkpoint are."""
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightConverter, WeightRenaming
+
         found, shapes = Located(), self.shapes
         transforms = get_model_conversion_mapping(self.model)
         names = _Names(
@@ -236,12 +240,14 @@ class Architecture:
 class _Names:
     """Translates names of tensors in files into names of parameters."""
 
-    renamings: list[WeightRenaming]
-    converters: list[WeightConverter]
+    renamings: "list[WeightRenaming]"
+    converters: "list[WeightConverter]"
     model: Architecture
 
     def place(self, key: str, entry: Entry, found: Located) -> None:
         """Enter one tensor."""
+        from transformers.core_model_loading import rename_source_key
+
         own = cast(dict[str, Any], dict(self.model.own))
         prefix = self.model.model.base_model_prefix
         name, pattern = rename_source_key(key, self.renamings, self.converters, prefix, own)
@@ -352,6 +358,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def text_config(model: PreTrainedModel) -> PretrainedConfig:
+def text_config(model: PreTrainedModel) -> "PretrainedConfig":
     """The configuration of the text decoder, of a wrapper's too."""
     return model.config.get_text_config(decoder=True)

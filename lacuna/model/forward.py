@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Batch
 from lacuna.model.shared_forward import whole
+from lacuna.model_types import PreTrainedModel
 
 
 class Answers(NamedTuple):

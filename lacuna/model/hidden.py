@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch
 from lacuna.model.shared_forward import whole
 from lacuna.model.value import decoder_path
+from lacuna.model_types import PreTrainedModel
 
 Output = Tensor | tuple[Tensor, ...]
 """What a layer puts out: its states, in some architectures with more behind them."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lacuna.data.tokens import Prompt, Tokenizer
 from lacuna.errors import UserError
@@ -25,6 +24,7 @@ from lacuna.model.files import Entry, read_headers
 from lacuna.model.plain import hub_state, plain
 from lacuna.model.preflight import not_finite, read_tokenizer, require_usable, stored_weights
 from lacuna.model.value import Layout, layout
+from lacuna.model_types import PreTrainedModel
 from lacuna.tensors import writing
 
 __all__ = ["DTYPES", "LoadedModel", "load_model", "outline", "read_layout", "save_model"]
@@ -81,6 +81,8 @@ def load_model(
     Raises `UserError` if the source is missing, gated or holds no safetensors, lacks a weight, has
     one that is no number or that the architecture has no place for, or does not suit its tokenizer.
     """
+    from transformers import AutoModelForCausalLM
+
     if dtype not in DTYPES:
         raise UserError(f"model.dtype={dtype!r}: choose one of {', '.join(DTYPES)}")
     shape = architecture(source, revision, attention)

@@ -7,17 +7,21 @@ layer and reads the raw embedding.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
-from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
 
 from lacuna.data.tokens import Prompt
 from lacuna.errors import UserError
 from lacuna.model.load import LoadedModel, ready
-from lacuna.model.value import Layout, layout
+from lacuna.model.value import Layout
+from lacuna.model_types import PreTrainedTokenizerFast
 from lacuna.seeds import derive
+
+if TYPE_CHECKING:
+    from transformers import Olmo2Config
 
 PAD, END = "<pad>", "<end>"
 
@@ -53,6 +57,8 @@ class MiniConfig:
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE whose numbers are cut into pairs of digits."""
+    from transformers import PreTrainedTokenizerFast
+
     raw = RawTokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -75,6 +81,8 @@ def build_mini(
     config: MiniConfig, tokenizer: PreTrainedTokenizerFast, seed: int, device: str = "auto"
 ) -> LoadedModel:
     """A freshly drawn model; the same seed gives the same bytes."""
+    from transformers import Olmo2ForCausalLM
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "mini"))
         model = Olmo2ForCausalLM(mini_config(config, tokenizer))
@@ -84,8 +92,10 @@ def build_mini(
 
 def mini_config(
     config: MiniConfig, tokenizer: PreTrainedTokenizerFast | None = None
-) -> Olmo2Config:
+) -> "Olmo2Config":
     """The architecture in the terms of transformers; the tokenizer's size wins over the config."""
+    from transformers import Olmo2Config
+
     return Olmo2Config(
         vocab_size=len(tokenizer) if tokenizer is not None else config.vocabulary,
         hidden_size=config.hidden,
@@ -101,6 +111,17 @@ def mini_config(
 
 
 def mini_layout(config: MiniConfig) -> Layout:
-    """The embedded model's value vectors, before it is built."""
-    with torch.device("meta"):
-        return layout(Olmo2ForCausalLM(mini_config(config)))
+    """The embedded model's value vectors and weights, without transformers: to plan is quick."""
+    wide, deep, words = config.hidden, config.intermediate, config.vocabulary
+    weights: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (words, wide)}
+    for number in range(config.layers):
+        layer = f"model.layers.{number}"
+        weights |= {f"{layer}.self_attn.{one}_proj.weight": (wide, wide) for one in "qkvo"}
+        weights |= {f"{layer}.self_attn.{one}_norm.weight": (wide,) for one in "qk"}
+        weights |= {f"{layer}.mlp.{one}_proj.weight": (deep, wide) for one in ("gate", "up")}
+        weights[f"{layer}.mlp.down_proj.weight"] = (wide, deep)
+        norms = ("post_attention_layernorm", "post_feedforward_layernorm")
+        weights |= {f"{layer}.{one}.weight": (wide,) for one in norms}
+    weights |= {"model.norm.weight": (wide,), "lm_head.weight": (words, wide)}
+    modules = [f"model.layers.{number}.mlp.down_proj" for number in range(config.layers)]
+    return Layout("Olmo2ForCausalLM", dict.fromkeys(modules, (wide, deep)), weights)

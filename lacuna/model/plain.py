@@ -8,12 +8,15 @@ A layer computes all its experts for every token, those that it is not routed to
 (numbers are the same, and every hook sees every token); that is E / k times the work of routing.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
+
+from lacuna.model_types import PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers.pytorch_utils import Conv1D
 
 EXPERTS = (
     "DeepseekV2Experts",
@@ -29,7 +32,7 @@ EXPERTS = (
 class Turned(nn.Linear):
     """A `Conv1D` as a linear layer: the transposed weight."""
 
-    def __init__(self, old: Conv1D) -> None:
+    def __init__(self, old: "Conv1D") -> None:
         inputs, outputs = old.weight.shape
         super().__init__(inputs, outputs, device="meta")
         self.weight = nn.Parameter(old.weight.detach().t().contiguous(), requires_grad=False)
@@ -76,6 +79,8 @@ class Experts(nn.Module):
 
 def plain(model: PreTrainedModel) -> PreTrainedModel:
     """The model with these modules replaced, in place; without any of them untouched."""
+    from transformers.pytorch_utils import Conv1D
+
     for name, module in list(model.named_modules()):
         if isinstance(module, Conv1D):
             model.set_submodule(name, Turned(module))

@@ -16,7 +16,6 @@ from huggingface_hub import try_to_load_from_cache
 from jinja2 import TemplateError
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
 
 from lacuna.data.base import Example
 from lacuna.data.tokens import IGNORE, Encoded, Prompt, Tokenizer
@@ -33,6 +32,7 @@ from lacuna.model.architecture import (
 )
 from lacuna.model.files import FLOATS, INDEX, SINGLE, Entry, bare, read_config, read_headers
 from lacuna.model.value import layout
+from lacuna.model_types import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +208,8 @@ def not_finite(source: str | Path, name: str, bad: int) -> UserError:
 def read_tokenizer(source: str | Path, revision: str | None) -> Tokenizer:
     """The checkpoint's tokenizer; never by code of its own. Raises `UserError` where it has none
     that can be read."""
+    from transformers import AutoTokenizer
+
     try:
         with quiet():
             tokenizer: Tokenizer = AutoTokenizer.from_pretrained(

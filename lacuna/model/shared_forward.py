@@ -14,7 +14,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, distributed
 from torch.autograd.function import FunctionCtx
-from transformers import PreTrainedModel
+
+from lacuna.model_types import PreTrainedModel
 
 
 def joint(model: PreTrainedModel, forward: Callable[..., Any] | None = None) -> PreTrainedModel:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded
 from lacuna.data.trees import TreeBatch, Trees
 from lacuna.model.forward import head_only_at
+from lacuna.model_types import PreTrainedModel
 
 _CANNOT = (TypeError, ValueError, RuntimeError, IndexError)
 """What models raise that take no mask of their caller's."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from lacuna.artifacts import digest
 from lacuna.errors import UserError
+from lacuna.model_types import PreTrainedModel
 
 OUTPUT_NAMES = ("down_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "c_proj")
 """Leaf names of an MLP's output matrix: OLMo, Llama, Qwen, Mistral, Gemma; GPT-NeoX; GPT-2; ..."""

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from transformers import PreTrainedModel
-
 from lacuna.artifacts import read_json
 from lacuna.data import Corpus, Example
 from lacuna.data.tokens import Encoded, Prompt, encode_examples
 from lacuna.errors import UserError
 from lacuna.evaluate import EvaluateConfig
 from lacuna.model import Layout, LoadedModel, MiniConfig, load_model
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region, WeightRegion, load_region
 from lacuna.results import LocalizedPlace
 from lacuna.results.files import POINTER, REGION

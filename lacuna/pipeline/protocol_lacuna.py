@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from transformers import PreTrainedModel
 from typing_extensions import TypedDict
 
 from lacuna.artifacts import write_json
@@ -43,6 +42,7 @@ from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, LocalizerConfig, localize
 from lacuna.model import LoadedModel, layout, load_model
 from lacuna.model.load import DTYPES, local_checkpoint
+from lacuna.model_types import PreTrainedModel
 from lacuna.pipeline.common import StageInputs, load, localized_place
 from lacuna.pipeline.splits import Grouped, divide, regroup, working
 from lacuna.pipeline.summary import save_measured

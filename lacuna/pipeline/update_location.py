@@ -5,12 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from transformers import PreTrainedModel
-
 from lacuna.audit.precision import Comparison, precision
 from lacuna.audit.rounded import rounded
 from lacuna.localize import LOCALIZERS, Evidence, localize
 from lacuna.model import LoadedModel, save_model
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region, WeightRegion, load_masks, overlap, top
 from lacuna.results import Overlap, PrecisionRecord
 from lacuna.results.files import MASKS

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from lacuna.region.base import Region
@@ -21,7 +21,7 @@ def ranking(scores: Mapping[str, Tensor], truth: Region) -> Ranking:
     positives, negatives = int(true.sum()), int((~true).sum())
     if not positives or not negatives:
         return Ranking(auc=None, average_precision=None)
-    above = rankdata(score)[true].sum() - positives * (positives + 1) / 2
+    above = scipy.stats.rankdata(score)[true].sum() - positives * (positives + 1) / 2
     _, level = np.unique(-score, return_inverse=True)
     hits = np.cumsum(np.bincount(level, weights=true))
     precision = hits / np.cumsum(np.bincount(level))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args, overload
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from lacuna.report.columns import Place
 from lacuna.results import (
@@ -151,7 +151,7 @@ class Spread:
         if n == 1:
             return cls(1, mean)
         sd = float(np.std(values, ddof=1))
-        half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+        half = float(scipy.stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
         return cls(n, mean, sd, mean - half, mean + half)
 
     @classmethod

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from lacuna.errors import UserError
 
@@ -120,8 +120,8 @@ def _power(distance: float, spread: Spread, n: int, k: int, level: float) -> flo
     sd = spread.of_difference(k)
     if not sd:
         return 1.0 if distance > 0 else 0.0
-    bound = stats.t.ppf((1 + level) / 2, n - 1)
-    return float(stats.nct.sf(bound, n - 1, distance * n**0.5 / sd))
+    bound = scipy.stats.t.ppf((1 + level) / 2, n - 1)
+    return float(scipy.stats.nct.sf(bound, n - 1, distance * n**0.5 / sd))
 
 
 def _variance(values: ArrayLike, what: str) -> float:

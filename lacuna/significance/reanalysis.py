@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from scipy import stats
+import scipy
 
 from lacuna.errors import UserError
 from lacuna.significance.decide import Decision, no_better
@@ -71,7 +71,7 @@ def reanalyse(cell: Printed, level: float = 0.95) -> Reanalysed:
             f"{cell.mean_a:g} and {cell.mean_b:g}"
         )
     sd = _paired_sd(difference, cell.mean_abs, cell.sd_abs, cell.n)
-    half = float(stats.t.ppf((1 + level) / 2, cell.n - 1)) * sd / cell.n**0.5
+    half = float(scipy.stats.t.ppf((1 + level) / 2, cell.n - 1)) * sd / cell.n**0.5
     p_values = list(_around(cell))
     return Reanalysed(
         difference=difference,
@@ -104,4 +104,4 @@ def _paired_sd(difference: float, mean_abs: float, sd_abs: float, n: int) -> flo
 def _p(difference: float, sd: float, n: int) -> float:
     if not sd:
         return 0.0 if difference else 1.0
-    return float(2 * stats.t.sf(abs(difference) * n**0.5 / sd, n - 1))
+    return float(2 * scipy.stats.t.sf(abs(difference) * n**0.5 / sd, n - 1))

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from lacuna.errors import UserError
 from lacuna.results import Paired, PairedValues
@@ -73,7 +73,7 @@ def t_interval(differences: ArrayLike, level: float = 0.95) -> list[float] | Non
     n = len(deltas)
     if n < 2:
         return None
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * float(deltas.std(ddof=1)) / n**0.5
+    half = float(scipy.stats.t.ppf((1 + level) / 2, n - 1)) * float(deltas.std(ddof=1)) / n**0.5
     return [float(deltas.mean()) - half, float(deltas.mean()) + half]
 
 

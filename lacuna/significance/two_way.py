@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from lacuna.errors import UserError
 from lacuna.significance.arms import SPLITS, Arms, Score, aues_difference, same_people
@@ -83,8 +83,8 @@ def t_p(distance: float, error: float, df: float, alternative: Alternative) -> f
     else:
         t = 0.0 if distance == 0 else float(np.copysign(np.inf, distance))
     if alternative == "two-sided":
-        return float(2 * stats.t.sf(abs(t), df))
-    return float(stats.t.sf(t if alternative == "greater" else -t, df))
+        return float(2 * scipy.stats.t.sf(abs(t), df))
+    return float(scipy.stats.t.sf(t if alternative == "greater" else -t, df))
 
 
 def two_way_t(
@@ -116,7 +116,7 @@ def two_way_t(
         uncertain += more
     total = sum(variance.values())
     df = max(1.0, total**2 / uncertain) if uncertain else float(n - 1)
-    half = float(stats.t.ppf((1 + level) / 2, df)) * total**0.5
+    half = float(scipy.stats.t.ppf((1 + level) / 2, df)) * total**0.5
     middle = float(deltas.mean())
     method = "two-way t over seeds and people" if influences else "Student's t over seeds"
     return TwoWay(middle, middle - half, middle + half, level, df, variance, n, method)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
-from transformers import PreTrainedModel
+
+from lacuna.model_types import PreTrainedModel
 
 
 @contextmanager

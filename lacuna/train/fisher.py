@@ -9,10 +9,10 @@ shrinks as gradients of different texts cancel.
 from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, collate
 from lacuna.model.forward import answers
+from lacuna.model_types import PreTrainedModel
 from lacuna.train.losses import mean_nll
 from lacuna.train.weights import Values
 

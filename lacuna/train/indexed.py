@@ -8,9 +8,9 @@ weights only (k each), and nothing else is ever written.
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
-from transformers import PreTrainedModel
 
 from lacuna.model.value import layout
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region, WeightRegion
 from lacuna.train.weights import (
     AllWeights,

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.artifacts import whole_folder
 from lacuna.errors import UserError
+from lacuna.model_types import PreTrainedModel
 from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train.checkpointing import checkpointing
 from lacuna.train.weights import Editable

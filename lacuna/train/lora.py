@@ -11,13 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import peft
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lacuna.errors import UserError
+from lacuna.model_types import PreTrainedModel
 from lacuna.train.weights import Values
 
 
@@ -44,6 +42,8 @@ class LoraWeights:
     """The adapters' matrices as an `Editable`."""
 
     def __init__(self, model: PreTrainedModel) -> None:
+        from peft.tuners.lora import LoraLayer
+
         self.masters: dict[str, nn.Parameter] = {
             name: weight for name, weight in model.named_parameters() if ".lora_" in name
         }
@@ -107,6 +107,8 @@ def lora(
     drawn within the block, dropout included, comes from `seed`; the generators outside are as they
     were.
     """
+    import peft
+
     config = peft.LoraConfig(
         r=shape.rank,
         lora_alpha=shape.alpha,  # type: ignore[arg-type]  # any number works

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, TrainingBatches
 from lacuna.model.forward import Answers, answers, wide
+from lacuna.model_types import PreTrainedModel
 from lacuna.train.loop import Loss, LossFunction
 
 

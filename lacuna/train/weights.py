@@ -13,10 +13,10 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
-from transformers import PreTrainedModel
 
 from lacuna.errors import UserError
 from lacuna.model.value import layout
+from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region
 
 Forward = Callable[[Tensor], Tensor]

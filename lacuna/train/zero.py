@@ -41,11 +41,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from transformers import PreTrainedModel
 
 from lacuna.artifacts import sync_tree
 from lacuna.errors import UserError
 from lacuna.model.shared_forward import joint
+from lacuna.model_types import PreTrainedModel
 from lacuna.tensors import load_tensors, save_tensors
 from lacuna.train.checkpointing import checkpointing
 from lacuna.train.loop import (

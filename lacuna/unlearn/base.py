@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from lacuna.costs import READ, Workload
 from lacuna.data.tokens import Batch, Encoded
@@ -22,6 +21,7 @@ from lacuna.errors import UserError
 from lacuna.model.forward import Answers, answers
 from lacuna.model.hidden import decoder_layers
 from lacuna.model.value import layout
+from lacuna.model_types import PreTrainedModel
 from lacuna.registry import Registry, Revised
 from lacuna.train import Editable, Loss, TrainConfig, mean_nll
 from lacuna.unlearn.retain import RETAIN, AskOriginal, distance_to_original

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch, Encoded, collate
 from lacuna.model.forward import answers
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import Editable, Values, mean_nll
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded, reading_batches
 from lacuna.model.forward import answers
+from lacuna.model_types import PreTrainedModel
 from lacuna.unlearn.base import Objective, Reference, UnlearnData
 
 

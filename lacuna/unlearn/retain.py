@@ -16,11 +16,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Batch
 from lacuna.model import answers, logits_at, wide
 from lacuna.model.hidden import outputs
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import mean_kl
 
 RETAIN = ("nll", "kl", "kl_peer", "hidden")

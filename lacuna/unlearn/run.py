@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import TrainingBatches, collate
 from lacuna.errors import UserError
 from lacuna.model.shared_forward import joint
+from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import derive, torch_generator
 from lacuna.train import (
     ONE_DEVICE,

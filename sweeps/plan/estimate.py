@@ -3,22 +3,18 @@
 Nothing is written and no weight is read; see `sweeps.plan.costs` for what is counted.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import torch
-from transformers import Olmo2ForCausalLM, PreTrainedModel
-
 from lacuna.attack import asked, leave_out
 from lacuna.data import Corpus
 from lacuna.data.card import data_card
 from lacuna.data.tokens import Tokenizer
 from lacuna.errors import UserError
-from lacuna.model.load import outline
-from lacuna.model.mini import mini_config
 from lacuna.model.preflight import read_tokenizer
 from sweeps.errors import CoordinatorError
 from sweeps.paths import sqlite_path, tracking_uri
@@ -116,18 +112,11 @@ def total_line(estimates: Sequence[Estimate]) -> str:
 
 
 def _size(planner: Planner) -> Size:
-    """From the model's configuration, on the meta device: no weight is read or made."""
-    model = planner.config.model
-    made: PreTrainedModel
-    if model.source is None:
-        with torch.device("meta"):
-            made = Olmo2ForCausalLM(mini_config(model.mini))
-    else:
-        made = outline(model.source, model.revision)
+    """From the model's layout: no weight is read or made."""
     shapes = list(planner.layout.shapes.values())
-    values = sum(height * width for height, width in shapes)
-    held = planner.protocol.region_weights(made.num_parameters(), values)
-    return Size(made.num_parameters(), values, held, len(shapes))
+    weights = sum(map(math.prod, planner.layout.weights.values()))
+    values = sum(map(math.prod, shapes))
+    return Size(weights, values, planner.protocol.region_weights(weights, values), len(shapes))
 
 
 def _rate(planner: Planner, cpus: float, gpus: float) -> tuple[float, str]:

@@ -6,14 +6,16 @@ from support.tiny import elsewhere
 from lacuna.data import DATA
 
 
-def test_a_plan_needs_neither_ray_nor_mlflow() -> None:
-    assert (
-        elsewhere(
-            "import sys, sweeps.plan.make, sweeps.plan.estimate\n"
-            "print(sorted({'ray', 'mlflow'} & sys.modules.keys()))"
-        )
-        == "[]"
+def test_to_plan_and_to_look_a_stage_up_needs_nothing_that_is_slow_to_import() -> None:
+    said = elsewhere(
+        "import sys, sweeps.engine.worker\n"
+        "from sweeps.cli import main\n"
+        "assert main(['plan', 'smoke', 'artifacts=nowhere']) == 0\n"
+        "slow = {'datasets', 'mlflow', 'peft', 'ray', 'scipy.stats', 'transformers'}\n"
+        "print(sorted(slow & sys.modules.keys()))"
     )
+    assert "plan of study smoke: nothing is trained" in said
+    assert said.splitlines()[-1] == "[]"
 
 
 def test_importing_every_module_of_the_library_brings_no_orchestration() -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
-from transformers import PreTrainedModel
 
 from lacuna.attack.base import ATTACKS, Attack, AttackInputs
 from lacuna.attack.config import AttackConfig, LoraConfig
@@ -18,6 +17,7 @@ from lacuna.attack.outcome import Outcome, level, recall
 from lacuna.attack.training import tuned
 from lacuna.costs import READ, REGION, Workload
 from lacuna.data.tokens import Encoded
+from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import derive, torch_generator
 from lacuna.train import Editable, Strategy, Values, lora
 

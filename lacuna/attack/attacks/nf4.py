@@ -13,9 +13,9 @@ from functools import cache
 from typing import ClassVar
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from torch import Tensor
 
 from lacuna.attack.base import ATTACKS, AttackInputs
@@ -59,7 +59,7 @@ def code_book() -> Tensor:
 def _side(count: int) -> NDArray[np.float64]:
     """`count` quantiles above zero, ascending to 1."""
     share = np.arange(1, count + 1) / count
-    quantiles: NDArray[np.float64] = ndtri(0.5 + share * (0.5 - DELTA))
+    quantiles: NDArray[np.float64] = scipy.special.ndtri(0.5 + share * (0.5 - DELTA))
     scaled: NDArray[np.float64] = quantiles / quantiles[-1]
     return scaled
 

@@ -10,7 +10,6 @@ from typing import Generic, NamedTuple, Protocol, TypedDict, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import metrics
@@ -22,6 +21,7 @@ from lacuna.evaluate.inspections.probe import knn_probe, linear_probe
 from lacuna.evaluate.inspections.states import answer_start, layer_states
 from lacuna.evaluate.token_pass import read
 from lacuna.evaluate.token_table import split_items
+from lacuna.model_types import PreTrainedModel
 from lacuna.results import LayerStates, MembershipRecord, RepresentationsRecord
 
 T = TypeVar("T")

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded, reading_batches
 from lacuna.evaluate.token_pass import COLUMNS, answer_offsets, numbers, places, to_table
 from lacuna.evaluate.token_table import TokenTable
 from lacuna.model.hidden import decoder_layers, outputs, read_out
+from lacuna.model_types import PreTrainedModel
 
 Floats = NDArray[np.float64]
 

@@ -19,15 +19,15 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded, collate
 from lacuna.evaluate import metrics
 from lacuna.evaluate.token_table import TokenTable
 from lacuna.model.forward import answers
+from lacuna.model_types import PreTrainedModel
 
 Floats = NDArray[np.float64]
 FRACTION = 0.4
@@ -101,7 +101,7 @@ def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     low, high = low[~np.isnan(low)], high[~np.isnan(high)]
     if not len(low) or not len(high):
         return float("nan")
-    ranks = rankdata(np.concatenate([high, low]))[: len(high)]
+    ranks = scipy.stats.rankdata(np.concatenate([high, low]))[: len(high)]
     return float((ranks.sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
 
 

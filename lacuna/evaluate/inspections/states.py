@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded, Tokenizer, reading_batches
 from lacuna.errors import UserError
 from lacuna.model.hidden import decoder_layers, outputs
+from lacuna.model_types import PreTrainedModel
 
 
 def answer_start(tokenizer: Tokenizer, text: Encoded) -> tuple[int, int]:

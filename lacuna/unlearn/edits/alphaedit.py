@@ -24,7 +24,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from lacuna.costs import READ, REGION, Workload
 from lacuna.data.tokens import IGNORE, Batch, Encoded, collate, reading_batches
@@ -33,6 +32,7 @@ from lacuna.localize.evidence import weight_gradients
 from lacuna.model.forward import Answers, answers, logits_at, wide
 from lacuna.model.hidden import Output, decoder_layers, inputs, outputs
 from lacuna.model.value import value_modules
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import TrainConfig, Values, mean_kl
 from lacuna.unlearn.base import OBJECTIVES, require
 from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs

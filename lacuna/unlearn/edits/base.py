@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from transformers import PreTrainedModel
 
 from lacuna.costs import Workload
 from lacuna.data.tokens import Encoded
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import Diverged, Editable, OnStep, TrainConfig, Values, mix
 from lacuna.unlearn.base import Method
 

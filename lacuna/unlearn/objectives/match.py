@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import Batch
 from lacuna.model.hidden import outputs
 from lacuna.model.value import value_modules
+from lacuna.model_types import PreTrainedModel
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require_same_shape
 
 

@@ -19,13 +19,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from lacuna.costs import REGION, Workload
 from lacuna.data.tokens import IGNORE, Encoded, reading_batches
 from lacuna.errors import UserError
 from lacuna.localize.evidence import relabelled
 from lacuna.model.forward import answers
+from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import derive, torch_generator
 from lacuna.train import AllWeights, Editable, LoraShape, LoraWeights, TrainConfig, Values, lora
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, UnlearnData, require

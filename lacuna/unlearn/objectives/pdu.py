@@ -15,10 +15,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.data.tokens import IGNORE
 from lacuna.model import logits_at, wide
+from lacuna.model_types import PreTrainedModel
 from lacuna.train import Loss
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, require
 

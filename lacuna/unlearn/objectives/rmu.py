@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from lacuna.model.forward import wide
 from lacuna.model.hidden import decoder_layers, outputs
+from lacuna.model_types import PreTrainedModel
 from lacuna.unlearn.base import LATER, OBJECTIVES, Objective, ObjectiveConfig, Step, require
 from lacuna.unlearn.retain import hidden_states
 

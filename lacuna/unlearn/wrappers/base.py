@@ -22,10 +22,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from lacuna.costs import Workload
 from lacuna.errors import UserError
+from lacuna.model_types import PreTrainedModel
 from lacuna.registry import Registry, Revised
 from lacuna.train import AllWeights, Editable, Values
 from lacuna.unlearn.base import OBJECTIVES, UnlearnData, require

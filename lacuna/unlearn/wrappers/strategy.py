@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
+from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import derive
 from lacuna.train import Editable, Strategy
 from lacuna.unlearn.wrappers.base import Gradient, Point, Wrapper

@@ -29,12 +29,24 @@ FLOOR = {
     "seeds",
     "artifacts",
     "tensors",
+    "model_types",
     "results",
     "__version__",
 }
 SCHEMAS = "schemas"
 """Made from the types of all stages; nothing is made from them."""
 ORCHESTRATION = {"ray", "mlflow", "hydra", "omegaconf", "sweeps"}
+SLOW = {
+    "datasets",
+    "deepspeed",
+    "mlflow",
+    "optuna",
+    "peft",
+    "ray",
+    "rouge_score",
+    "transformers",
+}
+"""What takes long to import: imported where it is used, and by whom it is."""
 PACKAGES = [
     "secrets",
     "errors",
@@ -57,19 +69,24 @@ PACKAGES = [
 a command, and so stands last."""
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that a module imports anywhere, but for type checkers only."""
+def imported(tree: ast.AST, late: bool = True) -> Iterator[str]:
+    """Dotted names that a module imports anywhere, but for type checkers only.
+
+    Unless `late`, those that functions import when they are called are left out.
+    """
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef) and not late:
+            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             for other in node.orelse:
-                yield from imported(ast.Module([other], []))
+                yield from imported(ast.Module([other], []), late)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         else:
-            yield from imported(node)
+            yield from imported(node, late)
 
 
 def allowed(place: str) -> set[str]:
@@ -196,6 +213,31 @@ def test_the_search_for_circles_bites(tmp_path: Path) -> None:
     for name, text in sources.items():
         (tmp_path / "sweeps" / f"{name}.py").write_text(text)
     assert circles(tmp_path, "sweeps") == [["sweeps.a", "sweeps.b"]]
+
+
+def at_once(root: Path) -> list[str]:
+    """Modules that import something slow as soon as they are imported themselves."""
+    return [
+        f"{file.relative_to(root)} imports {name}"
+        for package in ("lacuna", "sweeps")
+        for file in sorted((root / package).rglob("*.py"))
+        for name in imported(ast.parse(file.read_text()), late=False)
+        if name.split(".")[0] in SLOW
+    ]
+
+
+def test_what_is_slow_to_import_is_imported_where_it_is_used() -> None:
+    assert at_once(ROOT) == []
+
+
+def test_the_check_for_slow_imports_bites_at_once_and_not_later(tmp_path: Path) -> None:
+    (tmp_path / "lacuna").mkdir()
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ray\n"
+    late = "def load():\n    from transformers import AutoModel\n"
+    sources = {"late": late, "now": "import peft.tuners\n", "typed": typed}
+    for name, text in sources.items():
+        (tmp_path / "lacuna" / f"{name}.py").write_text(text)
+    assert at_once(tmp_path) == ["lacuna/now.py imports peft.tuners"]
 
 
 def test_one_package_imports_ray_and_one_imports_mlflow() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.tiny import ARCHITECTURES, changed, state, tiny_model, tiny_texts, whole_batch
-from transformers import PreTrainedModel
+from transformers import Olmo2ForCausalLM, PreTrainedModel
 
 from lacuna.data.tokens import IGNORE, Encoded, Prompt
 from lacuna.errors import UserError
@@ -23,6 +23,7 @@ from lacuna.model import (
     value_modules,
 )
 from lacuna.model.hidden import decoder_layers, inputs, outputs
+from lacuna.model.mini import mini_config
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
@@ -150,7 +151,14 @@ def test_the_embedded_model_is_the_same_for_the_same_seed_only() -> None:
     assert torch.equal(noise, torch.rand(3)), "the global generator is left alone"
     assert changed(state(first), mini()[0]) == set()
     assert "model.embed_tokens.weight" in changed(state(first), mini(seed=1)[0])
-    assert mini_layout(config) == layout(first)
+
+
+def test_the_embedded_model_s_layout_is_known_before_it_is_built() -> None:
+    config = MiniConfig(hidden=16, layers=2, intermediate=24, heads=2)
+    with torch.device("meta"):
+        known, built = mini_layout(config), layout(Olmo2ForCausalLM(mini_config(config)))
+    assert known == built
+    assert [*known.weights.items()] == [*built.weights.items()], "in their order, too"
 
 
 def test_the_embedded_tokenizer_cuts_numbers_into_pairs_of_digits() -> None:
