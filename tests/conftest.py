@@ -78,9 +78,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One SQLite tracking store for all tests: to make its schema takes seconds."""
-    from sweeps.tracking.client import prepare
+    """One SQLite tracking store for all tests."""
+    from support.stores import new_database
 
-    uri = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
-    prepare(uri)
-    return uri
+    return new_database(tmp_path_factory.mktemp("tracking") / "mlflow.db")

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from support.stores import new_database
 
 from lacuna.errors import UserError
 from sweeps.engine.engine import Engine
@@ -66,10 +67,10 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder, self.marks = folder, folder / "marks"
         self.marks.mkdir()
+        self.uri = new_database(folder / "mlflow.db")
 
     def engine(self, **options: Any) -> Engine:
-        uri = f"sqlite:///{self.folder}/mlflow.db"
-        self.tracker = Tracker(uri, "toys", self.folder / "mlruns")
+        self.tracker = Tracker(self.uri, "toys", self.folder / "mlruns")
         self.tracker.begin({"grid": {"seeds": [1, 2]}})
         settings = {"cpus": 2, "work": "test_engine.toy", "ttl": 30.0, "beat": 1.0} | options
         store, ray_folder = self.folder / "checkpoints", self.folder / "ray"

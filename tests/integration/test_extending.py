@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 from support.plugins import documented, install
+from support.stores import new_database
 from support.studies import results, sweeps
 
 STUDY = [
@@ -20,7 +21,8 @@ SMALL = [
     "resources.workers=1", "model.mini.hidden=16", "model.mini.layers=2", "model.mini.heads=2",
     "model.mini.intermediate=32", "model.mini.vocabulary=300", "model.pretrain.steps=2",
     "retained.recipe.train.steps=4", "inject.train.steps=4", "unlearn.train.steps=3",
-    "evaluate.alphas=3",
+    "evaluate.alphas=3", "evaluate.retain_items=4", "evaluate.utility_items=2",
+    "evaluate.new_tokens=2", "attack.train.steps=1", "attack.bits=[]",
 ]  # fmt: skip
 PLAN = """
 import json, sys
@@ -68,6 +70,7 @@ def test_every_study_can_be_planned_with_an_objective_and_data_from_outside(pack
 
 def test_a_study_runs_with_one_more_of_each_kind(package: Path, tmp_path: Path) -> None:
     path = f"{ROOT}:{package}"
+    new_database(tmp_path / "a" / "mlflow.db")
     done = sweeps(tmp_path, *STUDY, *SMALL, "artifacts=a", PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.schemas import problems_of_study
+from support.stores import new_database
 from support.studies import Result, results, sweeps
 
 from lacuna.region import WeightRegion, load_masks, load_region
@@ -48,6 +49,7 @@ def sweep(artifacts: Path, *more: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     artifacts = tmp_path_factory.mktemp("lacuna") / "artifacts"
+    new_database(artifacts / "mlflow.db")
     done = sweep(artifacts)
     assert done.returncode == 0, done.stderr
     return artifacts

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.stores import new_database
 from support.studies import sweeps
 from transformers import LlamaConfig, Olmo2Config
 
@@ -91,6 +92,7 @@ SMALL = (
 
 
 def test_a_table_of_localizers_runs_small_through_the_same_stages(tmp_path: Path) -> None:
+    new_database(tmp_path / "a" / "mlflow.db")
     asked = "study=table5", "seeds=[7,19]", *SMALL.split(), "artifacts=a"
     done = offline(tmp_path, tmp_path / "home", *asked)
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.needs import needs
 from support.schemas import problems_of_study
+from support.stores import new_database
 from support.studies import results, sweeps
 
 from lacuna.artifacts import digest
@@ -231,6 +232,7 @@ def test_one_flipped_bit_in_an_injected_checkpoint_is_found_named_and_mended(
 
 def test_the_same_study_from_nothing_gives_the_same_tables(first: Run, tmp_path: Path) -> None:
     """Whatever the number of workers."""
+    new_database(tmp_path / "elsewhere" / "mlflow.db")
     other = study(tmp_path / "elsewhere", "resources.workers=2")
     assert other.status == 0, other.err
     assert "trained 15 stages" in other.out
@@ -299,6 +301,7 @@ def test_a_diverging_trial_fails_the_study_and_leaves_the_other_cells_intact(
 def test_a_full_disk_is_named_and_nothing_half_written_remains(tmp_path: Path) -> None:
     store = tmp_path / "artifacts" / "checkpoints"
     store.mkdir(parents=True)
+    new_database(tmp_path / "artifacts" / "mlflow.db")
     mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(store)]
     subprocess.run(mount, check=True)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.stores import new_database
 
 from lacuna.errors import UserError
 from lacuna.train import is_main_process
@@ -74,7 +75,7 @@ def engine(folder: Path) -> Iterator[Engine]:
         patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
         patch.setenv(MARKS, str(folder))
         patch.delenv("MLFLOW_RUN_ID", raising=False)
-        tracker = Tracker(f"sqlite:///{folder}/mlflow.db", "group", folder / "mlruns")
+        tracker = Tracker(new_database(folder / "mlflow.db"), "group", folder / "mlruns")
         tracker.begin({})
         settings = {"cpus": 2, "work": "test_worker_group.work", "ttl": 15.0, "beat": 1.0}
         places = folder / "checkpoints", folder / "tune"

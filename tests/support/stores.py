@@ -31,6 +31,7 @@ def _schema() -> bytes:
 
 def new_database(file: Path) -> str:
     """An empty tracking store's URI; to make its schema takes seconds, so it is made once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(_schema())
     return f"sqlite:///{file}"
 

@@ -54,6 +54,10 @@ every_variant = pytest.mark.parametrize(
 )
 
 
+another = cache(lambda dtype, layers: tiny_model(seed=9, dtype=dtype, layers=layers))
+"""The retained model, which is only read: one for all tests."""
+
+
 def run(
     name: str,
     model: PreTrainedModel,
@@ -77,7 +81,7 @@ def run(
         data,
         config,
         seed,
-        retained=retained or tiny_model(seed=9, dtype=dtype, layers=layers),
+        retained=retained or another(dtype, layers),
     )
     return history.losses
 
@@ -89,7 +93,7 @@ def test_unlearning_moves_the_region_only(
 ) -> None:
     model = tiny_model(dtype=dtype)
     before = state(model)
-    run(name, model, lr=0.05, weight_decay=0.5, options=options)
+    run(name, model, steps=2, lr=0.05, weight_decay=0.5, options=options)
     columns = tiny_region(model).columns
     expected = {module: set(chosen.tolist()) for module, chosen in columns.items()}
     assert changed_columns(before, model) == expected
@@ -99,7 +103,7 @@ def test_unlearning_moves_the_region_only(
 def test_unlearning_everywhere_moves_what_the_loss_reaches(name: str) -> None:
     model = tiny_model(layers=3)
     before = state(model)
-    run(name, model, everywhere=True, options={"retain_weight": 1.0})
+    run(name, model, steps=2, everywhere=True, options={"retain_weight": 1.0})
     moved = changed(before, model)
     if name == "rmu":  # steers layer floor(21/32 * 3) = 1: what lies above stays
         assert not any(".layers.2." in n or "lm_head" in n for n in moved)
@@ -140,7 +144,7 @@ def test_an_objective_lowers_its_own_loss(
     name: str, options: dict[str, Any], everywhere: bool
 ) -> None:
     options = {**options, **STEADY.get(name, {})}
-    train: dict[str, Any] = {"steps": 4, "lr": 5e-4, "batch_size": 6}
+    train: dict[str, Any] = {"steps": 3, "lr": 5e-4, "batch_size": 6}
     losses = run(name, tiny_model(), everywhere=everywhere, options=options, **train)
     assert losses[-1] < losses[0]
     assert losses[1] < losses[0]
@@ -300,7 +304,8 @@ def test_a_retain_batch_is_read_only_where_it_counts() -> None:
     for name in LOSSES:
         assert not objective(name, retain_weight=0.0).uses_retain
         without = UnlearnData(FORGET, RETAIN, REFUSALS)
-        assert len(run(name, tiny_model(), data=without, options={"retain_weight": 0.0})) == 4
+        options = {"retain_weight": 0.0}
+        assert len(run(name, tiny_model(), steps=1, data=without, options=options)) == 1
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def run(
     **train: Any,
 ) -> list[float]:
     weights = AllWeights(model) if everywhere else RegionWeights(model, tiny_region(model))
-    plain = {"steps": 3, "lr": 0.02, "schedule": "constant", "batch_size": 2}
+    plain = {"steps": 2, "lr": 0.02, "schedule": "constant", "batch_size": 2}
     config = TrainConfig(**{**plain, **train})
     method = objective(base, retain_weight=1.0)
     return unlearn(model, weights, method, DATA, config, seed, wrappers=wrappers).losses
@@ -174,7 +174,7 @@ def test_weights_outside_the_region_keep_their_bits(
     for dtype in KINDS[base]:
         model = tiny_model(dtype=dtype)
         before = state(model)
-        run(base, model, [wrapper(name, **BOLD[name], **reach)], weight_decay=0.5, steps=2)
+        run(base, model, [wrapper(name, **BOLD[name], **reach)], weight_decay=0.5)
         columns = changed_columns(before, model)
         allowed = {module: set(c.tolist()) for module, c in tiny_region(model).columns.items()}
         assert columns and all(found <= allowed[module] for module, found in columns.items())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.stores import new_database
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sweeps.config.compose import configure
@@ -17,7 +18,7 @@ from sweeps.plan.stages import Cell
 from sweeps.stage import Stage
 from sweeps.store.local import LocalStorage
 from sweeps.store.store import Store
-from sweeps.tracking.client import prepare
+from sweeps.tracking.client import connect
 
 
 def planned(tmp_path: Path, *overrides: str) -> Planner:
@@ -157,8 +158,7 @@ def test_training_work_is_proportional_to_steps_and_weights(tmp_path: Path) -> N
 def test_results_that_are_in_the_store_cost_nothing(tmp_path: Path) -> None:
     planner = planned(tmp_path, "seeds=[1]", "unlearn.lr=1e-2")
     artifacts = tmp_path / "a"
-    artifacts.mkdir()
-    client = prepare(f"sqlite:///{artifacts}/mlflow.db")
+    client = connect(new_database(artifacts / "mlflow.db"))
     from sweeps.store.mlflow_coordinator import MlflowCoordinator
 
     storage = LocalStorage(artifacts / "checkpoints")
