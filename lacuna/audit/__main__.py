@@ -4,7 +4,6 @@ Exit status: 0 done, 1 not or in part, 2 bad input.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -86,9 +85,9 @@ def run(given: argparse.Namespace) -> str:
     # Imported here: a mistyped option is answered before torch is loaded.
     from lacuna.audit.precision import Comparison
     from lacuna.audit.summary import findings, read_truths, summarise
+    from lacuna.model.architecture import hush
 
-    for library in ("huggingface_hub", "transformers"):  # their news would bury our lines
-        logging.getLogger(library).setLevel(logging.ERROR)
+    hush()
     comparison = Comparison.open(
         given.before, given.after, given.base, given.control or (), given.seed
     )

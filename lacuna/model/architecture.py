@@ -5,6 +5,7 @@ names in the model (prefixes, experts one by one, tied copies, buffers of older 
 """
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,13 @@ _BUFFER = re.compile(
     r"(inv_freq|masked_bias|position_ids|freqs_cis|cos_cached|sin_cached)$|\batt(n|ention)\.bias$"
 )
 """Names of tensors that are computed, not trained, and that files of older releases hold."""
+
+
+def hush() -> None:
+    """No news of the libraries that load models, in this process: they would bury our one line."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it may not be imported yet
+    for library in ("huggingface_hub", "transformers"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`lacuna run` and `lacuna plan`: a study, or what it would take."""
 
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,11 +40,11 @@ def plan(study: Study = None, settings: Settings = None) -> int:
 def _study(words: Sequence[str]) -> int:
     check_words(words)
     # Imported here: a mistyped word is answered before torch and ray are loaded.
+    from lacuna.model.architecture import hush
     from sweeps.config.compose import configure, per_model
     from sweeps.plan.make import make_planner
 
-    for library in ("huggingface_hub", "transformers"):  # their news would bury our one line
-        logging.getLogger(library).setLevel(logging.ERROR)
+    hush()
     planners = []
     for model, given in per_model(words):
         config = configure(given)
