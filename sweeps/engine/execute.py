@@ -3,6 +3,11 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+# What stages use is imported here, so that `worker.freeze` has it; elsewhere it is when it is used.
+import peft  # noqa: F401
+import scipy.stats  # noqa: F401
+import transformers.modeling_utils  # noqa: F401
+
 from lacuna import pipeline
 from lacuna.pipeline import TrialConfig
 from lacuna.results import Kind, Summary
