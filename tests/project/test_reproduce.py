@@ -19,6 +19,10 @@ NAMES = {
     "GradDiff": "graddiff",
     "SimNPO": "simnpo",
     "OracleGrad": "oraclegrad",
+    "Activations": "activations",
+    "Gradient": "gradient",
+    "SNIP": "snip",
+    "WAGLE": "wagle",
 }
 
 
@@ -49,10 +53,13 @@ def tolerances_of(line: str) -> tuple[float, float]:
             "mini",
             "erasure-logp: {} at 0.1, relearn lr 0.001, start at ES 0.3",
         ),
-        (("gain over the own start",), "mini", "erasure-gain: {} at 0.1, relearn lr 0.001"),
+        (("gain from the own start",), "mini", "erasure-gain: {} at 0.1, relearn lr 0.001"),
         (("the same on LUME",), "mini-lume", "region-aues: {} at 0.1"),
         (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
-        (("from their own starts",), "lacuna", "erasure-logp: {} at 0.05, lora lr 0.003"),
+        (("gain after LoRA",), "lacuna", "erasure-gain: {} at 0.05, lora lr 0.003"),
+        (("AUES by the whole curve",), "lacuna", "region-aues: {} at 0.05"),
+        (("a region drawn anywhere",), "lacuna", "region-matched: {} at 0.05, against uniform"),
+        (("miss single weights",), "lacuna", "localization: {} at 0.05 region"),
         (
             ("from one forget level",),
             "lacuna",
@@ -81,7 +88,7 @@ def test_localizers_precision_is_the_recorded_one(text: str) -> None:
     recorded = {
         cell["where"]["name"]: cell for cell in cells if cell["where"].get("subject") == "localizer"
     }
-    line = line_of(text, "localizers miss")
+    line = line_of(text, "localizers miss the region")
     said = re.findall(r"`(\w+)` (\d*\.\d+)", line)
     least, largest = tolerances_of(line)
     assert len(said) == 5
