@@ -51,6 +51,9 @@ class EvaluateConfig:
     """Also test at alpha = 1 whether forgotten people can be told from people never injected."""
     representations: bool = False
     """Also compare hidden states at alpha = 1, layer by layer: CKA, probes, logit lens."""
+    transplant: bool = False
+    """Also exchange regions between models, of test trials the target region: are facts erased
+    there or hidden, and is a localizer's region necessary and sufficient for them?"""
 
     def __post_init__(self) -> None:
         if self.alphas < 2:
@@ -153,6 +156,11 @@ class Evaluator:
         tables, _ = self._read(model, ("forget", "retain"))
         found = {name: metrics.extraction_strength(table) for name, table in tables.items()}
         return Strength(found["forget"], found["retain"])
+
+    def forget_es(self, model: PreTrainedModel) -> float:
+        """Mean ES over the forget questions, which alone are asked."""
+        tables, _ = self._read(model, ("forget",))
+        return float(np.nanmean(metrics.extraction_strength(tables["forget"])))
 
     @contextmanager
     def moving(self, model: PreTrainedModel, weights: Editable) -> Iterator[None]:

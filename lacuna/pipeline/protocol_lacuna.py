@@ -46,6 +46,7 @@ from lacuna.model_types import PreTrainedModel
 from lacuna.pipeline.common import StageInputs, load, localized_place
 from lacuna.pipeline.splits import Grouped, divide, regroup, working
 from lacuna.pipeline.summary import save_measured
+from lacuna.pipeline.transplant import add_swaps
 from lacuna.region import (
     GroupMasks,
     Region,
@@ -359,13 +360,12 @@ def localized(
     loaded, before = load(injected, given.model), load(retained, given.model)
     masks = load_masks(injected / MASKS, layout(loaded.model))
     target = masks.union(given.config.masks.forget_groups)
-    rows: list[LocalizerRow] = []
-    for name in localizers:
-        if name in WEIGHTS:
-            rows.append(_row(out, name, _weights(name, masks, target, given), target))
+    corpus = working(given.corpus, given.config.masks, given.seed, injected)
+    regions: dict[str, Region | WeightRegion] = {
+        name: _weights(name, masks, target, given) for name in localizers if name in WEIGHTS
+    }
     vectors = {n: LOCALIZERS[n](c) for n, c in localizers.items() if n not in WEIGHTS}
     if vectors:
-        corpus = working(given.corpus, given.config.masks, given.seed, injected)
         evidence = Evidence(
             model=loaded.model,
             forget=_texts(loaded, corpus.forget),
@@ -375,9 +375,11 @@ def localized(
         )
         height = next(iter(evidence.layout.shapes.values()))[0]
         count = min(round(len(target) / height), evidence.layout.total)
-        for name, (found, _) in localize(evidence, list(vectors.items()), count).items():
-            rows.append(_row(out, name, found, target))
-    return {**localized_place(given, given.ratio), "localizers": rows}
+        found = localize(evidence, list(vectors.items()), count)
+        regions |= {name: region for name, (region, _) in found.items()}
+    rows = {name: _row(out, name, region, target) for name, region in regions.items()}
+    add_swaps(rows, regions, loaded, retained, corpus, given)
+    return {**localized_place(given, given.ratio), "localizers": list(rows.values())}
 
 
 def _weights(

@@ -25,6 +25,7 @@ from lacuna.pipeline.common import (
     resume_in,
 )
 from lacuna.pipeline.summary import ends, save_items, save_measured
+from lacuna.pipeline.transplant import add_swaps
 from lacuna.region import Region, draw, load_vectors, overlap, ranking
 from lacuna.results import InjectedSummary, LocalizedSummary, LocalizerRow, RetainedSummary
 from lacuna.results.files import REGION, region_of
@@ -133,6 +134,8 @@ def localized(
     for name, (region, scores) in found.items():
         region.save(out / region_of(name))
         rows[name].update({**overlap(region, target), **ranking(scores, target)})
+    regions = {name: region for name, (region, _) in found.items()}
+    add_swaps(rows, regions, loaded, retained, given.corpus, given)
     return {**localized_place(given, target.fraction), "localizers": list(rows.values())}
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from lacuna.attack import AttackConfig, MixingPath, attack, gather
 from lacuna.data import Corpus
 from lacuna.data.tokens import Encoded
@@ -36,6 +38,7 @@ from lacuna.pipeline.summary import (
     truth_ratios,
     write_items,
 )
+from lacuna.pipeline.transplant import transplant
 from lacuna.pipeline.update_location import moved
 from lacuna.region import (
     Region,
@@ -48,6 +51,7 @@ from lacuna.results import (
     ControlSummary,
     InspectionRecords,
     SearchSummary,
+    TransplantRecord,
     TrialPlace,
     TrialSummary,
     UpdateLocation,
@@ -130,9 +134,54 @@ def trial(
         **_inspections(out, evaluator, loaded, others, given.model),
         **_where(out, loaded, injected, base, given.model, allowed),
         "paraphrase_es_end": mean(evaluator.paraphrased(loaded.model)),
+        **_transplanted(evaluator, loaded, injected, retained, given),
         "attacks": _attacks(loaded, evaluator, config.attacks, given.seed, path),
     }
     return summary
+
+
+class _Transplanted(TypedDict, total=False, closed=True):
+    """The part of a trial's summary that only some studies have."""
+
+    transplant: TransplantRecord
+
+
+class _Transplants(TypedDict, total=False, closed=True):
+    """The same of a control."""
+
+    transplants: dict[str, TransplantRecord]
+
+
+def _transplanted(
+    evaluator: Evaluator,
+    loaded: LoadedModel,
+    injected: Path,
+    retained: Path,
+    given: StageInputs[TrialConfig],
+) -> _Transplanted:
+    if not given.evaluate.transplant:
+        return {}
+    found = transplant(evaluator, loaded.model, injected, retained, given.model, given.seed)
+    return {} if found is None else {"transplant": found}
+
+
+def _control_transplants(
+    evaluator: Evaluator,
+    loaded: LoadedModel,
+    injected: Path,
+    retained: Path,
+    given: StageInputs[AttackConfig],
+) -> _Transplants:
+    """Of the injected model, and of the retained one in its place; of no other control."""
+    if not given.evaluate.transplant:
+        return {}
+    others = {"injected": loaded.model, "retained": load(retained, given.model).model}
+    records = {
+        name: transplant(evaluator, model, injected, retained, given.model, given.seed)
+        for name, model in others.items()
+    }
+    found = {name: record for name, record in records.items() if record is not None}
+    return {"transplants": found} if found else {}
 
 
 def _searched(
@@ -159,6 +208,7 @@ def control(
         "fq": quality,
         **ends(evaluator, loaded, measured),
         **_inspections(out, evaluator, loaded, {"retained": retained}, given.model),
+        **_control_transplants(evaluator, loaded, model_folder, retained, given),
         "attacks": _attacks(loaded, evaluator, given.config, given.seed),
     }
 

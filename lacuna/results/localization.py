@@ -30,6 +30,19 @@ class Ranking(TypedDict, closed=True):
     """Mean precision over the recall levels; a blind ranking has the truth's share."""
 
 
+class SwapRecord(TypedDict):
+    """Mean forget ES with one region exchanged between the injected and the retained model."""
+
+    without_es: float
+    """Of the injected model, the region put back to its retained values."""
+    alone_es: float
+    """Of the retained model with the region's injected values."""
+    floor_es: float
+    """Of the retained model."""
+    ceiling_es: float
+    """Of the injected model."""
+
+
 class LocalizerRow(TypedDict):
     """One localizer's region; scores only where there is a target to find."""
 
@@ -42,6 +55,8 @@ class LocalizerRow(TypedDict):
     auc: NotRequired[float | None]
     """See `Ranking`: of localizers that rank value vectors against a region of value vectors."""
     average_precision: NotRequired[float | None]
+    swap: NotRequired[SwapRecord]
+    """Where the study asks for transplants."""
 
 
 class LocalizedPlace(TypedDict):

@@ -96,6 +96,23 @@ class InspectionRecords(TypedDict):
     representations: NotRequired[RepresentationsRecord]
 
 
+class TransplantRecord(TypedDict):
+    """Mean forget ES after the target region was exchanged between models, at alpha = 1."""
+
+    own_es: float
+    """Of the model itself."""
+    restored_es: float
+    """Of the model, the target region put back to its injected values."""
+    control_es: float
+    """Of the model, as many weights outside the target put back to their injected values."""
+    stored_es: float
+    """Of the retained model with the model's own values in the target region."""
+    floor_es: float
+    """Of the retained model."""
+    ceiling_es: float
+    """Of the injected model."""
+
+
 class AttackRecord(TypedDict):
     """One attack on one model; `others` are the forget facts that it did not train on."""
 
@@ -206,6 +223,8 @@ class TrialSummary(TrialPlace, CurveSummary, InspectionRecords, UpdateLocation):
     paraphrase_es_end: float | None
     """Extraction strength on wordings never trained on, at alpha = 1."""
     attacks: list[AttackRecord]
+    transplant: NotRequired[TransplantRecord]
+    """Where the study asks for it and facts were planted in a region."""
 
 
 @final
@@ -218,3 +237,5 @@ class ControlSummary(Ends, InspectionRecords):
     fq: float | None
     """Forget quality, log10 p."""
     attacks: list[AttackRecord]
+    transplants: NotRequired[dict[str, TransplantRecord]]
+    """At the injected model: its own (`injected`), and the retained model's (`retained`)."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from lacuna.data import Corpus
 from lacuna.localize import LOCALIZERS
 from lacuna.model import Layout, Preflight
-from lacuna.report.cells import BASELINE
+from lacuna.report.cells import BASELINE, ORACLE
 from lacuna.train import Parallel
 from lacuna.unlearn import OBJECTIVES, parse
 from sweeps.config.schema import Study
@@ -153,8 +153,14 @@ class Planner:
         ]
 
     def survey(self, seed: int, ratio: float) -> Stage:
-        """One stage with all localizers of the precision table, which share gradient passes."""
-        return self.stages.localized(seed, ratio, tuple(self.config.localizers or self.known()))
+        """One stage with all localizers of the precision table, which share gradient passes.
+
+        Where regions are exchanged, the true one and a random one are always among them.
+        """
+        names, swapped = self.config.localizers or self.known(), self.config.evaluate.transplant
+        if swapped:
+            names = list(dict.fromkeys([*names, ORACLE, BASELINE]))
+        return self.stages.localized(seed, ratio, tuple(names), swapped=swapped)
 
     def known(self) -> list[str]:
         """The localizers that work under this study's protocol."""

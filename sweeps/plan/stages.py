@@ -16,7 +16,7 @@ from lacuna.results import Kind
 from lacuna.train import ONE_DEVICE, Parallel
 from lacuna.unlearn import OBJECTIVES, WRAPPERS, parse
 from sweeps.config.schema import Study, build_attack
-from sweeps.plan.protocols import PROTOCOLS, Draft
+from sweeps.plan.protocols import PROTOCOLS, Draft, evaluate_params
 from sweeps.plan.sources import identity
 from sweeps.stage import Stage
 
@@ -150,8 +150,19 @@ class StageFactory:
         return self._stage("injected", self.protocol.injected(self, own, ratio))
 
     @once
-    def localized(self, seed: int, ratio: float, names: tuple[str, ...], region: int = 1) -> Stage:
-        """The regions that one or several localizers find; of random ones the one of a number."""
+    def localized(
+        self,
+        seed: int,
+        ratio: float,
+        names: tuple[str, ...],
+        region: int = 1,
+        swapped: bool = False,
+    ) -> Stage:
+        """The regions that one or several localizers find; of random ones the one of a number.
+
+        With `swapped` each is exchanged between injected and retained model.
+        """
+        measured = {"evaluate": evaluate_params(self.config.evaluate, True)} if swapped else {}
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         options = {name: asdict(self.config.localize.of(name)) for name in names}
         draft = Draft(
@@ -160,6 +171,7 @@ class StageFactory:
                 "localizers": options,
                 "seed": seed,
                 **self.protocol.localized(ratio),
+                **measured,
                 **revised({name: LOCALIZERS[name] for name in names}),
             },
             parents={"injected": self.injected(seed, ratio), "retained": self.retained(seed)},
@@ -200,7 +212,7 @@ class StageFactory:
             "objective": objective,
             "scenario": scenario,
             "localizer": localizer,
-            "evaluate": asdict(self.config.evaluate),
+            "evaluate": evaluate_params(self.config.evaluate, purpose == "test"),
             "attack": attack_params(self.config.attack) if purpose == "test" else None,
             "ratio": ratio,
             "seed": seed,
@@ -271,7 +283,7 @@ class StageFactory:
         params: JsonObject = {
             "name": name,
             **self.protocol.split(),
-            "evaluate": asdict(self.config.evaluate),
+            "evaluate": evaluate_params(self.config.evaluate, ratio is not None),
             "attack": attack_params(self.config.attack, unlearned=False),
             "seed": seed,
             **revised(self._attacks()),

@@ -19,6 +19,9 @@ from sweeps.plan.costs.texts import StudyTexts
 from sweeps.plan.stages import StageFactory
 from sweeps.stage import Stage
 
+TRANSPLANT = 6
+"""Models that are asked the forget questions for one transplant record."""
+
 
 class Costs:
     """Work, memory and disk of a stage of a planned study."""
@@ -41,11 +44,13 @@ class Costs:
         if stage.kind == "localized":
             localizers = self._localizers(stage)
             shared = sum(asked.work(self.load) for asked in _statistics(localizers))
-            return shared + sum(localizer.work(self.load) for localizer in localizers)
+            exchanged = self._exchanged(stage, 2 * len(localizers) + 2)
+            return shared + sum(localizer.work(self.load) for localizer in localizers) + exchanged
         if stage.kind == "trial":
             return self._unlearning(stage) + self._measuring(stage)
         if stage.kind == "control":
-            return READ * self.texts.everything + attack.work(self.config.attack, self.load)
+            measured = READ * self.texts.everything + self._exchanged(stage, 2 * TRANSPLANT)
+            return measured + attack.work(self.config.attack, self.load)
         return self.protocol.work(stage, self.texts)
 
     def shared(self, stage: Stage) -> float:
@@ -108,7 +113,11 @@ class Costs:
         if trial.params["attack"] is None:
             return READ * alphas * self.texts.strength
         attacks = attack.work(self.config.attack, self.load)
-        return READ * alphas * self.texts.everything + attacks
+        return READ * alphas * self.texts.everything + attacks + self._exchanged(trial, TRANSPLANT)
+
+    def _exchanged(self, stage: Stage, models: int) -> float:
+        """So many models asked the forget questions, where the stage exchanges regions."""
+        return READ * models * self.texts.forget if _exchanges(stage) else 0.0
 
     def _trial_memory(self, trial: Stage) -> float:
         weights, method = self.bytes.weights, self._method(trial)
@@ -122,7 +131,9 @@ class Costs:
         peak += copy if method.keeps_original else 0.0
         if trial.params["attack"] is None:
             return peak
-        return max(peak, self._attack_memory() + 2 * copy)  # both ends of the curve outlive it
+        other = weights if _exchanges(trial) else 0.0
+        # both ends of the curve outlive it
+        return max(peak, max(self._attack_memory(), weights + other) + 2 * copy)
 
     def _attack_memory(self) -> float:
         """Bytes while a model is attacked."""
@@ -159,6 +170,11 @@ class Costs:
             assert isinstance(options, LocalizerConfig)
             asked.append(LOCALIZERS[name](options))
         return asked
+
+
+def _exchanges(stage: Stage) -> bool:
+    """Whether the stage puts a region of one model into another."""
+    return "evaluate" in stage.params and "transplant" in stage.param("evaluate", dict)
 
 
 def _statistics(localizers: Iterable[Localizer]) -> list[Statistic]:

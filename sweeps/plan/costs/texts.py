@@ -61,10 +61,15 @@ class StudyTexts:
         return train.texts * sum(texts) / len(texts) if texts else 0.0
 
     @cached_property
+    def forget(self) -> float:
+        """Tokens of the forget questions with their answers."""
+        return sum(self.lengths(self.corpus.forget))
+
+    @cached_property
     def strength(self) -> float:
         """Tokens that one FS-RS point reads."""
         asked = spread(self.corpus.retain, self.evaluate.retain_items)
-        return sum(self.lengths(self.corpus.forget)) + sum(self.lengths(asked))
+        return self.forget + sum(self.lengths(asked))
 
     @cached_property
     def everything(self) -> float:

@@ -9,11 +9,12 @@ other packages are found by an entry point (`lacuna.registry`).
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 from lacuna.artifacts import JsonObject
 from lacuna.data import Corpus
+from lacuna.evaluate import EvaluateConfig
 from lacuna.model import Layout
 from lacuna.registry import Registry
 from lacuna.results import InjectedSummary, LocalizedSummary, RetainedSummary
@@ -45,6 +46,18 @@ class Draft:
     """What a worker needs but the result does not depend on."""
     parallel: Parallel = ONE_DEVICE
     """Over how many devices it trains."""
+
+
+def evaluate_params(config: EvaluateConfig, transplants: bool = False) -> JsonObject:
+    """What is asked of a stage's model, as its parameters.
+
+    With `transplants` where the stage exchanges regions: only there, and only where the study asks
+    for it, it is a part of the key.
+    """
+    params = asdict(config)
+    if not (transplants and config.transplant):
+        del params["transplant"]
+    return params
 
 
 class Stages(typing.Protocol):

@@ -20,7 +20,7 @@ from lacuna.region import budget
 from lacuna.results import InjectedSummary, LocalizedSummary
 from sweeps.plan.costs.memory import RESUME_BYTES, Memory, Size
 from sweeps.plan.costs.texts import StudyTexts
-from sweeps.plan.protocols.base import PROTOCOLS, Draft, Stages
+from sweeps.plan.protocols.base import PROTOCOLS, Draft, Stages, evaluate_params
 from sweeps.plan.protocols.job import Job
 from sweeps.plan.protocols.lee import Lee
 from sweeps.stage import Stage
@@ -40,7 +40,11 @@ class Full(Lee):
         recipe = {**asdict(self.config.retained.recipe), "parallel": asdict(parallel)}
         return Draft(
             label=f"injected seed={seed} (all parameters)",
-            params={"recipe": recipe, "evaluate": asdict(self.config.evaluate), "seed": seed},
+            params={
+                "recipe": recipe,
+                "evaluate": evaluate_params(self.config.evaluate),
+                "seed": seed,
+            },
             parents={"base": stages.base()},
             tags={"seed": seed, "ratio": ratio, "model": "injected"},
             parallel=parallel,
@@ -57,6 +61,11 @@ class Full(Lee):
 
     def check(self) -> None:
         """Regions have a size, and no target."""
+        if self.config.evaluate.transplant:
+            raise UserError(
+                "evaluate.transplant=true exchanges the target region, and protocol=full has none: "
+                "use protocol=lee or lacuna, or drop it"
+            )
         if self.config.region.file is not None:
             raise UserError("region.file is a target region, and protocol=full has none: drop one")
         for ratio in self.config.region.ratios:

@@ -25,7 +25,7 @@ from lacuna.region import load_masks
 from lacuna.results import InjectedSummary, LocalizedSummary, RetainedSummary
 from sweeps.plan.costs.memory import Memory, Size
 from sweeps.plan.costs.texts import StudyTexts
-from sweeps.plan.protocols.base import PROTOCOLS, Draft, Protocol, Stages
+from sweeps.plan.protocols.base import PROTOCOLS, Draft, Protocol, Stages, evaluate_params
 from sweeps.plan.protocols.job import Job
 from sweeps.plan.sources import identity
 from sweeps.stage import Stage
@@ -80,7 +80,7 @@ class Lacuna(Protocol):
             del planting["splits"]
         params: JsonObject = {
             "protocol": planting,
-            "evaluate": asdict(config.evaluate),
+            "evaluate": evaluate_params(config.evaluate),
             "ratio": ratio,
         }
         return params if file is None else {**params, "masks_file": file_digest(Path(file))}
@@ -123,6 +123,11 @@ class Lacuna(Protocol):
                 f"region.ratio={ratios[0]:g}: {masks.groups} masks leave {outside:.2f} of the "
                 f"weights, no room for a random region of {wanted:.2f}: use fewer or smaller "
                 f"masks, or drop scenario random"
+            )
+        if config.evaluate.transplant and wanted > 0.5:
+            raise UserError(
+                f"evaluate.transplant=true: a target of {wanted:.2f} of the weights leaves no room "
+                f"for as large a region outside it: use fewer or smaller masks, or drop that"
             )
         for seed in config.seeds:
             refuse(self.corpus, masks, config.masked.splits, seed)

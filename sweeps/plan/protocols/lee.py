@@ -19,7 +19,7 @@ from lacuna.region import budget, load_vectors
 from lacuna.results import InjectedSummary, LocalizedSummary, RetainedSummary
 from sweeps.plan.costs.memory import RESUME_BYTES, Memory
 from sweeps.plan.costs.texts import StudyTexts
-from sweeps.plan.protocols.base import PROTOCOLS, Draft, Protocol, Stages
+from sweeps.plan.protocols.base import PROTOCOLS, Draft, Protocol, Stages, evaluate_params
 from sweeps.plan.protocols.job import Job
 from sweeps.stage import Stage
 
@@ -40,7 +40,7 @@ class Lee(Protocol):
             label=f"retained seed={own}",
             params={
                 "recipe": asdict(config.recipe),
-                "evaluate": asdict(self.config.evaluate),
+                "evaluate": evaluate_params(self.config.evaluate),
                 "seed": own,
             },
             parents={"base": stages.base()},
@@ -54,7 +54,7 @@ class Lee(Protocol):
         inject = {name: v for name, v in asdict(self.config.inject).items() if name != "parallel"}
         params: dict[str, Json] = {
             "inject": inject,
-            "evaluate": asdict(self.config.evaluate),
+            "evaluate": evaluate_params(self.config.evaluate),
             "ratio": ratio,
             "seed": seed,
         }
@@ -82,11 +82,15 @@ class Lee(Protocol):
                 f"region.ratio={ratios}: region.file={file} is one region: give one ratio"
             )
         share = max(ratios) if file is None else load_vectors(Path(file), self.layout).fraction
-        if share > 0.5 and "complement" in self.scenario_localizers():
-            raise UserError(
-                f"region.ratio={share:g} leaves no room for as large a region outside it (scenario "
-                f"random): use at most 0.5, or drop that scenario"
-            )
+        for wanted, name in (
+            ("complement" in self.scenario_localizers(), "scenario random"),
+            (self.config.evaluate.transplant, "evaluate.transplant=true"),
+        ):
+            if share > 0.5 and wanted:
+                raise UserError(
+                    f"region.ratio={share:g} leaves no room for as large a region outside it "
+                    f"({name}): use at most 0.5, or drop that"
+                )
 
     def room(self) -> int:
         """As often as the largest region goes into what it leaves."""
