@@ -34,6 +34,10 @@ class Margins:
     """ROC-AUC of where weights moved, above or below 1/2 or its null."""
     success: float = 0.05
     """Success@k: share of facts that any of k prompts brings out."""
+    stored: float = 0.5
+    """Share of what was planted that the target region no longer holds. Any step inside the region
+    takes something from it, so a margin near 0 would call every method an eraser; with less than
+    half taken out, most of what is no longer said is still in its place."""
 
 
 @dataclass(frozen=True)

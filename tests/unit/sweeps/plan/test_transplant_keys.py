@@ -68,7 +68,12 @@ def test_it_is_refused_where_there_is_no_target_or_no_room(words: list[str], tex
 
 
 def test_masks_of_more_than_half_of_the_weights_leave_no_room() -> None:
-    words = ["region.ratio=0.11", "scenarios=[oracle]", "masked.masks.forget_groups=[0,1,2,4]"]
+    words = [
+        "region.ratio=0.11",
+        "scenarios=[oracle]",
+        "objectives=[npo]",
+        "masked.masks.forget_groups=[0,1,2,4]",
+    ]
     planned(*words, study="lacuna")
     with pytest.raises(UserError, match=r"a target of 0\.\d+ of the weights leaves no room"):
         planned(*words, ON, study="lacuna")
