@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lacuna.results import ChoiceRecord, Registration, Row, ScenarioComparison
+from lacuna.results import Asked, ChoiceRecord, Registration, Row, ScenarioComparison
 
 FLOOR = 0.25
 """The gold standards of all shipped studies stay below a tenth; a quarter of the facts known, or a
@@ -61,5 +61,7 @@ class Results:
     """Forget level of the matched start that decides claims on attacks; None: the own start."""
     registration: Registration | None = None
     """The plan that claims are held to; None: none was registered."""
+    asked: Sequence[Asked] = ()
+    """What was asked on each test seed; empty: not known."""
     floor: float = FLOOR
     """Forget ES above which a retained or base model is said to know the facts."""

@@ -55,6 +55,7 @@ from lacuna.results.models import (
     SplitsRecord,
 )
 from lacuna.results.study import (
+    Asked,
     BaseRow,
     ChoiceRecord,
     Claim,
@@ -69,6 +70,7 @@ from lacuna.results.study import (
     Paired,
     PairedValues,
     Purpose,
+    Questions,
     Registration,
     Result,
     ResultsFile,
@@ -108,6 +110,7 @@ from lacuna.results.trials import (
 )
 
 __all__ = [
+    "Asked",
     "AttackRecord",
     "AuditRecord",
     "LeftOut",
@@ -164,6 +167,7 @@ __all__ = [
     "PrecisionRecord",
     "PrecisionScore",
     "Purpose",
+    "Questions",
     "Ranking",
     "RepresentationsRecord",
     "Registration",

@@ -245,6 +245,22 @@ class Registration(TypedDict):
     plan: StudyPlan
 
 
+class Questions(TypedDict):
+    """What the questions of one split are about, in the order of a trial's strengths."""
+
+    field: list[str]
+    words: list[int | None]
+    """Of the answer; None where the data at hand do not have the question."""
+
+
+class Asked(TypedDict):
+    """The questions of one test seed."""
+
+    seed: int
+    forget: Questions
+    retain: Questions
+
+
 class ResultsFile(TypedDict):
     """results.json of a finished study: all that its report is made from."""
 
@@ -265,6 +281,8 @@ class ResultsFile(TypedDict):
     """The plan that claims are held to."""
     floor: float
     """Forget extraction strength above which a gold standard is said to know the facts."""
+    asked: NotRequired[list[Asked]]
+    """What was asked on each test seed."""
 
 
 class Claim(TypedDict):

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from lacuna.artifacts import write_json
+from lacuna.artifacts import read_json, write_json
 from lacuna.errors import UserError
 from lacuna.report import Results, headline, render
 from lacuna.results import (
+    Asked,
     ChoiceRecord,
+    Questions,
     Registration,
     Result,
     RetainedSummary,
@@ -19,7 +21,7 @@ from lacuna.results import (
     StageRow,
     StudyManifest,
 )
-from lacuna.results.files import MANIFEST
+from lacuna.results.files import ITEMS, MANIFEST
 from sweeps.engine.engine import Engine
 from sweeps.plan.planner import Planner
 from sweeps.plan.search import Choice
@@ -94,8 +96,31 @@ def collect(engine: Engine, planner: Planner, ran: Ran) -> Results:
         margins=planner.config.margins,
         start=next(iter(planner.config.attack.starts), None),
         registration=ran.registration,
+        asked=_asked(engine, planner, ran.stages),
         floor=planner.config.alarm.floor,
     )
+
+
+def _asked(engine: Engine, planner: Planner, stages: Sequence[Stage]) -> list[Asked]:
+    """What the questions of each test seed are about, as one of its test trials left it."""
+    words = {
+        item.id: len(item.answer.split())
+        for item in [*planner.corpus.forget, *planner.corpus.retain]
+    }
+    found: dict[int, Asked] = {}
+    for stage in stages:
+        seed = stage.params.get("seed")
+        if stage.tags.get("purpose") != "test" or not isinstance(seed, int) or seed in found:
+            continue
+        folder = None if "failed" in engine.results[stage.key] else engine.store.get(stage.key)
+        if folder is not None:
+            items = read_json(folder / ITEMS)
+            forget, retain = (
+                Questions(field=own["field"], words=[words.get(name) for name in own["id"]])
+                for own in (items["forget"], items["retain"])
+            )
+            found[seed] = {"seed": seed, "forget": forget, "retain": retain}
+    return list(found.values())
 
 
 def _rows(engine: Engine, stage: Stage) -> list[Row]:

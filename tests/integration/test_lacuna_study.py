@@ -36,6 +36,7 @@ TINY = [
     "evaluate.retain_items=4",
     "evaluate.utility_items=2",
     "evaluate.new_tokens=2",
+    "evaluate.transplant=true",
     "attack.train.steps=1",
     "attack.bits=[8]",
     "resources.workers=1",
@@ -126,6 +127,21 @@ def test_trials_know_where_they_moved_single_weights(finished: Path) -> None:
     coarse = {row["truth"]: row for row in found["oracle"]["precision"]["bfloat16"]}["forget"]
     assert coarse["auc"] == pytest.approx(0.5 + coarse["recall"] / 2, abs=1e-3)
     assert 0 < coarse["recall"] <= 1
+
+
+def test_regions_of_single_weights_are_exchanged_and_located_ones(finished: Path) -> None:
+    found = stages(finished)
+    trials = [r.summary["transplant"] for label, r in found.items() if label.startswith("test")]
+    (survey,) = [r.summary for label, r in found.items() if "4 localizers" in label]
+    (control,) = [r.summary for label, r in found.items() if label.endswith("ratio=0.02")
+                  and "model=injected" in label]  # fmt: skip
+    known, before = (control["transplants"][name] for name in ("injected", "retained"))
+    assert known["own_es"] == known["restored_es"] == known["ceiling_es"]
+    assert before["own_es"] == before["stored_es"] == before["floor_es"]
+    rows = {row["localizer"]: row["swap"] for row in survey["localizers"]}
+    assert rows.keys() == {"norm", "complement", "oracle", "random"}
+    ends = {(known["floor_es"], known["ceiling_es"])}
+    assert {(one["floor_es"], one["ceiling_es"]) for one in [*trials, *rows.values()]} == ends
 
 
 def planned(

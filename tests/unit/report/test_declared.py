@@ -42,6 +42,7 @@ def test_every_row_has_its_columns_and_no_others(name: str) -> None:
         "failures",
         "inspections",
         "metrics",
+        "facts",
         "necessity",
         "transplant",
     )
