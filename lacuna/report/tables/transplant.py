@@ -38,6 +38,16 @@ MEASURES: dict[str, Read] = {
 """What is asked of each exchange."""
 
 
+class ExchangePlace(TypedDict):
+    """One cell, or one model that was not unlearned."""
+
+    ratio: Annotated[float | None, RATIO]
+    objective: Annotated[str | None, OBJECTIVE]
+    scenario: Annotated[str | None, SCENARIO]
+    n: Annotated[int, N]
+    seeds: Annotated[list[int | None], SEEDS]
+
+
 class Exchanged(TypedDict):
     """Shares over seeds."""
 
@@ -58,14 +68,9 @@ class Exchanged(TypedDict):
     ceiling_es: Annotated[float | None, Column("Mean forget ES of the injected model: share 1")]
 
 
-class TransplantRow(Exchanged):
-    """One cell, or one model that was not unlearned."""
+class TransplantRow(ExchangePlace, Exchanged):
+    """What was exchanged, and what came of it."""
 
-    ratio: Annotated[float | None, RATIO]
-    objective: Annotated[str | None, OBJECTIVE]
-    scenario: Annotated[str | None, SCENARIO]
-    n: Annotated[int, N]
-    seeds: Annotated[list[int | None], SEEDS]
     keys: Annotated[list[str], KEYS]
 
 
