@@ -30,11 +30,10 @@ Both are 1 of T itself where T is all that injection changed, and 0 of a region 
 from collections.abc import Mapping
 from pathlib import Path
 
-from transformers import PreTrainedModel
-
 from lacuna.data import Corpus
 from lacuna.evaluate import Evaluator
 from lacuna.model import LoadedModel, layout
+from lacuna.model_types import PreTrainedModel
 from lacuna.pipeline.common import ModelConfig, StageInputs, load, target_of
 from lacuna.region import Region, WeightRegion, draw_outside, draw_weights_outside
 from lacuna.results import LocalizerRow, SwapRecord, TransplantRecord
