@@ -1,5 +1,6 @@
 """The report of a weight-level study: precision with its nulls, resurfacing, the causal label."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -174,6 +175,20 @@ def test_both_papers_are_judged_on_the_same_checkpoints() -> None:
     beyond = found["beyond-logp: npo at 0.1, lora lr 0.003, against full"]
     assert beyond["effect"] == pytest.approx(-0.5) and beyond["verdict"] == "holds"
     assert "than to all parameters" in beyond["statement"]
+
+
+def test_a_claim_states_the_share_of_its_own_ratio() -> None:
+    stages = [*study(failing=()).stages]
+    for stage in study(failing=()).stages:
+        if stage["kind"] == "trial":
+            larger = deepcopy(stage) | {"key": stage["key"][::-1]}
+            larger["summary"]["ratio"], larger["tags"]["ratio"] = 0.2, "0.2"
+            for row in larger["summary"]["precision"]["scores"]:
+                row["chance"] = 0.35
+            stages.append(larger)
+    found = claims(Results("lacuna", {}, stages))
+    assert "(0.194 of the weights)" in found["region-matched: npo at 0.1"]["statement"]
+    assert "(0.35 of the weights)" in found["region-matched: npo at 0.2"]["statement"]
 
 
 def test_a_region_drawn_anywhere_is_the_fair_rival_and_secondary() -> None:
