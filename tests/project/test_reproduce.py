@@ -54,7 +54,12 @@ def tolerances_of(line: str) -> tuple[float, float]:
             "erasure-logp: {} at 0.1, relearn lr 0.001, start at ES 0.3",
         ),
         (("gain from the own start",), "mini", "erasure-gain: {} at 0.1, relearn lr 0.001"),
-        (("the same on LUME",), "mini-lume", "region-aues: {} at 0.1"),
+        (("LUME, AUES to equal depth",), "mini-lume", "region-matched: {} at 0.1"),
+        (
+            ("LUME, log-prob.",),
+            "mini-lume",
+            "erasure-logp: {} at 0.1, relearn lr 0.0003, start at ES 0.3",
+        ),
         (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
         (("gain after LoRA",), "lacuna", "erasure-gain: {} at 0.05, lora lr 0.003"),
         (("AUES by the whole curve",), "lacuna", "region-aues: {} at 0.05"),
