@@ -145,7 +145,8 @@ def methods_page() -> str:
         *section(
             "Localizers",
             "Rank value vectors (or single weights); all get the same budget. `norm`, `random`, "
-            "`random_layers` and `complement` are controls; `oracle` and `drift` are privileged.",
+            "`random_layers` and `complement` are controls; `oracle`, `drift` and the doses are "
+            "privileged.",
             LOCALIZERS,
             "localize.{}.",
         ),

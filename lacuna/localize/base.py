@@ -53,6 +53,8 @@ class Localizer(Revised):
     Config: ClassVar[type[LocalizerConfig]] = LocalizerConfig
     privileges: ClassVar[tuple[str, ...]] = ()
     """What it uses that a real method could not know: `TARGET`, `RETAINED`."""
+    surveyed: ClassVar[bool] = True
+    """Whether studies that name no localizers ask it too; not where its precision is given."""
 
     def __init__(self, config: LocalizerConfig) -> None:
         if config.scope == "matched" and TARGET not in self.privileges:

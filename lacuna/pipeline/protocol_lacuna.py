@@ -40,6 +40,7 @@ from lacuna.inject import (
 )
 from lacuna.inject.causal import Read
 from lacuna.localize import LOCALIZERS, Evidence, LocalizerConfig, localize
+from lacuna.localize.localizers.dose import DOSES
 from lacuna.model import LoadedModel, layout, load_model
 from lacuna.model.load import DTYPES, local_checkpoint
 from lacuna.model_types import PreTrainedModel
@@ -51,6 +52,7 @@ from lacuna.region import (
     GroupMasks,
     Region,
     WeightRegion,
+    draw_partly,
     draw_weights_outside,
     load_masks,
     overlap,
@@ -68,9 +70,9 @@ from lacuna.seeds import derive
 from lacuna.train import History
 
 METHODS = ("masked", "sgtm")
-WEIGHTS = ("oracle", "complement", "random")
+WEIGHTS = ("oracle", "complement", "random", *DOSES)
 """Localizers that give single weights: the forget masks, as many outside all masks, as many
-anywhere. Every other one gives whole value vectors."""
+anywhere, and some of both. Every other one gives whole value vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -387,7 +389,10 @@ def _weights(
 ) -> WeightRegion:
     if name == "oracle":
         return target
-    free = masks.union(range(masks.groups) if name == "complement" else ()).complement()
+    free = masks.union(() if name == "random" else range(masks.groups)).complement()
+    if name in DOSES:  # outside, what scenario random holds
+        inside, outside = (derive(given.seed, purpose) for purpose in ("dose", "complement"))
+        return draw_partly(target, free, DOSES[name], inside, outside)
     return draw_weights_outside(target, free, derive(given.seed, name), given.region)
 
 

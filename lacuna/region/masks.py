@@ -6,7 +6,7 @@ masks are disjoint and equally dense in every tensor, and their sizes are binomi
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import torch
@@ -114,12 +114,31 @@ def draw_weights_outside(
     few free weights.
     """
     for earlier in range(1, number):
-        free -= _drawn(region, free, seed, earlier)
-    return _drawn(region, free, seed, number)
+        free -= _drawn(region.by_tensor(), free, seed, earlier)
+    return _drawn(region.by_tensor(), free, seed, number)
 
 
-def _drawn(region: WeightRegion, free: WeightRegion, seed: int, number: int) -> WeightRegion:
-    bits, wanted = {}, region.by_tensor()
+def draw_partly(
+    region: WeightRegion, free: WeightRegion, share: float, inside: int, outside: int
+) -> WeightRegion:
+    """As many weights of every tensor as `region` has, of which `share` are its own.
+
+    The others are the first that `draw_weights_outside` would draw from `free` with the seed
+    `outside`; the own ones are a prefix of an order drawn with the seed `inside`, so that larger
+    shares hold those of smaller ones. Raises `UserError` where a tensor has too few free weights.
+    """
+    counts = region.by_tensor()
+    own = {name: round(share * count) for name, count in counts.items()}
+    others = {name: count - own[name] for name, count in counts.items()}
+    kept = _drawn(own, region, inside, 1)
+    found = kept | _drawn(others, free, outside, 1)
+    origin = {"seed": str(outside), "drawn": "dose", "share": repr(share)}
+    return WeightRegion(region.architecture, region.shapes, found.bits, origin)
+
+
+def _drawn(wanted: Mapping[str, int], free: WeightRegion, seed: int, number: int) -> WeightRegion:
+    """So many weights of every tensor, uniformly from `free`."""
+    bits = {}
     for name, count in wanted.items():
         places, size = free.indices(name), math.prod(free.shapes[name])
         if len(places) < count:
@@ -134,4 +153,4 @@ def _drawn(region: WeightRegion, free: WeightRegion, seed: int, number: int) -> 
         chosen[places[order[:count]]] = True
         bits[name] = packed.pack(chosen)
     origin = {"seed": str(seed), "drawn": "random"}
-    return WeightRegion(region.architecture, region.shapes, bits, origin)
+    return WeightRegion(free.architecture, free.shapes, bits, origin)

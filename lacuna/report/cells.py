@@ -320,6 +320,14 @@ def arms_by_seed(true: Cell[TrialRow], rivals: Cell[TrialRow]) -> list[SeedArms]
     return [SeedArms(seed, [*first[seed], *others[seed]]) for seed in shared]
 
 
+def first_by_seed(cells: Sequence[Cell[TrialRow]]) -> list[SeedArms]:
+    """A trial of each cell for every seed that all have, in the order of cells; of a seed's random
+    regions the first."""
+    found = [_trials_of(cell) for cell in cells]
+    shared = sorted(set(found[0]).intersection(*found[1:]))
+    return [SeedArms(seed, [own[seed][0] for own in found]) for seed in shared]
+
+
 def alike_by_seed(rivals: Cell[TrialRow]) -> list[SeedArms]:
     """The random regions of every seed among themselves, the first in the true region's place.
 

@@ -5,7 +5,7 @@ the deciding estimand, interval and rule; `blocks` is the exact test beside them
 `seeds` hold the papers' tests and those for display; `calibrate` measures all of them.
 """
 
-from lacuna.significance.arms import Arms, Strength, aues_difference
+from lacuna.significance.arms import Arms, Strength, aues_difference, slope_weights
 from lacuna.significance.blocks import Blocks, block_randomisation
 from lacuna.significance.compare import METRICS, arms_of, compare
 from lacuna.significance.decide import (
@@ -16,6 +16,7 @@ from lacuna.significance.decide import (
     floored,
     insensitive,
     no_better,
+    rises,
 )
 from lacuna.significance.matched import (
     LEVELS,
@@ -26,6 +27,7 @@ from lacuna.significance.matched import (
     depth_difference,
     level_difference,
     matched_difference,
+    slope_of,
 )
 from lacuna.significance.multiple import benjamini_hochberg, holm
 from lacuna.significance.power import (
@@ -78,7 +80,10 @@ __all__ = [
     "power_better",
     "power_no_better",
     "reanalyse",
+    "rises",
     "sign_flip",
+    "slope_of",
+    "slope_weights",
     "spread_from_pilot",
     "t_interval",
     "two_way_of_arms",

@@ -30,6 +30,18 @@ def first_minus_rest(values: Floats) -> Floats:
     return np.asarray(values[0] - values[1:].mean(axis=0))
 
 
+def slope_weights(x: ArrayLike) -> Floats:
+    """(K,) weights whose product with K values is their least-squares slope on `x` (K,).
+
+    Raises `UserError` where all of `x` are the same: there is no slope then.
+    """
+    values = np.asarray(x, float)
+    away = values - values.mean()
+    if not away.any():
+        raise UserError(f"a slope needs different values, all {len(away)} are {values[0]:g}")
+    return np.asarray(away / (away**2).sum())
+
+
 def aues_difference(fs: Floats, rs: Floats) -> Floats:
     """AUES as published, whatever depth each arm reached."""
     return first_minus_rest(aues(fs, rs))

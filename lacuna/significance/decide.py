@@ -7,9 +7,10 @@ one-sided decision errs in at most 2.5% of studies.
 |---|---|---|---|
 | no better (more is better) | high < margin | low > 0 | undetermined |
 | erases more (less is better) | high < 0 | low > -margin | undetermined |
+| rises (a slope; more is better) | low > 0 | high < margin | undetermined |
 
 Where both columns apply, a difference certainly smaller than the margin counts as none: *no better*
-holds, *erases more* fails (it is the other's negation with the sign turned). What is better is
+holds, and its negations fail: *rises*, and *erases more* with the sign turned. What is better is
 worded "perhaps by less than the margin" unless the whole interval lies beyond it.
 
 A claim about an attack is undetermined, with the reason, where the study could not have shown it
@@ -89,6 +90,16 @@ def erases_more(low: float, high: float, margin: float, assay: Assay | None = No
     return Decision(
         "undetermined", f"neither less coming back nor no less by {margin:g} is excluded"
     )
+
+
+def rises(low: float, high: float, margin: float) -> Decision:
+    """Is a slope above 0, and could it be as steep as the margin? The negation of `no_better`."""
+    found = no_better(low, high, margin)
+    if found.verdict == "holds":
+        return Decision("fails", f"a rise by {margin:g} or more is excluded")
+    if found.verdict == "fails":
+        return Decision("holds", f"it rises{_by(low > margin, margin)}")
+    return Decision("undetermined", f"neither a rise nor none of {margin:g} or more is excluded")
 
 
 def enough(n: int, interval: Sequence[float] | None) -> Decision | None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lacuna.significance.arms import Floats, Score, first_minus_rest
+from lacuna.significance.arms import Floats, Score, first_minus_rest, slope_weights
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 """Depths of forgetting at which arms are read."""
@@ -81,6 +81,11 @@ def scores(fs: ArrayLike, rs: ArrayLike) -> Floats:
     return mean_over(fs, rs, low, common_depth(fs))
 
 
+def at_common_depth(fs: Floats, rs: Floats) -> Floats:
+    """RS of arms (K, ..., A) at their common depth, (K, ...)."""
+    return at_level(fs, rs, common_depth(fs))
+
+
 def matched_difference(fs: Floats, rs: Floats) -> Floats:
     """Matched-depth AUES, the true arm minus its rivals: the estimand that decides."""
     return first_minus_rest(scores(fs, rs))
@@ -88,7 +93,7 @@ def matched_difference(fs: Floats, rs: Floats) -> Floats:
 
 def depth_difference(fs: Floats, rs: Floats) -> Floats:
     """RS at the common depth, likewise: what is kept when all arms have forgotten as much."""
-    return first_minus_rest(at_level(fs, rs, common_depth(fs)))
+    return first_minus_rest(at_common_depth(fs, rs))
 
 
 def level_difference(level: float) -> Score:
@@ -101,6 +106,16 @@ def level_difference(level: float) -> Score:
 
     def score(fs: Floats, rs: Floats) -> Floats:
         return first_minus_rest(at_level(fs, rs, np.minimum(level, fs.max(axis=-1))))
+
+    return score
+
+
+def slope_of(read: Score, x: ArrayLike) -> Score:
+    """The slope of a number of each arm (`scores`, `at_common_depth`) on `x` (K,)."""
+    weights = slope_weights(x)
+
+    def score(fs: Floats, rs: Floats) -> Floats:
+        return np.asarray(np.tensordot(weights, read(fs, rs), axes=1))
 
     return score
 

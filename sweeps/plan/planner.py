@@ -163,8 +163,9 @@ class Planner:
         return self.stages.localized(seed, ratio, tuple(names), swapped=swapped)
 
     def known(self) -> list[str]:
-        """The localizers that work under this study's protocol."""
-        return [name for name in LOCALIZERS if self.protocol.unfit(name) is None]
+        """The localizers of a survey that names none: those that work under this protocol."""
+        surveyed = [name for name, method in LOCALIZERS.items() if method.surveyed]
+        return [name for name in surveyed if self.protocol.unfit(name) is None]
 
     def samples(self) -> list[Stage]:
         """One stage of every kind. A cluster that can hold these can hold the whole study."""

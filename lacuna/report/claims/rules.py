@@ -13,10 +13,11 @@ from typing import Literal, cast
 
 from lacuna.report.cells import without_paths
 from lacuna.results import Comparison, Paired
-from lacuna.significance import Assay, Decision, enough, erases_more, no_better, p_value
+from lacuna.significance import Assay, Decision, enough, erases_more, no_better, p_value, rises
 
-Rule = Literal["no better", "erases more"]
-"""a is not better than b, more being better; or less comes back with a than with b."""
+Rule = Literal["no better", "erases more", "rises"]
+"""a is not better than b, more being better; less comes back with a than with b; or a slope is
+above 0."""
 
 
 def decide(record: Paired, rule: Rule, margin: float, assay: Assay | None = None) -> Decision:
@@ -28,9 +29,10 @@ def decide(record: Paired, rule: Rule, margin: float, assay: Assay | None = None
     if too_few is not None or effect is None or interval is None:
         return too_few or Decision("undetermined", "the difference is undefined")
     low, high = interval
-    found = no_better(low, high, margin)
     if rule == "erases more":
         found = erases_more(low, high, margin, assay)
+    else:
+        found = (rises if rule == "rises" else no_better)(low, high, margin)
     measured = f"{effect:+.3g}, 95% interval [{low:.3g}, {high:.3g}] over {record['n_seeds']} seeds"
     return Decision(found.verdict, f"{measured}: {found.reason}")
 
@@ -42,6 +44,8 @@ def sides(record: Paired, rule: Rule, margin: float) -> tuple[float | None, floa
     """
     if rule == "no better":
         return p_value(record, margin, "less"), p_value(record, 0.0, "greater")
+    if rule == "rises":
+        return p_value(record, 0.0, "greater"), p_value(record, margin, "less")
     return p_value(record, 0.0, "less"), p_value(record, -margin, "greater")
 
 

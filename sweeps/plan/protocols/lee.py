@@ -14,6 +14,7 @@ from lacuna.artifacts import Json, JsonObject, digest
 from lacuna.costs import ALL, READ, REGION
 from lacuna.errors import UserError
 from lacuna.inject import InjectConfig
+from lacuna.localize.localizers.dose import DOSES
 from lacuna.pipeline import RetainConfig
 from lacuna.region import budget, load_vectors
 from lacuna.results import InjectedSummary, LocalizedSummary, RetainedSummary
@@ -82,8 +83,9 @@ class Lee(Protocol):
                 f"region.ratio={ratios}: region.file={file} is one region: give one ratio"
             )
         share = max(ratios) if file is None else load_vectors(Path(file), self.layout).fraction
+        outside = {"complement", *DOSES} & {*self.scenario_localizers()}
         for wanted, name in (
-            ("complement" in self.scenario_localizers(), "scenario random"),
+            (bool(outside), "scenario random or a dose"),
             (self.config.evaluate.transplant, "evaluate.transplant=true"),
         ):
             if share > 0.5 and wanted:

@@ -39,6 +39,7 @@ def test_every_row_has_its_columns_and_no_others(name: str) -> None:
     assert all(sorted(row) == sorted(names) for row in rows)
     assert rows or name in (
         "alike",
+        "dose",
         "failures",
         "inspections",
         "metrics",
@@ -77,7 +78,7 @@ def test_a_row_type_gives_its_columns_their_names_and_sides() -> None:
 
 def test_families_of_claims_have_one_name_each_and_a_margin() -> None:
     names = [family.name for family in families()]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 15
     assert all(family.margin(study().margins) > 0 and family.rule for family in families())
 
 

@@ -144,6 +144,7 @@ def test_a_region_of_another_model_is_refused_with_both_named(tmp_path: Path) ->
     [
         (["protocol=full"], "'oracle' needs a target region"),
         ([*FULL, "localizers=[complement]"], "'complement' needs a target region"),
+        ([*FULL, "scenarios=[random,dose50]"], "scenario 'dose50' needs a target region"),
         ([*FULL, "region.unit=weight", "localizers=[norm]"], "'norm' scores whole value vectors"),
         (["region.unit=weight"], "use protocol=full, or region.unit=vector"),
         (["region.unit=rows"], "region.unit='rows': choose vector or weight"),
