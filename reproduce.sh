@@ -11,6 +11,7 @@ usage() {
 usage: ./reproduce.sh [STUDY] [key=value ...]   run a study (default: mini); results in artifacts/STUDY/
        ./reproduce.sh report STUDY              remake a finished study's tables, page and verdict
        ./reproduce.sh compare STUDY             its numbers beside the expected ones (REPRODUCE.md)
+       ./reproduce.sh across FOLDER ... --by KEY  several finished studies against what they differ in
        ./reproduce.sh audit --before DIR --after DIR [option ...]
        ./reproduce.sh plan|config|store ...     these too are `.venv/bin/lacuna COMMAND ...`: see its --help
        ./reproduce.sh test [pytest argument ...]
@@ -79,7 +80,7 @@ case ${1:-} in
         cd "$root"
         run_python -m pytest "${@:2}"
         ;;
-    run | plan | config | report | compare | store | audit | ui)
+    run | plan | config | report | compare | across | store | audit | ui)
         lacuna "$@"
         ;;
     *)

@@ -27,6 +27,7 @@ app.command("plan", epilog=run.CHOICES)(run.plan)
 app.command("config")(config.config)
 app.command("report")(finished.report)
 app.command("compare")(finished.compare)
+app.command("across")(finished.across)
 shelf = typer.Typer(help="What the store holds, whether it is whole, what can go.")
 for _verb in (store.ls, store.verify, store.gc):
     shelf.command()(_verb)

@@ -1,9 +1,11 @@
-"""`lacuna report` and `lacuna compare`: what a finished study left, read again."""
+"""`lacuna report`, `compare` and `across`: what finished studies left, read again."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lacuna.errors import UserError
 from sweeps.cli.words import Finished, Place, chosen, ending, root_of
 from sweeps.paths import finished
 
@@ -43,3 +45,41 @@ def compare(
     lines, differing = held.check(folder, held.expected(folder))
     print(*lines, f"{len(lines) - differing} of {len(lines)} cells agree", sep="\n")
     return 1 if differing else 0
+
+
+@ending("stopped")
+def across(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Finished studies, such as artifacts/mini."),
+    ],
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="KEY",
+            help="What they are set against: a numeric key of the configuration, others_keep (the "
+            "mean of the causal report's measure) or parameters (of the model).",
+        ),
+    ],
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The claims of this family only.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write (default: artifacts/across).")
+    ] = None,
+) -> int:
+    """Set the effects of several finished studies against something that they differ in.
+
+    The same claim of every study, with the slope of its effect by seed: across.csv, .json, .md,
+    and .html with a figure. Nothing is trained."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder: give folders of finished studies")
+        finished(folder)
+    from sweeps.results import across as several
+
+    place = out or root_of({"artifacts": ""}) / "across"
+    said = several.write(several.across(folders, by, family), place)
+    print(*said, f"table and figure: {place / 'across.html'}", sep="\n")
+    return 0

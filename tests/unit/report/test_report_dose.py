@@ -1,10 +1,12 @@
 """Doses of location: slopes by hand, the claim from hand-made trials, figure and table."""
 
+from pathlib import Path
+
 import pytest
-from support.reports import Record, failed_trial, made, trial
+from support.reports import Record, failed_trial, made, rows_of, trial
 
 from lacuna.errors import UserError
-from lacuna.report import Results, judge
+from lacuna.report import Results, judge, render
 from lacuna.report.claims.rules import decide, sides
 from lacuna.report.figures import panels
 from lacuna.results import Claim
@@ -91,6 +93,14 @@ def test_the_claim_is_secondary_and_judged_on_the_slope() -> None:
     assert one["effect"] == pytest.approx(0.025) and one["n"] == 3 and len(one["keys"]) == 15
     assert "by more than the margin" in one["reason"]
     assert panels_of(stages()) == ["npo, ratio 0.1: dose of location"]
+
+
+def test_the_page_shows_table_figure_and_claim(tmp_path: Path) -> None:
+    render(results(stages()), tmp_path)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert '<h2 id="dose">' in page and "<strong>npo, ratio 0.1: dose of location</strong>" in page
+    assert "rises with the share of the truth: holds for 1 of 1 (npo at 0.1); n = 3" in page
+    assert [row["measure"] for row in rows_of(tmp_path, "dose")] == ["matched", "depth", "logp"]
 
 
 def test_a_failed_dose_leaves_the_claim_open_and_is_named() -> None:

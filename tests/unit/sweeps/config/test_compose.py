@@ -13,11 +13,20 @@ from sweeps.config.compose import compose_keys, configure, per_model
 from sweeps.config.groups import names
 
 
+NAMED = {name: name for name in names("study")} | {"moderator": "moderator-0.35"}
+"""File -> name of its study: one is named after the value that it varies."""
+
+
 @pytest.mark.parametrize("study", names("study"))
 def test_every_study_in_the_folder_composes_under_its_own_name(study: str) -> None:
     config = configure([f"study={study}"])
-    assert config.study == study
+    assert config.study == NAMED[study]
     assert list(config.objectives) and list(config.scenarios) and list(config.seeds)
+
+
+def test_a_moderator_study_is_named_after_its_rate() -> None:
+    words = ["study=moderator", "masked.inject.dropout.rate=0.2"]
+    assert configure(words).study == "moderator-0.2"
 
 
 def test_the_command_line_wins_over_the_study_and_the_study_over_the_defaults() -> None:
@@ -57,7 +66,7 @@ def test_every_study_runs_on_every_kind_of_data(study: str, data: str) -> None:
     config = configure(
         [f"study={study}", "model=mini", f"data={data}", "data.path=x"][: 3 + (data != "synthetic")]
     )
-    assert config.study == study and config.data.name == data
+    assert config.study == NAMED[study] and config.data.name == data
     assert config.unlearn.lrs["region"].keys() == CONFINED
     assert config.unlearn.lrs["full"].keys() == LEARNED
     assert config.model.source is None and config.resources.gpus == 0
