@@ -12,7 +12,6 @@ from lacuna.unlearn import OBJECTIVES
 from sweeps.config.compose import compose_keys, configure, per_model
 from sweeps.config.groups import names
 
-
 NAMED = {name: name for name in names("study")} | {"moderator": "moderator-0.35"}
 """File -> name of its study: one is named after the value that it varies."""
 
