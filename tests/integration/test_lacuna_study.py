@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 TINY = [
     "study=lacuna",
     "seeds=[1]",
+    "regions=1",
     "region.ratio=0.02",
     "objectives=[graddiff]",
     "localizers=[norm,complement]",
