@@ -145,6 +145,17 @@ def test_regions_of_single_weights_are_exchanged_and_located_ones(finished: Path
     assert {(one["floor_es"], one["ceiling_es"]) for one in [*trials, *rows.values()]} == ends
 
 
+def test_the_report_knows_what_its_questions_are_about(finished: Path) -> None:
+    (asked,) = json.loads((finished / "lacuna" / "results.json").read_text())["asked"]
+    trial = next(r.summary for label, r in stages(finished).items() if label.startswith("test"))
+    assert asked["seed"] == 1
+    for split in ("forget", "retain"):
+        fields, words = asked[split]["field"], asked[split]["words"]
+        assert len(fields) == len(words) == len(trial[f"people_{split}"])
+        assert "birth_city" in fields or split == "retain"
+        assert all(isinstance(number, int) and number > 0 for number in words)
+
+
 def planned(
     artifacts: Path, capsys: pytest.CaptureFixture[str], *more: str
 ) -> tuple[int, str, str]:

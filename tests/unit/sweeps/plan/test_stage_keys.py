@@ -38,6 +38,7 @@ STUDIES = [
     *(f"study={name} data=synthetic" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
     *(f"study={name} data=synthetic" for name in ("dose", "moderator")),
     *(f"study={name} data=profiles" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
+    "study=transplant data=synthetic",
     *(f"study={name} data=synthetic model=mini" for name in PAPER),
     "study=mini data=tofu data.path=TOFU data.forget_people=2 data.retain_people=3 "
     "data.background_people=2 data.holdout_people=1",
