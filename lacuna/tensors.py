@@ -10,14 +10,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lacuna.artifacts import share
 from lacuna.errors import UserError
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what safetensors says of a full disk into the `OSError` that it is."""
+    """What safetensors writes to a file or folder is as shared as the caller's other files, and
+    what it says of a full disk is the `OSError` that it is."""
     try:
         yield
+        share(path)
     except SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
 

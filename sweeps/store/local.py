@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from uuid import uuid4
 
-from lacuna.artifacts import read_json, whole_folder
+from lacuna.artifacts import read_json, share, whole_folder
 from lacuna.results.files import MANIFEST
 from sweeps.errors import Damaged
 from sweeps.store.manifest import damages
@@ -35,6 +35,7 @@ class LocalStorage:
                 part.write(uuid4().hex[:16])
                 part.flush()
                 os.fsync(part.fileno())
+                share(Path(part.name))
                 with suppress(FileExistsError):  # another process was faster
                     os.link(part.name, path)
         return path.read_text("utf-8") if path.exists() else ""

@@ -3,9 +3,12 @@
 import errno
 import json
 import math
+import os
+import stat
 from pathlib import Path
 
 import pytest
+import torch
 
 from lacuna.artifacts import (
     canonical,
@@ -17,6 +20,8 @@ from lacuna.artifacts import (
     write_text,
 )
 from lacuna.errors import UserError
+from lacuna.tensors import save_tensors
+from sweeps.store.local import LocalStorage
 
 
 def test_canonical_json_ignores_the_order_of_keys_and_refuses_nan() -> None:
@@ -52,6 +57,24 @@ def test_a_whole_folder_leaves_nothing_on_an_error(tmp_path: Path, error: BaseEx
         (part / "half.txt").write_text("half")
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_decides_who_may_read_a_result(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        with whole_folder(tmp_path / "result") as part:
+            save_tensors(part / "weights.safetensors", {"w": torch.zeros(2)})
+            os.close(os.open(part / "private", os.O_CREAT | os.O_WRONLY, 0o600))
+        save_tensors(tmp_path / "alone.safetensors", {"w": torch.zeros(2)})
+        LocalStorage(tmp_path / "store").identity()
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        "weights.safetensors", "private", "alone.safetensors", "store-id",
+    }  # fmt: skip
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
 
 
 def test_a_whole_folder_clears_what_a_killed_attempt_of_the_same_process_left(
