@@ -30,6 +30,7 @@ HEAVY = {"torch", "transformers", "ray", "mlflow", "hydra", "deepspeed"}
         ("config mini --kyes", 2),
         ("compare", 2),
         ("report none", 2),
+        ("across none --by seeds", 2),
         ("store ls artifact=x", 2),
         ("ui --port x", 2),
         ("audit --befor x", 2),
@@ -157,7 +158,7 @@ def test_settings_of_a_finished_study_are_known_ones() -> None:
 
 def test_the_reference_holds_the_help_of_every_command() -> None:
     helps = dict(reference(width=90))
-    verbs = ["run", "plan", "config", "report", "compare", "store", "audit", "ui"]
+    verbs = ["run", "plan", "config", "report", "compare", "across", "store", "audit", "ui"]
     assert sorted(helps) == sorted(
         ["lacuna", *(f"lacuna {v}" for v in verbs), *(f"lacuna store {v}" for v in STORE)]
     )
