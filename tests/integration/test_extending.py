@@ -12,6 +12,8 @@ from support.plugins import documented, install
 from support.stores import new_database
 from support.studies import results, sweeps
 
+from sweeps.__main__ import main
+
 STUDY = [
     "study=smoke", "data=colours", "data.people=8", "seeds=[1]", "search.seeds=[0]",
     "objectives=[capped_ga+calm]", "scenarios=[oracle,steepest]", "localizers=[steepest,norm]",
@@ -100,10 +102,12 @@ def test_a_study_runs_with_one_more_of_each_kind(package: Path, tmp_path: Path) 
     assert '<h2 id="lengths">' in page and "<strong>Forget strength</strong>" in page
 
 
-def test_without_the_package_its_names_are_unknown_in_one_line(tmp_path: Path) -> None:
-    done = sweeps(tmp_path, "study=smoke", "data=colours")
-    assert done.returncode == 2
-    assert "unknown data 'colours'" in done.stderr and len(done.stderr.splitlines()) == 1
+def test_without_the_package_its_names_are_unknown_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["study=smoke", "data=colours"]) == 2
+    said = capsys.readouterr().err
+    assert "unknown data 'colours'" in said and len(said.splitlines()) == 1
 
 
 def test_a_broken_package_stops_the_command_in_one_line(tmp_path: Path) -> None:
