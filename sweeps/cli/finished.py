@@ -51,7 +51,7 @@ def compare(
 def across(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="FOLDER...", help="Finished studies, such as artifacts/mini."),
+        typer.Argument(metavar="FOLDER", help="Finished studies, such as artifacts/mini."),
     ],
     by: Annotated[
         str,
@@ -69,7 +69,7 @@ def across(
         Path | None, typer.Option(metavar="DIR", help="Where to write (default: artifacts/across).")
     ] = None,
 ) -> int:
-    """Set the effects of several finished studies against something that they differ in.
+    """Set effects of finished studies against what they differ in.
 
     The same claim of every study, with the slope of its effect by seed: across.csv, .json, .md,
     and .html with a figure. Nothing is trained."""
