@@ -60,7 +60,7 @@ def tolerances_of(line: str) -> tuple[float, float]:
             "mini-lume",
             "erasure-logp: {} at 0.1, relearn lr 0.0003, start at ES 0.3",
         ),
-        (("the same on TOFU",), "mini-tofu", "region-aues: {} at 0.1"),
+        (("TOFU, AUES to equal depth",), "mini-tofu", "region-matched: {} at 0.1"),
         (("gain after LoRA",), "lacuna", "erasure-gain: {} at 0.05, lora lr 0.003"),
         (("AUES by the whole curve",), "lacuna", "region-aues: {} at 0.05"),
         (("a region drawn anywhere",), "lacuna", "region-matched: {} at 0.05, against uniform"),
