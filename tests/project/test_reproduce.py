@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -100,6 +101,41 @@ def test_localizers_precision_is_the_recorded_one(text: str) -> None:
     for name, value in said:
         assert recorded[name]["value"] == pytest.approx(float(value), abs=0.005)
         assert least - 0.005 <= recorded[name]["tolerance"] <= largest + 0.005
+
+
+@pytest.mark.parametrize(
+    ("words", "column"),
+    [("erased or hidden", "stored_mean"), ("the true region put back", "restored_mean")],
+)
+def test_transplants_are_the_recorded_ones(text: str, words: str, column: str) -> None:
+    recorded = {
+        cell["where"]["scenario"]: cell
+        for cell in cells_of("transplant", "transplant", column)
+        if cell["where"]["objective"] == "npo"
+    }
+    line = line_of(text, words)
+    least, largest = tolerances_of(line)
+    said = re.findall(r"(\w+) (-?\d*\.\d+)(?: \[| by)", line)
+    assert len(said) == 4
+    for name, value in said:
+        assert recorded[name]["value"] == pytest.approx(float(value), abs=0.006), name
+        assert least - 0.006 <= recorded[name]["tolerance"] <= largest + 0.006, name
+
+
+def test_necessity_and_sufficiency_are_the_recorded_ones(text: str) -> None:
+    line = line_of(text, "necessity (share")
+    said = re.findall(r"(\w+) (\d*\.\d+), (\d*\.\d+)", line)
+    assert len(said) == 6
+    for column, place in (("necessity_mean", 1), ("sufficiency_mean", 2)):
+        cells = cells_of("transplant", "necessity", column)
+        recorded = {cell["where"]["localizer"]: cell["value"] for cell in cells}
+        for found in said:
+            assert recorded[found[0]] == pytest.approx(float(found[place]), abs=0.006), found
+
+
+def cells_of(study: str, table: str, column: str) -> list[dict[str, Any]]:
+    cells = read_json(EXPECTED / f"{study}.json")["cells"]
+    return [cell for cell in cells if (cell["table"], cell["column"]) == (table, column)]
 
 
 def test_smoke_has_as_many_cells_as_stated(text: str) -> None:

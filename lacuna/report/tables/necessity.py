@@ -9,7 +9,7 @@ from lacuna.report.cells import Spread, StageRows, finished
 from lacuna.report.columns import KEYS, RATIO, SEEDS, STATUS, N
 from lacuna.report.localizers import localizer_cells
 from lacuna.report.results import Results
-from lacuna.report.table import TABLES, Column, StudyTable, columns_of
+from lacuna.report.table import TABLES, Column, Recorded, StudyTable, columns_of
 from lacuna.report.tables.transplant import HIGH, LOW, SHARE, share
 from lacuna.results import LocalizedRow, Row, SwapRecord
 
@@ -55,6 +55,7 @@ class Necessity(StudyTable):
         "it; `random`, a blind draw, is the null."
     )
     columns = columns_of(NecessityRow)
+    recorded = Recorded(("ratio", "localizer"), ("necessity_mean", "sufficiency_mean"), 0.05)
     optional = True
 
     @staticmethod

@@ -20,7 +20,7 @@ from lacuna.report.cells import (
 )
 from lacuna.report.columns import KEYS, OBJECTIVE, RATIO, SCENARIO, SEEDS, N
 from lacuna.report.results import Results
-from lacuna.report.table import TABLES, Column, StudyTable, columns_of
+from lacuna.report.table import TABLES, Column, Recorded, StudyTable, columns_of
 from lacuna.results import ControlRow, TransplantRecord, TrialRow
 
 SHARE = "share of what injection brought"
@@ -137,6 +137,7 @@ class Transplant(StudyTable):
         "outside it, and both for full and for localizers."
     )
     columns = columns_of(TransplantRow)
+    recorded = Recorded(("ratio", "objective", "scenario"), ("restored_mean", "stored_mean"), 0.05)
     optional = True
 
     @staticmethod
