@@ -62,6 +62,12 @@ def tolerances_of(line: str) -> tuple[float, float]:
             "erasure-logp: {} at 0.1, relearn lr 0.0003, start at ES 0.3",
         ),
         (("TOFU, AUES to equal depth",), "mini-tofu", "region-matched: {} at 0.1"),
+        (("without it, AUES",), "lacuna-faithful", "region-matched: {} at 0.05"),
+        (
+            ("without it, log-prob.",),
+            "lacuna-faithful",
+            "erasure-logp: {} at 0.05, lora lr 0.003, start at ES 0.3",
+        ),
         (("gain after LoRA",), "lacuna", "erasure-gain: {} at 0.05, lora lr 0.003"),
         (("AUES by the whole curve",), "lacuna", "region-aues: {} at 0.05"),
         (("a region drawn anywhere",), "lacuna", "region-matched: {} at 0.05, against uniform"),
