@@ -89,8 +89,9 @@ def test_a_model_that_cannot_be_used_is_one_line_in_a_process_of_its_own_too(fil
 
 
 def test_a_ray_that_does_not_start_is_one_line_and_leaves_nothing_half_done(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)  # of an engine that this process started
     here = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": "/nonexistent",

@@ -85,7 +85,8 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(HERE.parent), prepend=os.pathsep)
+        folders = f"{HERE.parent}{os.pathsep}{HERE.parents[1]}"
+        patch.setenv("PYTHONPATH", folders, prepend=os.pathsep)
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         yield World(tmp_path_factory.mktemp("world"))
 

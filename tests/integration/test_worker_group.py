@@ -72,7 +72,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        folders = f"{HERE}{os.pathsep}{HERE.parent}"  # of this file, and of what it imports
+        patch.setenv("PYTHONPATH", folders, prepend=os.pathsep)
         patch.setenv(MARKS, str(folder))
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         tracker = Tracker(new_database(folder / "mlflow.db"), "group", folder / "mlruns")

@@ -288,7 +288,7 @@ def test_the_lacuna_study_plants_both_models_from_the_base() -> None:
     planner = planned("seeds=[1,2]", "unlearn.lr=1e-3", "localizers=[norm]", study="lacuna")
     found = kinds(planner.setup())
     # two regions of random, those of uniform and activations, and a survey, per seed
-    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 8}
+    assert found == {"base": 1, "retained": 2, "injected": 2, "localized": 10}
     assert {stage.tags["model"] for stage in planner.controls()} == {"base", "retained", "injected"}
     for stage in (planner.stages.retained(1), planner.stages.injected(1, 0.05)):
         assert stage.inputs == {"base": planner.stages.base().key}
