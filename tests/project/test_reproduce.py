@@ -62,6 +62,7 @@ def tolerances_of(line: str) -> tuple[float, float]:
             "erasure-logp: {} at 0.1, relearn lr 0.0003, start at ES 0.3",
         ),
         (("TOFU, AUES to equal depth",), "mini-tofu", "region-matched: {} at 0.1"),
+        (("dose: AUES",), "dose", "dose: {} at 0.1"),
         (("without it, AUES",), "lacuna-faithful", "region-matched: {} at 0.05"),
         (
             ("without it, log-prob.",),
