@@ -1,6 +1,6 @@
 """The README's figure: the verdict of a finished study as forest plots, in one SVG.
 
-    python docs/figure.py [artifacts/lacuna]
+    .venv/bin/python docs/figure.py [artifacts/lacuna]
 
 Reads `results.json` and writes `docs/figures/STUDY.svg`: what the page of the study shows of the
 claims about the true region, as a file of its own.

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -82,27 +82,26 @@ def whole_folder(path: Path) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        share(part)
+        share(part, (file for file in part.rglob("*") if file.is_file()))
         sync_tree(part)
         part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def share(path: Path) -> None:
-    """Let the caller's umask decide who may read a file, or all files below a folder.
+def share(folder: Path, files: Iterable[Path]) -> None:
+    """Let the caller's umask decide who may read these files of a folder.
 
     Libraries write through private temporary files: a colleague could not read such a result.
     """
-    folder = path if path.is_dir() else path.parent
-    probe = folder / f".{path.name}.{os.getpid()}.mode"
+    probe = folder / f".{os.getpid()}.mode"
     try:
         probe.touch(exist_ok=False)
         mode = stat.S_IMODE(probe.stat().st_mode)
     finally:
         probe.unlink(missing_ok=True)
-    for file in [path] if path.is_file() else path.rglob("*"):
-        if file.is_file() and not file.is_symlink():
+    for file in files:
+        if not file.is_symlink():
             file.chmod(mode)
 
 

@@ -20,7 +20,10 @@ def writing(path: Path) -> Iterator[None]:
     what it says of a full disk is the `OSError` that it is."""
     try:
         yield
-        share(path)
+        if path.is_dir():  # of a model's folder the weights alone: other files may be anybody's
+            share(path, path.glob("*.safetensors"))
+        else:
+            share(path.parent, [path])
     except SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}") from error
 

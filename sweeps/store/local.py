@@ -35,7 +35,7 @@ class LocalStorage:
                 part.write(uuid4().hex[:16])
                 part.flush()
                 os.fsync(part.fileno())
-                share(Path(part.name))
+                share(self._root, [Path(part.name)])
                 with suppress(FileExistsError):  # another process was faster
                     os.link(part.name, path)
         return path.read_text("utf-8") if path.exists() else ""

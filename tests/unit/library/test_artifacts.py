@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lacuna.artifacts import (
     canonical,
@@ -20,7 +21,7 @@ from lacuna.artifacts import (
     write_text,
 )
 from lacuna.errors import UserError
-from lacuna.tensors import save_tensors
+from lacuna.tensors import save_tensors, writing
 from sweeps.store.local import LocalStorage
 
 
@@ -75,6 +76,16 @@ def test_the_umask_decides_who_may_read_a_result(tmp_path: Path, umask: int, mod
         "weights.safetensors", "private", "alone.safetensors", "store-id",
     }  # fmt: skip
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
+
+
+def test_weights_beside_files_of_others_leave_those_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "token").touch(0o600)
+    with writing(tmp_path):
+        save_file({"w": torch.zeros(2)}, tmp_path / "model.safetensors")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    usual = tmp_path / "usual"
+    usual.touch()
+    assert modes == {"token": 0o600, "model.safetensors": stat.S_IMODE(usual.stat().st_mode)}
 
 
 def test_a_whole_folder_clears_what_a_killed_attempt_of_the_same_process_left(
