@@ -32,6 +32,8 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "averaging": {"start": 1.0},
     "coreset": {"ratio": 1.0},
     "reweight": {"temperature": 1e30},
+    "penalty": {"rho": 0.0},
+    "curvature": {"rho": 0.0},
 }
 """Options under which a wrapper does nothing."""
 BOLD: dict[str, dict[str, Any]] = {
@@ -40,9 +42,11 @@ BOLD: dict[str, dict[str, Any]] = {
     "averaging": {"start": 0.0, "every": 1},
     "coreset": {"ratio": 0.5, "select": "grand"},
     "reweight": {"temperature": 0.2},
+    "penalty": {"rho": 5.0},
+    "curvature": {"rho": 5.0, "mu": 0.1},
 }
 """And under which it does a lot."""
-SHIFTS = ("sam", "smoothing")
+SHIFTS = ("sam", "smoothing", "penalty", "curvature")
 REACHES = [(name, {}) for name in WRAPPERS] + [(name, {"reach": "all"}) for name in SHIFTS]
 every_wrapper = pytest.mark.parametrize("name", list(WRAPPERS))
 every_reach = pytest.mark.parametrize(("name", "reach"), REACHES)
@@ -103,8 +107,8 @@ class Plane:
     def write_back(self) -> None: ...
 
 
-def on_the_plane(*wrappers: Wrapper) -> tuple[Plane, Tensor]:
-    plane: Any = Plane()
+def on_the_plane(*wrappers: Wrapper, plane: Any = None) -> tuple[Plane, Tensor]:
+    plane = plane or Plane()
     point = Point(nn.Module(), plane, plane.loss, seed=5)  # type: ignore[arg-type]
     gradient = point.gradient
     for each in wrappers:
@@ -130,6 +134,44 @@ def test_smoothing_averages_the_gradient_over_its_draws() -> None:
     noise = torch.stack([torch.randn(2, generator=generator) for _ in range(4)]).double()
     torch.testing.assert_close(found, Plane.H @ (theta + 0.1 * noise.mean(0)) + Plane.b)
     assert same_bits(theta, Plane().masters["theta"].detach())
+
+
+@pytest.mark.parametrize("h", [1e-3, 0.5])
+def test_the_penalty_adds_the_slope_of_the_gradients_length(h: float) -> None:
+    plane, found = on_the_plane(wrapper("penalty", rho=0.7, h=h))
+    g = Plane.H @ plane.masters["theta"].detach() + Plane.b
+    torch.testing.assert_close(found, g + 0.7 * Plane.H @ g / g.norm())  # any h: it is a quadratic
+    assert len(plane.asked) == 2
+    _, uphill = on_the_plane(wrapper("sam", rho=h))
+    torch.testing.assert_close(on_the_plane(wrapper("penalty", rho=h, h=h))[1], uphill)
+
+
+def test_curvature_is_blind_to_a_quadratic() -> None:
+    plane, found = on_the_plane(wrapper("curvature", rho=3.0))
+    theta = plane.masters["theta"].detach()
+    torch.testing.assert_close(found, Plane.H @ theta + Plane.b, rtol=1e-8, atol=1e-8)
+    assert len(plane.asked) == 4 and same_bits(theta, Plane().masters["theta"].detach())
+
+
+class Cubic(Plane):
+    """The loss 2 (theta_1^3 - theta_2^3) / 6, whose gradient at the start points to (+, -)."""
+
+    def loss(self) -> Tensor:
+        theta = self.masters["theta"]
+        self.asked.append(theta.detach().clone())
+        return (theta[0] ** 3 - theta[1] ** 3) / 3
+
+
+def test_curvature_adds_the_slope_of_the_gradients_change() -> None:
+    """Of a cubic H(theta) = diag(2 theta_1, -2 theta_2), so that d, its slope and g' are exact."""
+    mu, rho, h = 0.05, 0.7, 0.01
+    cubic, found = on_the_plane(wrapper("curvature", rho=rho, mu=mu, h=h), plane=Cubic())
+    theta, sign = cubic.masters["theta"].detach(), torch.tensor([1.0, -1.0]).double()
+    g = sign * theta**2
+    shift = mu * g / g.norm()
+    d = sign * ((theta + shift) ** 2 - theta**2)
+    slope = 2 * sign * shift * d / d.norm()  # of |d|, with the shift held fixed
+    torch.testing.assert_close(found, g + rho * slope)
 
 
 def test_the_last_wrapper_of_the_name_is_outermost() -> None:
@@ -307,6 +349,9 @@ def test_a_name_is_an_objective_and_its_wrappers_in_order() -> None:
         ("coreset", "ratio", 0.0),
         ("coreset", "ratio", 1.5),
         ("coreset", "select", "best"),
+        *[(name, "rho", -1.0) for name in ("penalty", "curvature")],
+        *[(name, "h", 0.0) for name in ("penalty", "curvature")],
+        ("curvature", "mu", 0.0),
         ("reweight", "temperature", 0.0),
         ("reweight", "examples", 0),
     ],
