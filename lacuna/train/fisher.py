@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import Tensor
 
 from lacuna.data.tokens import Encoded, collate
-from lacuna.model.forward import answers
+from lacuna.model.forward import Answers, answers
 from lacuna.model_types import PreTrainedModel
 from lacuna.train.losses import mean_nll
 from lacuna.train.weights import Values
@@ -21,15 +21,17 @@ def fisher(
     model: PreTrainedModel,
     texts: Sequence[Encoded],
     squares: Callable[[], Iterable[tuple[str, Tensor]]],
+    loss: Callable[[Answers], Tensor] = mean_nll,
 ) -> Values:
     """Mean over `texts` of what `squares` gives by name after each text's backward pass.
 
-    `squares` reads the squared gradients, reduced as the caller likes, and clears the gradients.
+    `squares` reads the squared gradients, reduced as the caller likes, and clears the gradients;
+    `loss` is what is differentiated.
     """
     total: Values = {}
     for text in texts:
         batch = collate([text], [0]).to(model.device)
-        mean_nll(answers(model, batch)).backward()
+        loss(answers(model, batch)).backward()
         for name, square in squares():
             total[name] = total[name].add_(square) if name in total else square
     return {name: value / len(texts) for name, value in total.items()}

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from lacuna.data.tokens import Batch, Encoded, collate
+from lacuna.data.tokens import IGNORE, Batch, Encoded, collate, reading_batches
 from lacuna.model.forward import answers
 from lacuna.model_types import PreTrainedModel
 from lacuna.train import Editable, Values, mean_nll
@@ -29,6 +29,22 @@ def gradient(weights: Editable, loss: Callable[[], Tensor]) -> Values:
     return found
 
 
+def split_gradient(
+    model: PreTrainedModel, weights: Editable, texts: Sequence[Encoded], max_tokens: int = 4096
+) -> Values:
+    """Gradient of the token-mean NLL over all answers, as one batch of them would give it.
+
+    To be called while the weights are in training.
+    """
+    tokens = sum(label != IGNORE for text in texts for label in text.labels[1:])
+    total: Values = {}
+    for batch in reading_batches(texts, max_tokens):
+        found = gradient(weights, partial(_share, model, batch.to(model.device), tokens))
+        for name, value in found.items():
+            total[name] = total[name] + value if name in total else value
+    return total
+
+
 def text_gradients(
     model: PreTrainedModel, weights: Editable, texts: Sequence[Encoded]
 ) -> Iterator[Values]:
@@ -41,3 +57,7 @@ def text_gradients(
 
 def _answer_nll(model: PreTrainedModel, batch: Batch) -> Tensor:
     return mean_nll(answers(model, batch))
+
+
+def _share(model: PreTrainedModel, batch: Batch, tokens: int) -> Tensor:
+    return answers(model, batch).nll_N.sum() / tokens

@@ -55,7 +55,7 @@ def run(
 
 
 def test_the_edits_are_registered_as_objectives() -> None:
-    assert EDITS == ["alphaedit", "restore", "ssd", "task_vector"]
+    assert EDITS == ["alphaedit", "influence", "restore", "ssd", "task_vector"]
 
 
 @every_edit
@@ -172,6 +172,85 @@ def test_dampening_is_its_formula(alpha: float, dampening: float) -> None:
     assert 0 < selected < sum(weight.numel() for weight in untouched.parameters())
 
 
+def logit_slopes(model: PreTrainedModel, texts: list[Encoded]) -> dict[str, Tensor]:
+    """Mean absolute gradient of each text's mean squared logit, for every weight."""
+    weights = dict(model.named_parameters())
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    for text in texts:
+        size = model(input_ids=torch.tensor([text.ids])).logits[0, 2:-1].square().mean()
+        for name, grad in zip(
+            weights, torch.autograd.grad(size, list(weights.values())), strict=True
+        ):
+            total[name] += grad.abs() / len(texts)
+    for weight in weights.values():
+        weight.requires_grad_(False)
+    return total
+
+
+def test_label_free_dampening_is_its_formula_and_asks_no_label() -> None:
+    model, untouched = tiny_model(dtype=torch.float64), tiny_model(dtype=torch.float64)
+    forget, retain = logit_slopes(model, FORGET), logit_slopes(model, RETAIN)
+    run("ssd", model, editable(model, None), alpha=1.2, importance="logits")
+    after = dict(model.named_parameters())
+    selected = 0
+    for name, weight in untouched.named_parameters():
+        chosen = forget[name] > 1.2 * retain[name]
+        selected += int(chosen.sum())
+        beta = (retain[name] / forget[name]).clamp(max=1).where(chosen, 1.0)
+        torch.testing.assert_close(after[name], beta * weight, rtol=1e-5, atol=1e-9)
+    assert selected > 0
+    swapped = [Encoded(t.ids, [i if i < 0 else 2 + i % 30 for i in t.labels]) for t in FORGET]
+    relabelled = tiny_model(dtype=torch.float64)
+    edit = OBJECTIVES["ssd"](OBJECTIVES["ssd"].Config(alpha=1.2, importance="logits"))
+    data, config = UnlearnData(swapped, RETAIN), TrainConfig(steps=3, lr=1.0)
+    unlearn(relabelled, editable(relabelled, None), edit, data, config, 0)
+    assert distance(model, relabelled) == 0
+
+
+def mean_gradient(model: PreTrainedModel, texts: list[Encoded]) -> dict[str, Tensor]:
+    """Of the token-mean NLL of all texts as one batch, for every weight."""
+    weights = dict(model.named_parameters())
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    loss = answers(model, whole_batch(texts)).nll_N.mean()
+    found = torch.autograd.grad(loss, list(weights.values()))
+    for weight in weights.values():
+        weight.requires_grad_(False)
+    return dict(zip(weights, found, strict=True))
+
+
+@pytest.mark.parametrize("rule", ["sgd", "sign"])
+def test_the_influence_step_is_one_of_gradient_difference_against_everything(rule: str) -> None:
+    model, before = tiny_model(dtype=torch.float64), tiny_model(dtype=torch.float64)
+    forget, retain = mean_gradient(model, FORGET), mean_gradient(model, RETAIN)
+    run("influence", model, editable(model, None), lr=0.01, rule=rule)
+    after = dict(model.named_parameters())
+    for name, weight in before.named_parameters():
+        step = retain[name] - forget[name]
+        step = step.sign() if rule == "sign" else step
+        torch.testing.assert_close(after[name], weight - 0.01 * step, rtol=1e-7, atol=1e-12)
+        assert rule == "sgd" or ((after[name] - weight).abs() < 0.01 + 1e-9).all()
+
+
+def test_the_influence_step_makes_the_facts_less_likely_than_the_rest() -> None:
+    model = tiny_model(dtype=torch.float64)
+    before = [float(answer_nll(model, texts).mean()) for texts in (FORGET, RETAIN)]
+    run("influence", model, editable(model, None), lr=0.05, rule="sgd")
+    after = [float(answer_nll(model, texts).mean()) for texts in (FORGET, RETAIN)]
+    assert after[0] > before[0] and after[1] < before[1]
+
+
+def test_texts_forgotten_and_retained_alike_have_no_influence() -> None:
+    model = tiny_model()
+    before = state(model)
+    edit = OBJECTIVES["influence"](OBJECTIVES["influence"].Config())
+    data, config = UnlearnData(FORGET, FORGET), TrainConfig(lr=1.0)
+    unlearn(model, editable(model, None), edit, data, config, 0)
+    assert changed(before, model) == set()
+
+
 def test_dampening_in_a_region_is_dampening_everywhere_seen_through_the_region() -> None:
     inside, everywhere = tiny_model(dtype=torch.float64), tiny_model(dtype=torch.float64)
     region = tiny_region(inside)
@@ -261,6 +340,8 @@ def test_an_edit_that_is_not_finite_is_reported_and_not_written() -> None:
         ("ssd", "alpha", math.nan),
         ("ssd", "dampening", -0.1),
         ("ssd", "examples", 0),
+        ("ssd", "importance", "label"),
+        ("influence", "rule", "adam"),
         ("task_vector", "reinforce_lr", -1e-5),
     ],
 )
