@@ -10,9 +10,17 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-NAMES = ("audit", "evaluate", "faults", "seven_b", "startup", "sweep", "train_step")
-SHORT = ("startup", "train_step", "evaluate")
+SHORT = (
+    "startup",
+    "train_step",
+    "unlearn_step",
+    "evaluate",
+    "generate",
+    "localize",
+    "significance",
+)
 """What `all` runs, a process each."""
+NAMES = sorted([*SHORT, "audit", "faults", "seven_b", "sweep"])
 RESULTS = Path("RESULTS.md")
 LIBRARIES = ("torch", "transformers", "numpy", "ray", "mlflow-skinny")
 
