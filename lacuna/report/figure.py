@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lacuna.registry import Registry
-from lacuna.report.cells import BASELINE, FULL, ORACLE, Value, order
+from lacuna.report.cells import BASELINE, FULL, ORACLE, Spread, Value, order
 from lacuna.report.results import Results
 from lacuna.report.svg import Bars, Point, Series
 
@@ -23,7 +23,7 @@ FIXED: Mapping[Value, str] = {
     "retained": "c8",
     "injected": "c9",
 }
-OTHERS = ("c3", "c4", "c5", "c6", "c7")
+OTHERS = ("c3", "c4", "c7", "c6", "c5")
 """Colours of the style sheet for names that only some studies have."""
 
 
@@ -47,13 +47,28 @@ class Panel:
     title: str
     chart: Markup
     legend: Sequence[tuple[str, str]]
-    wide: bool = False
-    """Whether it takes the whole width of the page, and not its place beside others."""
+    ratio: float | None = None
+    objective: str | None = None
+    """What it is of: the page leaves out panels of others where somebody asks for one."""
 
     @classmethod
-    def of(cls, title: str, chart: Markup, drawn: Sequence[Series | Bars]) -> "Panel":
+    def of(
+        cls,
+        title: str,
+        chart: Markup,
+        drawn: Sequence[Series | Bars],
+        ratio: float | None = None,
+        objective: str | None = None,
+    ) -> "Panel":
         """A panel whose legend names what is drawn."""
-        return cls(title, chart, [(one.name, one.style) for one in drawn])
+        legend = [(one.name, one.style) for one in drawn]
+        return cls(title, chart, legend, ratio, objective)
+
+    @property
+    def attributes(self) -> Mapping[str, str | None]:
+        """Of its element on a page."""
+        ratio = None if self.ratio is None else f"{self.ratio:.4g}"
+        return {"data-ratio": ratio, "data-objective": self.objective}
 
 
 class StudyFigure:
@@ -61,6 +76,8 @@ class StudyFigure:
 
     order: ClassVar[int] = 1000
     """Place on the page among the other figures: lowest first."""
+    section: ClassVar[str] = "figures"
+    """Where the page shows it: among all figures, or in the `verdict`."""
 
     @staticmethod
     def names(results: Results) -> Iterable[Value]:
@@ -82,6 +99,15 @@ def mean_line(lines: Sequence[Sequence[Point]]) -> list[Point]:
     return [(x, y) for x, y in points]
 
 
-def over_seeds(name: Value, lines: Sequence[Sequence[Point]], palette: Palette) -> Series:
-    """A thin line per seed, and their mean."""
-    return Series(f"{name} (n={len(lines)})", palette.styles[name], lines, mean_line(lines))
+def over_seeds(
+    name: Value, by_seed: Mapping[int | None, Sequence[Point]], palette: Palette
+) -> Series:
+    """A thin line per seed, and their mean, whose points say their values."""
+    about, lines = f"{name} (n={len(by_seed)})", list(by_seed.values())
+    named, mean = [str(seed) for seed in by_seed], mean_line(lines)
+    tips = []
+    for index, (x, y) in enumerate(mean):
+        spread = Spread.over([line[index][1] for line in lines])
+        interval = "" if spread.lo is None else f" [{spread.lo:.3g}, {spread.hi:.3g}]"
+        tips.append(f"{about}, seeds {' '.join(named)}: {y:.3g}{interval} at {x:.3g}")
+    return Series(about, palette.styles[name], lines, mean, str(name), named, tips)

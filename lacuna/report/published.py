@@ -29,11 +29,6 @@ class PublishedCell:
     sd: float | None
     n: int
 
-    def __str__(self) -> str:
-        spread = "" if self.sd is None else f" +- {self.sd:g}"
-        source = f"n={self.n}; {self.model}, {self.data}, Table {self.table}"
-        return f"{self.mean:g}{spread} ({source})"
-
 
 @dataclass(frozen=True)
 class PublishedDifference:
@@ -49,11 +44,6 @@ class PublishedDifference:
     sd: float | None
     p: float
     n: int
-
-    def __str__(self) -> str:
-        spread = "" if self.sd is None else f" +- {self.sd:g}"
-        source = f"n={self.n}; {self.model}, {self.data}, Table {self.table}"
-        return f"{self.mean:g}{spread}, p = {self.p:g} ({source})"
 
 
 # (model, scenario, AUES, sd, MU95, sd, n); theta_o was fine-tuned in full on all the data here.

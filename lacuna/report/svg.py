@@ -1,15 +1,17 @@
-"""Four kinds of chart as inline SVG: coloured by the page's style sheet, no script, no fonts."""
+"""Five kinds of chart as inline SVG: coloured by the page's style sheet, no script, no fonts."""
 
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 380.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 44.0
-WIDE, LETTER, VALUES, ROW = 860.0, 6.2, 205.0, 22.0
-"""Of a forest plot: its width, that of a letter of a name, of the figures, and a row's height."""
+FOREST, ROW, HEAT = 460.0, 38.0, 24.0
+"""Width of forest plots and heat maps, which a phone shows whole, and heights of their rows."""
 Point = tuple[float, float]
 
 
@@ -21,6 +23,12 @@ class Series:
     style: str
     thin: Sequence[Sequence[Point]]
     bold: Sequence[Point]
+    scenario: str = ""
+    """What the page's filter knows it by."""
+    seeds: Sequence[str] = ()
+    """Of each thin line, where they are known."""
+    tips: Sequence[str] = ()
+    """What each bold point says when it is pointed at; empty: points are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Bars:
     style: str
     heights: Sequence[float | None]
     errors: Sequence[float | None]
+    scenario: str = ""
+    """What the page's filter knows it by."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,20 @@ class Effect:
     style: str
     value: float | None
     interval: Sequence[float] | None
+    missing: str = ""
+    """Why it was not taken."""
+    tip: str = ""
+    """What it says when it is pointed at, besides its figures."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A row of a heat map: a share per column (None: no cell), and what each says."""
+
+    name: str
+    style: str
+    values: Sequence[float | None]
+    tips: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,7 @@ def span(values: Sequence[float], start: float, end: float) -> Axis:
 
 
 EMPTY = frozenset({"circle", "line", "polyline", "rect"})
-"""Shapes, which hold nothing."""
+"""Shapes, which hold nothing but, some, a title."""
 
 
 def element(name: str, /, *children: object, **attributes: object) -> Markup:
@@ -87,7 +111,9 @@ def element(name: str, /, *children: object, **attributes: object) -> Markup:
         words.append(f'{key.rstrip("_").replace("_", "-")}="{escape(value)}"')
     opening = " ".join(words)
     # A browser does not close SVG's shapes by itself: without the slash they would nest.
-    return Markup(f"<{opening}/>" if name in EMPTY else f"<{opening}>{join(children)}</{name}>")
+    if name in EMPTY and not children:
+        return Markup(f"<{opening}/>")
+    return Markup(f"<{opening}>{join(children)}</{name}>")
 
 
 def join(parts: Iterable[object]) -> Markup:
@@ -142,35 +168,76 @@ def bar_chart(
 
 def forest_chart(title: str, x_name: str, effects: Sequence[Effect], margin: float) -> Markup:
     """Effects beneath each other over one axis, a line at zero, the margin shaded around it."""
-    foot, names = TOP + ROW * len(effects), 24 + LETTER * max(len(one.name) for one in effects)
+    foot = TOP + ROW * len(effects)
     shown = [one for one in effects if one.value is not None]
     ends = [x for one in shown for x in (one.value, *(one.interval or ())) if x is not None]
-    axis = span([*ends, -margin, margin], names, WIDE - VALUES)
+    axis = span([*ends, -margin, margin], 8.0, FOREST - 8.0)
     band = {"x": px(axis.at(-margin)), "width": px(axis.at(margin) - axis.at(-margin))}
+    tip = f"margin: differences within {margin:g} are too small to matter"
+    shade = element("rect", **band, y=px(TOP), height=px(foot - TOP), class_="band")
     marks = [
-        element("rect", **band, y=px(TOP), height=px(foot - TOP), class_="band"),
+        element("g", shade, element("title", tip)),
         rule(axis.at(0), TOP, axis.at(0), foot, "axis"),
         *(tick_x(axis.at(tick), f"{tick:g}", foot) for tick in axis.ticks()),
-        text((names + WIDE - VALUES) / 2, foot + 36, x_name, "middle"),
+        *below(x_name, foot + 36),
     ]
     for index, one in enumerate(effects):
-        marks += effect_row(one, TOP + ROW * (index + 0.5), axis)
+        marks += effect_row(one, TOP + ROW * index, axis)
     body = join([element("title", title), *marks])
-    return element("svg", body, viewBox=f"0 0 {WIDE:g} {foot + 44:g}", role="img", aria_label=title)
+    box = f"0 0 {FOREST:g} {foot + 62:g}"
+    return element("svg", body, viewBox=box, role="img", aria_label=title, class_="forest")
 
 
-def effect_row(one: Effect, y: float, axis: Axis) -> list[Markup]:
-    """Its name, the interval as a line, the effect as a dot, and the effect in figures."""
-    name = text(8, y + 4, one.name, "start")
+def below(name: str, y: float) -> list[Markup]:
+    """The name of an axis in the middle, in as many lines as it needs."""
+    lines = textwrap.wrap(name, 62)
+    return [text(FOREST / 2, y + 15 * i, line, "middle") for i, line in enumerate(lines)]
+
+
+def heat_chart(title: str, x_name: str, columns: Sequence[str], rows: Sequence[Heat]) -> Markup:
+    """A row of cells for each name, the darker the nearer to 1, with their values in them."""
+    names = 24 + 7 * max(len(one.name) for one in rows)
+    width, foot = (FOREST - 8 - names) / len(columns), TOP + HEAT * len(rows)
+    marks = [
+        text(names + width * (i + 0.5), foot + 16, name, "middle") for i, name in enumerate(columns)
+    ]
+    for index, one in enumerate(rows):
+        y = TOP + HEAT * index
+        own = [text(names - 8, y + 16, one.name, "end")]
+        for place, (value, tip) in enumerate(zip(one.values, one.tips, strict=True)):
+            if value is not None:
+                box = {"x": px(names + width * place), "y": px(y), "width": px(width)}
+                shade = f"{max(0.0, min(1.0, value)) * 0.75:.2f}"
+                own.append(
+                    element(
+                        "g",
+                        element("rect", **box, height=px(HEAT), fill_opacity=shade, class_="cell"),
+                        text(names + width * (place + 0.5), y + 16, f"{value:.2f}", "middle"),
+                        element("title", tip),
+                    )
+                )
+        marks.append(element("g", *own, class_=one.style, **known_by(one.name)))
+    marks.append(text(names + (FOREST - names) / 2, foot + 34, x_name, "middle"))
+    body = join([element("title", title), *marks])
+    box_all = f"0 0 {FOREST:g} {foot + 42:g}"
+    return element("svg", body, viewBox=box_all, role="img", aria_label=title, class_="heat")
+
+
+def effect_row(one: Effect, top: float, axis: Axis) -> list[Markup]:
+    """Its name and the effect in figures, beneath them the interval and the effect as a dot."""
+    words = f"no value: {one.missing}" if one.value is None else in_figures(one.value, one.interval)
+    said = [
+        text(8, top + 14, one.name, "start"),
+        text(FOREST - 8, top + 14, words, "end", "failed" if one.value is None else "figures"),
+    ]
+    tip = element("title", " ".join(filter(None, (f"{one.name}: {words}.", one.tip))))
     if one.value is None:
-        return [name, text(WIDE - VALUES + 8, y + 4, "no value", "start")]
+        return [element("g", *said, tip)]
     low, high = one.interval or (one.value, one.value)
-    words = in_figures(one.value, one.interval)
-    dot = element("circle", cx=px(axis.at(one.value)), cy=px(y), r="4")
+    y = top + 26
+    mark = element("circle", cx=px(axis.at(one.value)), cy=px(y), r="4.5")
     line = rule(axis.at(low), y, axis.at(high), y, "interval")
-    tip = element("title", f"{one.name}: {words}")
-    mark = element("g", line, dot, tip, class_=one.style)
-    return [name, mark, text(WIDE - VALUES + 8, y + 4, words, "start")]
+    return [element("g", *said, line, mark, tip, class_=one.style)]
 
 
 def in_figures(value: float, interval: Sequence[float] | None) -> str:
@@ -188,31 +255,55 @@ def bar(one: Bars, index: int, left: float, width: float, axis: Axis, name: str)
     if height is None:
         return []
     top = axis.at(height)
-    tip = element("title", f"{one.name}, {name}: {height:.4g}")
+    spread = "" if error is None else f" ± {error:.2g}"
+    tip = element("title", f"{one.name}, {name}: {height:.4g}{spread}")
     box = {"x": px(left), "y": px(top), "width": px(width * 0.9)}
-    shape = element("g", element("rect", **box, height=px(axis.start - top)), tip, class_=one.style)
-    if error is None:
-        return [shape]
-    middle = left + 0.45 * width
-    low = min(axis.start, axis.at(height - error))
-    return [shape, rule(middle, axis.at(height + error), middle, low, "error")]
+    marks = [element("rect", **box, height=px(axis.start - top)), tip]
+    if error is not None:
+        middle, low = left + 0.45 * width, min(axis.start, axis.at(height - error))
+        marks.append(rule(middle, axis.at(height + error), middle, low, "error"))
+    return [element("g", *marks, class_=one.style, **known_by(one.scenario))]
 
 
 def curves(series: Sequence[Series], x_axis: Axis, y_axis: Axis) -> list[Markup]:
     """All thin lines first, so that no mean is hidden."""
     drawn = [
-        polyline(line, x_axis, y_axis, f"{one.style} thin") for one in series for line in one.thin
+        polyline(line, x_axis, y_axis, f"{one.style} thin", known_by(one.scenario, seed))
+        for one in series
+        for line, seed in zip(one.thin, one.seeds or [""] * len(one.thin), strict=True)
     ]
     for one in series:
         line = polyline(one.bold, x_axis, y_axis, f"{one.style} bold")
-        drawn.append(element("g", line, element("title", one.name)))
+        points = [
+            dot(x_axis.at(x), y_axis.at(y), "2", tip)
+            for (x, y), tip in zip(one.bold, one.tips, strict=False)
+        ]
+        place = {"class_": one.style, **known_by(one.scenario)}
+        drawn.append(element("g", line, *points, element("title", one.name), **place))
     return drawn
 
 
-def polyline(points: Sequence[Point], x_axis: Axis, y_axis: Axis, style: str) -> Markup:
+def dot(x: float, y: float, radius: str, tip: str) -> Markup:
+    """A point that says something."""
+    return element("circle", element("title", tip), cx=px(x), cy=px(y), r=radius)
+
+
+def known_by(scenario: str, seed: str = "") -> dict[str, object]:
+    """Attributes by which a page leaves a mark out; none where it is of all."""
+    words = {"data_scenario": scenario, "data_seed": seed}
+    return {name: word for name, word in words.items() if word}
+
+
+def polyline(
+    points: Sequence[Point],
+    x_axis: Axis,
+    y_axis: Axis,
+    style: str,
+    known: Mapping[str, object] = MappingProxyType({}),
+) -> Markup:
     """One line through `points`."""
     text = " ".join(f"{px(x_axis.at(x))},{px(y_axis.at(y))}" for x, y in points)
-    return element("polyline", points=text, class_=style)
+    return element("polyline", points=text, class_=style, **known)
 
 
 def chart(title: str, x_name: str, y_name: str, y_axis: Axis, marks: Sequence[Markup]) -> Markup:
@@ -244,9 +335,10 @@ def rule(x1: float, y1: float, x2: float, y2: float, style: str) -> Markup:
     return element("line", x1=px(x1), y1=px(y1), x2=px(x2), y2=px(y2), class_=style)
 
 
-def text(x: float, y: float, label: str, anchor: str) -> Markup:
+def text(x: float, y: float, label: str, anchor: str, style: str = "") -> Markup:
     """A label."""
-    return element("text", label, x=px(x), y=px(y), text_anchor=anchor)
+    place = {"class_": style} if style else {}
+    return element("text", label, x=px(x), y=px(y), text_anchor=anchor, **place)
 
 
 def px(value: float) -> str:

@@ -7,6 +7,7 @@ A table is one file in `lacuna.report.tables`: a row type (a `TypedDict` whose f
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from lacuna.registry import Registry
 from lacuna.report.results import Results
 
 Row = Mapping[str, object]
+COMPUTED = ("=", "+", "-", "@", "\t", "\r")
+"""What a formula begins with in a spreadsheet."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 Direction = Literal["higher", "lower", "none"]
 
 
@@ -83,11 +87,14 @@ class Table:
         write_json(folder / f"{self.name}.json", text | {"columns": self.names, "rows": rows})
 
     def to_csv(self) -> str:
-        """Comma-separated text: empty for None, `;` between the members of a list."""
+        """Comma-separated text: empty for None, `;` between the members of a list.
+
+        No cell is a formula to a spreadsheet (`in_csv`); the JSON file has words as they are.
+        """
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(self.names)
-        writer.writerows([plain(row.get(name)) for name in self.names] for row in self.rows)
+        writer.writerows([in_csv(row.get(name)) for name in self.names] for row in self.rows)
         return stream.getvalue()
 
 
@@ -141,6 +148,13 @@ def make(name: str, results: Results) -> Table:
     """The table of that name; raises `UserError` if none is registered under it."""
     kind = TABLES[name]
     return Table(name, kind.title, kind.note_for(results), kind.columns, list(kind.rows(results)))
+
+
+def in_csv(value: object) -> str:
+    """One value as CSV has it: words that a spreadsheet would compute begin with an apostrophe."""
+    text, first = plain(value), value[0] if isinstance(value, (list, tuple)) and value else value
+    computed = isinstance(first, str) and text.startswith(COMPUTED) and not NUMBER.fullmatch(text)
+    return f"'{text}" if computed else text
 
 
 def rounded(value: Any) -> Any:

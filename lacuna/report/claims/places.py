@@ -1,6 +1,7 @@
 """Which cells claims are about: the true region and its rivals, named as the verdict names them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from lacuna.report.cells import BASELINE, ORACLE, Cell, CellKey, StageRows, grouped, trials
 from lacuna.report.results import Results
@@ -9,6 +10,8 @@ from lacuna.results import TrialRow
 LACUNA = "Boglioni et al. 2026 (LACUNA), arXiv 2607.02513"
 Rivals = Mapping[str, Cell[TrialRow]]
 """Scenario -> its cell, of one ratio and objective."""
+RATIO = re.compile(r" at ([\d.e-]+)(?=,| |$)")
+"""The ratio in the name of a cell."""
 
 
 def trial_cells(stages: StageRows) -> dict[CellKey, Cell[TrialRow]]:
@@ -35,3 +38,23 @@ def scenarios(results: Results) -> dict[tuple[float | None, str | None], Rivals]
 def named(name: str | None, ratio: float | None) -> str:
     """`name` with its ratio."""
     return str(name) if ratio is None else f"{name} at {ratio:g}"
+
+
+def shortened(names: Sequence[str]) -> tuple[list[str], str]:
+    """Names without the ratio and the ending that all share, and these.
+
+    `dpo at 0.1, lora` and `npo at 0.1, lora` become `dpo` and `npo`, at 0.1, lora. A name alone
+    keeps what it says.
+    """
+    if len(names) < 2:
+        return list(names), ""
+    ratios = {tuple(RATIO.findall(name)) for name in names}
+    same = len(ratios) == 1 and len(next(iter(ratios))) == 1
+    words = [(RATIO.sub("", name, count=1) if same else name).split(" ") for name in names]
+    ending = 0
+    while ending < min(map(len, words)) - 1 and len({own[-ending - 1] for own in words}) == 1:
+        ending += 1
+    left = [" ".join(own[: len(own) - ending]).rstrip(",") for own in words]
+    ratio = f"at {next(iter(ratios))[0]}" if same else ""
+    shared = " ".join(words[0][len(words[0]) - ending :])
+    return left, ", ".join(filter(None, (ratio, shared)))

@@ -51,12 +51,12 @@ class Attacks(StudyFigure):
                     title = f"{objective}, ratio {ratio}: {attack}, the others"
                     stations = ("before attack", "after attack")
                     chart = slope_chart(title, stations, "mean log-probability", drawn)
-                    yield Panel.of(title, chart, drawn)
+                    yield Panel.of(title, chart, drawn, ratio, objective)
 
 
-def _slopes(cell: Cell[Attacked], attack: Attack) -> list[list[Point]]:
-    """One before-after line per finished seed in which the attack has both values."""
+def _slopes(cell: Cell[Attacked], attack: Attack) -> dict[int | None, list[Point]]:
+    """Finished seed -> its before-after line, where the attack has both values."""
     records, read = attack_records(cell, attack), MEASURES["logp"]
     before, after = (cell.means(levels(records, one)) for one in (read.before, read.after))
-    ends = zip(before, after, strict=True)
-    return [[(0.0, a), (1.0, b)] for a, b in ends if a is not None and b is not None]
+    ends = zip(cell.seeds, before, after, strict=True)
+    return {seed: [(0.0, a), (1.0, b)] for seed, a, b in ends if a is not None and b is not None}

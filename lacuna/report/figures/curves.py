@@ -55,13 +55,14 @@ class Curves(StudyFigure):
                 if drawn:
                     title = f"{objective}, ratio {ratio}: {axes.name} curve"
                     chart = line_chart(title, axes.x_name, axes.y_name, drawn)
-                    yield Panel.of(title, chart, drawn)
+                    yield Panel.of(title, chart, drawn, ratio, objective)
 
 
-def _lines(cell: Cell[TrialRow], axes: Axes) -> list[list[Point]]:
-    """One line over the alphas per finished seed; a seed with an undefined point has none."""
-    seeds = cell.by_seed([_line(stage, axes) for stage in cell.done])
-    return [mean_line(lines) for lines in seeds if all(lines)]
+def _lines(cell: Cell[TrialRow], axes: Axes) -> dict[int | None, list[Point]]:
+    """Finished seed -> its line over the alphas; a seed with an undefined point has none."""
+    found = cell.by_seed([_line(stage, axes) for stage in cell.done])
+    seeds = zip(cell.seeds, found, strict=True)
+    return {seed: mean_line(lines) for seed, lines in seeds if all(lines)}
 
 
 def _line(stage: TrialRow, axes: Axes) -> list[Point]:

@@ -31,7 +31,13 @@ class Dose(StudyFigure):
                 drawn = [Series(name, palette.styles[ORACLE], bars, means)]
                 title = f"{found.objective}, ratio {found.ratio}: dose of location"
                 x_name, y_name = "share of the true region", "AUES to equal depth, minus dose 0"
-                yield Panel.of(title, line_chart(title, x_name, y_name, drawn), drawn)
+                yield Panel.of(
+                    title,
+                    line_chart(title, x_name, y_name, drawn),
+                    drawn,
+                    found.ratio,
+                    found.objective,
+                )
 
 
 def _points(found: Doses) -> list[tuple[float, float, float, float]]:

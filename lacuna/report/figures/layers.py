@@ -1,11 +1,12 @@
-"""Precision by layer: of localizers, and of what trials changed most."""
+"""Precision by layer as heat maps: of localizers, and of what trials changed most."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 
-from lacuna.report.cells import Value
 from lacuna.report.figure import FIGURES, Palette, Panel, StudyFigure
 from lacuna.report.results import Results
-from lacuna.report.svg import Bars, bar_chart
+from lacuna.report.scores import chances
+from lacuna.report.svg import Heat, heat_chart
 from lacuna.report.tables.localization_layers import LayerRow, LocalizationLayers
 
 
@@ -16,11 +17,6 @@ class Layers(StudyFigure):
     order = 20
 
     @staticmethod
-    def names(results: Results) -> Iterable[Value]:
-        """Localizers and scenarios."""
-        return [row["name"] for row in LocalizationLayers.rows(results)]
-
-    @staticmethod
     def panels(results: Results, palette: Palette) -> Iterator[Panel]:
         """From the rows of the table of the same name."""
         groups: dict[tuple[float | None, str, str | None], list[LayerRow]] = {}
@@ -28,23 +24,31 @@ class Layers(StudyFigure):
             if row["subject"] != "region":  # 1 for oracle, 0 for random, by construction
                 place = (row["ratio"], row["subject"], row["objective"])
                 groups.setdefault(place, []).append(row)
+        chance = chances(results.stages)
         for (ratio, subject, objective), rows in groups.items():
+            known = [share for (of, _), share in chance.items() if of == ratio]
+            blind = fmean(known) if known else ratio or 0.0
             layers = sorted({row["layer"] for row in rows})
-            names = dict.fromkeys(row["name"] for row in rows)
-            bars = [_bars(name, rows, layers, palette) for name in names]
+            heats = [_heat(name, rows, layers) for name in dict.fromkeys(r["name"] for r in rows)]
             what = "localizers" if subject == "localizer" else f"{objective}: values changed most"
-            title = f"{what}, ratio {ratio}: precision by layer (dashed: chance)"
-            labels = [str(layer) for layer in layers]
-            yield Panel.of(title, bar_chart(title, "layer", "precision", labels, bars, ratio), bars)
+            title = f"{what}, ratio {ratio}: precision by layer (chance: {blind:.3g})"
+            chart = heat_chart(title, "layer", [str(layer) for layer in layers], heats)
+            yield Panel(title, chart, [], ratio, objective)
 
 
-def _bars(
-    name: str | None, rows: Sequence[LayerRow], layers: Sequence[int], palette: Palette
-) -> Bars:
-    """One localizer's bars, sd over seeds as error bars."""
+def _heat(name: str | None, rows: Sequence[LayerRow], layers: Sequence[int]) -> Heat:
+    """One localizer's or scenario's row."""
     by_layer = {row["layer"]: row for row in rows if row["name"] == name}
     found = [by_layer.get(layer) for layer in layers]
-    n = max(row["precision_n"] for row in by_layer.values())
-    heights = [row and row["precision_mean"] for row in found]
-    errors = [row and row["precision_sd"] for row in found]
-    return Bars(f"{name} (n={n})", palette.styles[name], heights, errors)
+    values = [row and row["precision_mean"] for row in found]
+    return Heat(str(name), "c0", values, [_tip(row) for row in found])
+
+
+def _tip(row: LayerRow | None) -> str:
+    if row is None or row["precision_mean"] is None:
+        return ""
+    spread = "" if row["precision_sd"] is None else f" ± {row['precision_sd']:.2g}"
+    return (
+        f"{row['name']}, layer {row['layer']}: precision {row['precision_mean']:.3g}{spread} "
+        f"(n={row['precision_n']})"
+    )

@@ -38,7 +38,7 @@ class Transplant(StudyFigure):
                 bars = [_bars(measure, name, here, objectives, palette) for name in scenarios]
                 title = f"ratio {ratio}: {meaning} ({measure}; dashed: all)"
                 chart = bar_chart(title, "objective", "share", objectives, bars, 1.0)
-                yield Panel.of(title, chart, bars)
+                yield Panel.of(title, chart, bars, ratio)
 
 
 def _bars(
@@ -57,4 +57,5 @@ def _bars(
     ]
     heights = [None if one.mean is None else max(0.0, one.mean) for one in found]
     n = max(one.n for one in found)
-    return Bars(f"{scenario} (n={n})", palette.styles[scenario], heights, [one.sd for one in found])
+    errors = [one.sd for one in found]
+    return Bars(f"{scenario} (n={n})", palette.styles[scenario], heights, errors, str(scenario))

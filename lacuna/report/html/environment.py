@@ -1,9 +1,13 @@
 """Templates and what they may call: every text is escaped on its way into a page.
 
+Besides, a page's policy lets no script run but its own, known by its hash, and nothing be loaded.
+
 What is not text of ours reaches a page through a template only. `Markup` is HTML that a template or
 the chart code has made.
 """
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +22,8 @@ from lacuna.report.table import Column, Row, Table, plain
 HERE = Path(__file__).parent
 DIGITS = 4
 """Significant digits on a page; the files have 6."""
+KEY = 12
+"""Digits of a stage's key on a page; the files, and the list of runs, have all 64."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,17 @@ def render(template: str, **values: object) -> Markup:
 
 def document(title: str, before: Markup, sections: Sequence[Section]) -> str:
     """A self-contained page: title, what stands before the links, then the sections with a body."""
-    css = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    shown = [section for section in sections if section.body]
-    return render("document.html.jinja", title=title, before=before, sections=shown, css=css)
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render(
+        "document.html.jinja",
+        title=title,
+        before=before,
+        sections=[section for section in sections if section.body],
+        css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+    )
 
 
 def table(one: Table, template: str = "table.html.jinja", **more: object) -> Markup:
@@ -87,7 +101,9 @@ def words(value: object, digits: int = DIGITS, separator: str = ", ") -> str:
 def origin(row: Row) -> str | None:
     """The title of a row or cell: the keys of its stages."""
     keys = row.get("keys")
-    return f"stages: {' '.join(keys)}" if isinstance(keys, list) and keys else None
+    if not isinstance(keys, list) or not keys:
+        return None
+    return f"stages: {' '.join(str(key)[:KEY] for key in keys)}"
 
 
 ENVIRONMENT = Environment(

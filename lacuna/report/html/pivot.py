@@ -26,11 +26,6 @@ class Scenario:
         labels = [str(row.get("checkpoint")) for row in self.rows]
         return list(dict.fromkeys(one for one in labels if one.startswith(WARNINGS)))
 
-    @property
-    def published(self) -> list[str]:
-        """Printed values of the same cell."""
-        return list(dict.fromkeys(text for row in self.rows for text in row["published"] or ()))
-
 
 @dataclass(frozen=True)
 class Line:

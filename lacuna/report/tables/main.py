@@ -1,15 +1,13 @@
-"""Table 2 of Lee et al.: a row per objective, scenario and measure, published cells beside."""
+"""Table 2 of Lee et al.: a row per objective, scenario and measure."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
 from typing_extensions import TypedDict
 
-from lacuna.report import published
-from lacuna.report.cells import ORACLE, Cell, Spread, TrialKey, find, grouped, tag, trials
+from lacuna.report.cells import Cell, Spread, TrialKey, find, grouped, tag, trials
 from lacuna.report.columns import KEYS, SEEDS, STATUS, N, Place
 from lacuna.report.results import Results
-from lacuna.report.scores import chances
 from lacuna.report.table import TABLES, Column, Recorded, StudyTable, columns_of
 from lacuna.results import ChoiceRecord, ScenarioComparison, TrialRow
 
@@ -108,19 +106,7 @@ NOT_COMPARED: Versus = {
 }
 
 
-class Beside(TypedDict):
-    """What the paper printed of the cell; None in studies of single weights."""
-
-    published: Annotated[
-        list[str] | None, Column("Published values of the same cell, other models", long=True)
-    ]
-    published_difference: Annotated[
-        list[str] | None,
-        Column("Published differences of the same cell, oracle against random", long=True),
-    ]
-
-
-class MainRow(Place, Measured, Versus, Beside):
+class MainRow(Place, Measured, Versus):
     """One measure of one cell at one rate."""
 
     keys: Annotated[list[str] | None, KEYS]
@@ -128,7 +114,7 @@ class MainRow(Place, Measured, Versus, Beside):
 
 @TABLES.register("main")
 class Main(StudyTable):
-    """The results of a study; published cells stand beside those of value vectors only."""
+    """The results of a study."""
 
     order = 10
     title = "Oracle, random and located regions"
@@ -148,14 +134,12 @@ class Main(StudyTable):
     @staticmethod
     def rows(results: Results) -> Iterator[MainRow]:
         """By cell and measure; then the cells that no candidate rate survived."""
-        by_weight = bool(chances(results.stages))
         for key, cell in grouped(trials(results.stages), TrialKey.of).items():
             for measure, read in MEASURES.items():
                 yield {
                     **key.place,
                     **_measured(cell, measure, cell.over(read)),
                     **_versus(find(results.comparisons, key.cell, measure)),
-                    **_beside(None if by_weight else key, measure),
                     "keys": cell.keys,
                 }
         for choice in results.choices:
@@ -172,7 +156,6 @@ def _untested(choice: ChoiceRecord) -> Iterator[MainRow]:
             **_measured(None, measure, Spread(0)),
             "status": f"failed ({choice['reason']})",
             **_versus(None),
-            **_beside(None, measure),
             "keys": None,
         }
 
@@ -212,17 +195,4 @@ def _versus(record: ScenarioComparison | None) -> Versus:
         "p_sign_flip": record["p_sign_flip"],
         "p_min": record["p_min"],
         "p_published_test": record.get("p_alpha_permutation_mean", pool_split),
-    }
-
-
-def _beside(key: TrialKey | None, measure: str) -> Beside:
-    """Published values of a cell; none of no cell."""
-    if key is None:
-        return {"published": None, "published_difference": None}
-    objective, scenario = str(key.objective), str(key.scenario)
-    cells = published.cells_beside(objective, scenario, measure, key.ratio)
-    gaps = published.differences_beside(objective, measure, key.ratio)
-    return {
-        "published": [str(cell) for cell in cells],
-        "published_difference": [str(gap) for gap in gaps] if scenario == ORACLE else [],
     }

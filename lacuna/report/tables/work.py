@@ -5,8 +5,10 @@ from typing import Annotated
 
 from typing_extensions import TypedDict
 
+from lacuna.report.cells import finished
 from lacuna.report.results import Results
 from lacuna.report.table import TABLES, Column, StudyTable, columns_of
+from lacuna.results import Row
 
 
 class WorkRow(TypedDict):
@@ -17,6 +19,10 @@ class WorkRow(TypedDict):
     planned: Annotated[int, Column("Stages that this run asked for", "stages")]
     reused: Annotated[int, Column("Of those, found in the store", "stages")]
     trained: Annotated[int, Column("Of those, computed by this run", "stages")]
+    failed: Annotated[int, Column("Different stages that have no result", "stages")]
+    seconds: Annotated[
+        float, Column("Time that the results took to compute, by whichever run", "s")
+    ]
 
 
 @TABLES.register("work")
@@ -24,24 +30,26 @@ class Work(StudyTable):
     """What this run had to do: differs between runs of one study, so it stands beside the page."""
 
     order = 150
-    title = "Work of this run"
+    title = "Work and costs"
     columns = columns_of(WorkRow)
     of_run = True
 
     @staticmethod
     def rows(results: Results) -> Iterator[WorkRow]:
         """By kind; distinct stages are told apart by their keys."""
-        distinct: dict[str, set[str]] = {}
-        for stage in results.stages:
-            distinct.setdefault(stage["kind"], set()).add(stage["key"])
+        distinct: dict[str, list[Row]] = {}
+        for stage in {stage["key"]: stage for stage in results.stages}.values():
+            distinct.setdefault(stage["kind"], []).append(stage)
         for kind in sorted({*results.counts, *distinct}):
-            counts = results.counts.get(kind, {})
+            counts, stages = results.counts.get(kind, {}), distinct.get(kind, [])
             yield {
                 "kind": kind,
-                "distinct": len(distinct.get(kind, ())),
+                "distinct": len(stages),
                 "planned": counts.get("planned", 0),
                 "reused": counts.get("reused", 0),
                 "trained": counts.get("trained", 0),
+                "failed": sum(not finished(stage) for stage in stages),
+                "seconds": sum(stage.get("seconds") or 0.0 for stage in stages),
             }
 
     @classmethod

@@ -122,7 +122,9 @@ def test_one_more_table_is_a_file_of_the_study_a_section_of_the_page_and_recorde
     page = (tmp_path / "report/index.html").read_text()
     places = [page.index(f'<h2 id="{name}">') for name in ("models", "lengths", "comparisons")]
     assert places == sorted(places)
-    assert 'title="Length of the label (letters, lower is better)">letters</th>' in page
+    assert (
+        'title="Length of the label (letters, lower is better)" data-name="letters">letters' in page
+    )
     assert recorded()["lengths"].columns == ("letters",)
 
 
@@ -175,4 +177,5 @@ def test_one_more_claim_is_judged_and_has_its_sentence(room: None, tmp_path: Pat
     assert (verdict[0]["claim"], verdict[0]["verdict"]) == ("lengths: all", "holds")
     assert verdict[0]["margin"] == 0.5
     page = (tmp_path / "report/index.html").read_text()
-    assert "test seeds are shorter than tuning seeds: holds for 1 of 1 (all); n = 3" in page
+    assert "<h3>Test seeds are shorter than tuning seeds</h3>" in page
+    assert "<strong>Holds</strong> for 1 of 1: all</li>" in page

@@ -25,13 +25,14 @@ HOSTILE = [
 ATTRIBUTES = {
     "lang", "charset", "name", "content", "id", "class", "title", "href", "viewbox", "role",
     "aria-label", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "points", "transform",
-    "text-anchor", "cx", "cy", "r",
+    "text-anchor", "cx", "cy", "r", "http-equiv", "aria-labelledby", "scope", "data-name",
+    "data-scenario", "data-seed", "data-ratio", "data-objective", "tabindex", "fill-opacity",
 }  # fmt: skip
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "nav", "a", "ul",
     "li", "div", "table", "tr", "th", "td", "small", "br", "span", "details", "summary", "pre",
     "figure", "strong", "figcaption", "i", "svg", "g", "line", "polyline", "rect", "circle",
-    "text",
+    "text", "header", "main", "section", "script", "article", "code", "dl", "dt", "dd",
 }  # fmt: skip
 
 
@@ -45,10 +46,12 @@ class Read(HTMLParser):
         self.links: list[str] = []
         self.titles: list[str] = []
         self.text = ""
+        self.scripts = 0
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.scripts += tag == "script"
         self.attributes |= {name for name, _ in attrs}
         self.links += [value or "" for name, value in attrs if name == "href"]
         self.titles += [value or "" for name, value in attrs if tag == "th" and name == "title"]
@@ -84,6 +87,7 @@ def test_names_of_others_are_text_and_nothing_else(name: str, tmp_path: Path) ->
     found = page_of(named(name), tmp_path)
     assert found.tags <= TAGS
     assert found.attributes <= ATTRIBUTES
+    assert found.scripts == 1
     assert {link[0] for link in found.links} == {"#"}
     assert found.text.count(name) > 10
 

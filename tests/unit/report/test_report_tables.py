@@ -10,7 +10,7 @@ from support.reports import Record, failed_trial, key, made, rows_of, study, tri
 from lacuna.report import Results, render
 from lacuna.report.cells import Spread, without_paths
 from lacuna.report.published import CELLS, DIFFERENCES, cells_beside, differences_beside
-from lacuna.report.table import make
+from lacuna.report.table import in_csv, make
 
 
 def test_main_table_holds_the_hand_computed_mean_and_sd(tmp_path: Path) -> None:
@@ -24,12 +24,22 @@ def test_main_table_holds_the_hand_computed_mean_and_sd(tmp_path: Path) -> None:
     assert (row["abs_diff_mean"], row["abs_diff_sd"], row["p_min"]) == ("0.02", "0.01", "0.25")
     assert float(row["diff"]) == pytest.approx(0, abs=1e-12)
     assert row["p_sign_flip"] == "1"
-    assert "0.619 +- 0.011 (n=5; Llama-3.1-8B-Instruct, tofu, Table 2)" in row["published"]
-    assert "0.007 +- 0.004, p = 0.52" in row["published_difference"]
     assert row["keys"].split(";") == [
         s["key"] for s in study().stages if s["tags"].get("scenario") == "oracle" and "9" not in
         s["tags"]["seed"]
     ]  # fmt: skip
+
+
+def test_published_values_stand_beside_measured_ones_with_their_difference() -> None:
+    rows = [row for row in made("beside", study()) if row["model"] == "Llama-3.1-8B-Instruct"]
+    (cell,) = (r for r in rows if (r["scenario"], r["measure"], r["what"], r["table"]) ==
+               ("oracle", "AUES", "value", 2))  # fmt: skip
+    assert (cell["published"], cell["published_sd"], cell["published_n"]) == (0.619, 0.011, 5)
+    assert (cell["measured"], cell["n"]) == (pytest.approx(0.92), 3)
+    assert cell["difference"] == pytest.approx(0.92 - 0.619)
+    gaps = {r["measure"]: r for r in rows if (r["what"], r["table"]) == ("|oracle - random|", 2)}
+    assert (gaps["AUES"]["published"], gaps["AUES"]["measured"]) == (0.011, pytest.approx(0.02))
+    assert gaps["AUES"]["difference"] == pytest.approx(0.009)
 
 
 def test_main_table_names_the_seeds_that_never_reach_95_percent_utility() -> None:
@@ -170,3 +180,31 @@ def test_published_numbers_are_those_of_the_paper() -> None:
     dpo = differences_beside("dpo", "MU95", 0.1)
     assert [(d.mean, d.sd, d.p) for d in dpo] == [(1.09, 1.06, 0.68), (0.41, 0.17, 0.57)]
     assert min(d.p for d in DIFFERENCES) == 0.31
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd", "'+cmd"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        (["=a", "b"], "'=a;b"),
+        ("-0.5", "-0.5"),
+        ("+1e-3", "+1e-3"),
+        (-0.5, "-0.5"),
+        ([-0.5, -1.0], "-0.5;-1"),
+        ("a=1", "a=1"),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_no_cell_of_a_csv_file_is_a_formula(value: object, text: str) -> None:
+    assert in_csv(value) == text
+
+
+def test_the_csv_of_a_hostile_name_is_safe_and_its_json_as_it_was(tmp_path: Path) -> None:
+    render(Results("x", {}, [trial("=HYPERLINK(1)", 1)]), tmp_path)
+    assert rows_of(tmp_path, "main")[0]["scenario"] == "'=HYPERLINK(1)"
+    (first, *_) = json.loads((tmp_path / "tables/main.json").read_text())["rows"]
+    assert first["scenario"] == "=HYPERLINK(1)"

@@ -139,6 +139,6 @@ def test_a_page_shows_the_shares_and_what_is_below_the_floor_without_a_bar(tmp_p
     page = (tmp_path / "report/index.html").read_text()
     assert "what the true region still holds (stored; dashed: all)" in page
     assert "what comes back with the true region restored" in page
-    assert "<title>oracle (n=3), npo: 0</title>" in page
-    assert "<title>random (n=3), npo: 1</title>" in page
+    assert "<title>oracle (n=3), npo: 0 ± 0</title>" in page
+    assert "<title>random (n=3), npo: 1 ± 0</title>" in page
     assert (tmp_path / "tables/transplant.csv").exists()
