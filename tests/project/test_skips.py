@@ -40,7 +40,7 @@ def test_the_table_names_every_test_that_may_be_skipped_and_no_other() -> None:
 def test_the_table_gives_every_need_its_kind_and_reason() -> None:
     text = (TESTS / "SKIPS.md").read_text()
     for name, need in NEEDS.items():
-        assert need.kind in ("privilege", "gpu", "data")
+        assert need.kind in ("privilege", "gpu", "tool", "data")
         assert f"| {name} | {need.kind} | {need.reason} |" in text
 
 

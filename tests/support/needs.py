@@ -27,7 +27,7 @@ class Need:
     """What is needed, in words, and how to find out whether it is there."""
 
     kind: str
-    """`privilege`, `gpu` or `data`."""
+    """`privilege`, `gpu`, `tool` or `data`."""
     reason: str
     met: Callable[[], bool]
 
@@ -63,6 +63,7 @@ NEEDS = {
         "needs a machine without an NVIDIA driver",
         lambda: not Path("/proc/driver/nvidia/version").exists(),
     ),
+    "browser": Need("tool", "needs chromium", lambda: shutil.which("chromium") is not None),
     "tofu": shared("tofu"),
     "lume": shared("lume"),
     "logs": shared("tofu_eval_logs"),

@@ -10,8 +10,9 @@
     parent.append(made);
     return made;
   };
-  const clean = (node) => node.textContent.replace(/\s+/g, " ").trim();
-  const head = (table) => [...table.rows[0].cells].map((cell) => cell.dataset.name ?? clean(cell));
+  const line = (words) => words.replace(/\s+/g, " ").trim();
+  const clean = (node) => line(node.textContent);
+  const head = (table) => [...table.rows[0].cells].map((cell) => line(cell.dataset.name ?? clean(cell)));
   const body = (table) => [...table.rows].slice(1);
 
   const read = (table) =>
@@ -24,11 +25,11 @@
   const FORMS = {
     Markdown: (names, rows) => {
       const text = (word) => word.replace(/[\\|<>*_`[\]]/g, "\\$&");
-      const line = (cells) => `| ${cells.map(text).join(" | ")} |`;
+      const row = (cells) => `| ${cells.map(text).join(" | ")} |`;
       const dashes = `|${names.map(() => " --- |").join("")}`;
       const keys = rows.filter((row) => row.keys).map((row) => row.keys.replace(/--+/g, "-"));
       const notes = keys.length ? ["", `<!-- a row each: ${keys.join("; ")} -->`] : [];
-      return [line(names), dashes, ...rows.map((row) => line(row.cells)), ...notes].join("\n");
+      return [row(names), dashes, ...rows.map((one) => row(one.cells)), ...notes].join("\n");
     },
     LaTeX: (names, rows) => {
       const marks = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}",
@@ -36,11 +37,11 @@
         "|": "\\textbar{}", "\u00b1": "$\\pm$", "\u2265": "$\\geq$", "\u2013": "--" };
       const text = (word) => word.replace(/[\\~^<>|\u00b1\u2265\u2013{}$&#_%]/g,
         (mark) => marks[mark] ?? `\\${mark}`);
-      const line = (cells) => `${cells.map(text).join(" & ")} \\\\`;
+      const row = (cells) => `${cells.map(text).join(" & ")} \\\\`;
       const sides = names.map((_, column) =>
         rows.every((row) => /^[-+\d.]|^$/.test(row.cells[column] ?? "")) ? "r" : "l").join("");
-      const lines = rows.map((row) => line(row.cells) + (row.keys ? ` % ${row.keys}` : ""));
-      return ["% \\usepackage{booktabs}", `\\begin{tabular}{${sides}}`, "\\toprule", line(names),
+      const lines = rows.map((one) => row(one.cells) + (one.keys ? ` % ${one.keys}` : ""));
+      return ["% \\usepackage{booktabs}", `\\begin{tabular}{${sides}}`, "\\toprule", row(names),
         "\\midrule", ...lines, "\\bottomrule", "\\end{tabular}"].join("\n");
     },
     CSV: (names, rows) => {
@@ -79,7 +80,7 @@
   }
 
   const chosen = {};
-  const fits = (name, word) => !chosen[name] || !word || word === chosen[name];
+  const fits = (name, word) => !chosen[name] || !word || line(word) === chosen[name];
   const filter = () => {
     for (const panel of document.querySelectorAll("figure")) {
       panel.hidden = !FILTERS.every((name) => fits(name, panel.dataset[name]));
@@ -103,7 +104,7 @@
   };
   const known = (name) => {
     const words = new Set();
-    for (const mark of document.querySelectorAll(`main [data-${name}]`)) words.add(mark.dataset[name]);
+    for (const mark of document.querySelectorAll(`main [data-${name}]`)) words.add(line(mark.dataset[name]));
     for (const table of document.querySelectorAll("table")) {
       const place = head(table).indexOf(name);
       if (place !== -1) for (const row of body(table)) words.add(clean(row.cells[place]));
