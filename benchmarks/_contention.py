@@ -25,7 +25,8 @@ from benchmarks._report import Part, median
 from benchmarks._toys import mark
 from lacuna.artifacts import read_json, write_json
 from sweeps.stage import Stage
-from sweeps.store.mlflow_coordinator import COMMIT, MlflowCoordinator
+from sweeps.store.coordinator import COMMIT
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.storage import name_of
 from sweeps.store.store import Store
 from sweeps.tracking.client import connect, prepare

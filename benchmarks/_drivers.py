@@ -16,7 +16,7 @@ from benchmarks._report import Part
 from benchmarks._server import Server
 from benchmarks._toys import WORK, executions, toy
 from lacuna.artifacts import read_json, write_json
-from sweeps.engine.engine import Engine
+from sweeps.engine.on_ray.engine import RayEngine
 from sweeps.stage import Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.tracking.client import connect
@@ -47,7 +47,7 @@ def drive(uri: str, folder: Path, name: str, other: str) -> None:
     tracker.begin({})
     places = {"root": folder / "checkpoints", "ray_folder": folder / "ray"}
     settings = {"cpus": 1, "ttl": 30.0, "beat": 1.0}
-    with Engine(tracker, **places, work=WORK, stream=io.StringIO(), **settings) as engine:
+    with RayEngine(tracker, **places, work=WORK, stream=io.StringIO(), **settings) as engine:
         engine.map(abs, [-1])  # Ray has started
         (folder / f"{name}.ready").touch()
         while not (folder / f"{other}.ready").exists():

@@ -9,7 +9,8 @@ from benchmarks._report import Part, against, median, seconds_of
 from benchmarks._server import Server
 from lacuna.artifacts import digest
 from sweeps.process import holder
-from sweeps.store.mlflow_coordinator import COMMIT, LEASE, MlflowCoordinator
+from sweeps.store.coordinator import COMMIT, LEASE
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.store import Store
 from sweeps.tracking.client import connect, create_name, prepare
 

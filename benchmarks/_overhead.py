@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks._report import Part, against, milliseconds, seconds_of
 from benchmarks._toys import WORK, toy, work
-from sweeps.engine.engine import Engine
+from sweeps.engine.on_ray.engine import RayEngine
 from sweeps.engine.worker import Runtime, attempt, pack
 from sweeps.stage import Stage
 from sweeps.tracking.runs import Tracker
@@ -23,7 +23,7 @@ def report(folder: Path, given: argparse.Namespace) -> Part:
     tracker.begin({})
     places = {"root": folder / "checkpoints", "ray_folder": folder / "ray"}
     stages = [toy("trial", number) for number in range(n)]
-    with Engine(tracker, **places, work=WORK, stream=io.StringIO()) as engine:
+    with RayEngine(tracker, **places, work=WORK, stream=io.StringIO()) as engine:
         ray = seconds_of(lambda: engine.map(abs, [-1]))
         ended = [time.monotonic()]
         through = seconds_of(

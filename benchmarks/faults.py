@@ -27,7 +27,7 @@ from benchmarks._report import Part, at_least_one, names
 from benchmarks._server import Server
 from lacuna.artifacts import read_json
 from lacuna.seeds import numpy_generator
-from sweeps.store.mlflow_coordinator import COMMIT
+from sweeps.store.coordinator import COMMIT
 from sweeps.tracking.client import connect
 from sweeps.watch import MARK
 

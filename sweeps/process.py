@@ -1,7 +1,11 @@
-"""This process, recognisable to others on the same machine: has it certainly ended?"""
+"""This process: recognisable to others on the same machine (has it certainly ended?), and how it
+ends."""
 
 import os
+import signal
 import socket
+import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -34,3 +38,12 @@ def is_gone(name: str) -> bool:
     if len(parts) != 3 or parts[0] != machine() or parts[2] == "":
         return False
     return birth(int(parts[1])) != parts[2]
+
+
+def end_on_sigterm() -> None:
+    """Have SIGTERM unwind this process, so that what it started is ended and removed too.
+
+    Call it again after Ray has started: Ray's own handler aborts with a stack trace.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

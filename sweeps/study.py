@@ -6,11 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sweeps.config.schema import Study
-from sweeps.engine import ray_env
 from sweeps.engine.engine import Engine
+from sweeps.engine.local import LocalEngine
 from sweeps.engine.rate_search import find_rates
-from sweeps.paths import check_place, tracking_uri
+from sweeps.paths import check_place, sqlite_path, tracking_uri
 from sweeps.plan.planner import Planner
+from sweeps.process import end_on_sigterm
 from sweeps.results.collect import (
     Ran,
     collect,
@@ -20,8 +21,12 @@ from sweeps.results.collect import (
 )
 from sweeps.results.comparisons import compare_scenarios, comparison_jobs
 from sweeps.results.registration import plan_of, register
-from sweeps.store.open import study_storage
-from sweeps.tracking.runs import Tracker
+from sweeps.store.coordinator import adopt
+from sweeps.store.mlflow_coordinator import MlflowCoordinator
+from sweeps.store.open import folder_records, found_records, study_storage
+from sweeps.store.storage import Storage
+from sweeps.tracking.client import absolute_uri, reach
+from sweeps.tracking.runs import Tracker, Untracked
 
 
 def run(planner: Planner, say: Callable[[str], None]) -> list[str]:
@@ -29,11 +34,11 @@ def run(planner: Planner, say: Callable[[str], None]) -> list[str]:
 
     Raises `UserError`, before anything is written, where its results may not be.
     """
-    ray_env.end_on_sigterm()
+    end_on_sigterm()
     config, started = planner.config, time.time()
     check_place(config)
     folder = Path(config.artifacts) / config.study
-    tracker = _tracker(config)
+    tracker = Untracked() if config.engine == "local" else _tracker(config)
     tracker.begin(asdict(config))
     tracker.catch_up(say)
     with _engine(config, tracker) as engine:
@@ -58,15 +63,36 @@ def _tracker(config: Study) -> Tracker:
     return Tracker(tracking_uri(config.tracking_uri, root), config.study, root / "mlflow")
 
 
-def _engine(config: Study, tracker: Tracker) -> Engine:
+def _engine(config: Study, tracker: Tracker | Untracked) -> Engine:
+    """The engine that was asked for, which finds what studies with the other one have published."""
     root = Path(config.artifacts)
-    return Engine(
+    storage = study_storage(config.store, root)
+    if isinstance(tracker, Untracked):
+        local = LocalEngine(storage, folder_records(root))
+        if (tracked := _tracked_records(config, storage)) is not None:
+            adopt(tracked, local.store.coordinator)
+        return local
+    from sweeps.engine.on_ray.engine import RayEngine
+
+    engine = RayEngine(
         tracker,
-        root=study_storage(config.store, root),
+        root=storage,
         ray_folder=root / "ray",
         address=config.address,
         cpus=config.resources.workers,
     )
+    if (untracked := found_records(storage, root)) is not None:
+        adopt(untracked, engine.store.coordinator)
+    return engine
+
+
+def _tracked_records(config: Study, storage: Storage) -> MlflowCoordinator | None:
+    """What the tracking store has on record, if there is one; nothing is made."""
+    uri = tracking_uri(config.tracking_uri, Path(config.artifacts))
+    database = sqlite_path(uri)
+    if database is not None and not database.exists():
+        return None
+    return MlflowCoordinator(reach(absolute_uri(uri)), storage.identity())
 
 
 def _run_stages(engine: Engine, planner: Planner, folder: Path) -> Ran:
@@ -81,10 +107,7 @@ def _run_stages(engine: Engine, planner: Planner, folder: Path) -> Ran:
     registration = register(folder, plan_of(planner), known)
     engine.run_trials([*tests, *controls], phase="trials and attacks")
     jobs = comparison_jobs(planner.config.significance, tests, engine.results)
-    if engine.session.started:
-        comparisons = engine.map(compare_scenarios, jobs)
-    else:  # all was in the store: Ray would take longer to start than these take
-        comparisons = [compare_scenarios(job) for job in jobs]
+    comparisons = engine.map(compare_scenarios, jobs)
     return Ran([*setup, *search, *tests, *controls], choices, comparisons, registration)
 
 

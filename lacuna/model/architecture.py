@@ -58,6 +58,8 @@ _BUFFER = re.compile(
 def hush() -> None:
     """No news of the libraries that load models, in this process: they would bury our one line."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it may not be imported yet
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns of a missing GPU
     for library in ("huggingface_hub", "transformers"):
         logging.getLogger(library).setLevel(logging.ERROR)
 

@@ -171,7 +171,7 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
     """
     state = hub_state(loaded.model)
     held = sum({one.data_ptr(): one.numel() for one in state.values()}.values())  # tied ones once
-    with writing(folder):
+    with writing(folder), quiet():
         loaded.model.save_pretrained(folder, state_dict=state)
     loaded.tokenizer.save_pretrained(folder)
     written = sum(math.prod(entry.shape) for entry in read_headers(folder).values())

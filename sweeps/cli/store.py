@@ -8,7 +8,7 @@ import typer
 from sweeps.cli.words import StorePlace, chosen, ending, root_of, show
 
 if TYPE_CHECKING:
-    from sweeps.store.mlflow_coordinator import MlflowCoordinator
+    from sweeps.store.lease import Coordinator
     from sweeps.store.store import Store
 
 
@@ -53,7 +53,7 @@ def gc(
     return 0
 
 
-def _open(command: str, settings: Sequence[str] | None) -> "Store[MlflowCoordinator]":
+def _open(command: str, settings: Sequence[str] | None) -> "Store[Coordinator]":
     values = chosen(command, settings, "artifacts", "store", "tracking_uri")
     from sweeps.store.upkeep import open_store
 

@@ -287,6 +287,10 @@ class Study:
     """Differences too small to matter."""
     resources: Resources = field(default_factory=ResourceConfig)
     """What a stage takes, for all kinds or by kind (`resources.trial.gpus`)."""
+    engine: str = "ray"
+    """What runs the stages: `ray` (a local Ray, or the cluster at `address`; runs are tracked), or
+    `local`: this process, one stage after the other, without Ray and without tracking. Keys and
+    results are the same, and each finds what the other has published below this output root."""
     artifacts: str = ROOT
     """Output root."""
     store: str | None = None

@@ -1,1 +1,1 @@
-"""Ray runs the stages. The only package that imports ray."""
+"""Runs the stages of a study: on Ray (`on_ray`), or in this process (`local`)."""

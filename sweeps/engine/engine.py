@@ -1,75 +1,42 @@
-"""Runs a study's stages on Ray.
+"""What engines share: every stage goes through the store, results and counts are kept here.
 
-Every stage goes through the store, so the engine never decides what is already computed: it submits
-what has no result, in dependency order, and takes the results from the store. Trials go through
-one `tune.Tuner` (`tuning`); everything else is a plain Ray task.
+An engine never decides what is already computed. It runs what the store has no result of, in
+dependency order, and takes the results from the store.
 """
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TextIO, TypeVar, cast
+from types import TracebackType
+from typing import Self, TextIO, TypeVar, cast
 
 from lacuna.results import Result, Summary
 from sweeps.engine.progress import Progress
 from sweeps.engine.scheduler import Schedule, failure
-from sweeps.engine.session import RaySession, is_rays
-from sweeps.engine.tuning import optuna_searcher, run_grid
-from sweeps.engine.worker import Runtime, attempt, pack
-from sweeps.engine.worker_group import attempt_together
-from sweeps.errors import Unavailable, one_line
-from sweeps.plan.search import Searcher
+from sweeps.engine.worker import Runtime
 from sweeps.stage import Stage
-from sweeps.store.lease import BEAT, TTL
-from sweeps.store.local import LocalStorage
-from sweeps.store.mlflow_coordinator import MlflowCoordinator
-from sweeps.store.storage import Storage
+from sweeps.store.lease import Coordinator
 from sweeps.store.store import Store
-from sweeps.tracking.runs import Tracker
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Engine:
-    """A context manager around a local Ray, or a place in a running cluster.
-
-    Ray starts when the first missing stage needs it: a study that is all in the store needs none.
-    """
+class Engine(ABC):
+    """A context manager around whatever runs the stages of one study."""
 
     def __init__(
-        self,
-        tracker: Tracker,
-        root: Path | Storage,
-        ray_folder: Path,
-        address: str | None = None,
-        cpus: int | None = None,
-        work: str = "sweeps.engine.execute.execute",
-        ttl: float = TTL,
-        beat: float = BEAT,
-        stream: TextIO | None = None,
+        self, store: Store[Coordinator], runtime: Runtime, stream: TextIO | None = None
     ) -> None:
-        """`tracker` has begun; `root` holds the results, `ray_folder` Tune's state.
-
-        `address` (HOST:PORT) joins a cluster, else `cpus` (default: all) start here. `ttl` and
-        `beat` (seconds) are the store's; progress goes to `stream` (default: stderr).
-        """
-        storage = LocalStorage(root) if isinstance(root, Path) else root
-        coordinator = MlflowCoordinator(tracker.client, storage.identity())
-        self.store = Store(storage, coordinator, ttl, beat)
-        self.runtime = Runtime(
-            tracker.place, storage.root, work, ttl, beat, coordinator.session, storage.cache
-        )
-        self.ray_folder, self.stream = ray_folder, stream
-        self.session = RaySession(address, cpus, stream)
+        """`store` holds the results, `runtime` says the same to workers; progress goes to `stream`
+        (default: stderr)."""
+        self.store, self.runtime, self.stream = store, runtime, stream
         self.results: dict[str, Result] = {}
         self.counts: dict[str, dict[str, int]] = {
             what: defaultdict(int) for what in ("planned", "reused", "trained", "failed")
         }
-        self._expected: list[Stage] = []
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -79,77 +46,34 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-        if error is not None and is_rays(error):
-            raise Unavailable(
-                f"Ray died ({one_line(error)}): the same command continues where this one was"
-            ) from error
 
+    @abstractmethod
     def close(self) -> None:
-        """Leave Ray; a local one ends with all its processes and temporary files."""
-        self.session.close()
+        """End what this engine has started."""
 
+    @abstractmethod
     def expect(self, stages: Iterable[Stage]) -> None:
-        """Declare stages to come, so that a cluster too small for them is refused at the start."""
-        self._expected = list(stages)
+        """Declare stages to come, so that what cannot run here is refused at the start."""
 
-    def searcher(self, low: float, high: float, seed: int, startup: int) -> Searcher:
-        """Suggests rates between `low` and `high`: see `optuna_searcher`."""
-        self.session.settle()
-        return optuna_searcher(low, high, seed, startup)
-
+    @abstractmethod
     def run_tasks(self, stages: Iterable[Stage], phase: str = "stages") -> dict[str, Result]:
-        """One Ray task per missing key, each once its inputs are done: result by key.
+        """Run each stage whose key has no result, once its inputs are done: result by key.
 
         A stage that fails has `{"failed": reason, ...}` for a result, and so has all that needs it;
-        the rest goes on. Raises `UserError` where no node can hold a stage.
+        the rest goes on. Raises `UserError` for a stage that cannot run here.
         """
-        stages = list(stages)
-        with Progress(phase, len({s.key for s in stages}), self.stream) as progress:
-            schedule = self._open(stages, progress)
-            if not schedule.waiting:
-                return schedule.outcome()
-            ray = self._connect(schedule.waiting.values())
-            task = ray.remote(max_retries=self.store.attempts)(attempt)
-            group = ray.remote(max_retries=self.store.attempts, num_cpus=0)(attempt_together)
-            running: dict[object, Stage] = {}
-            while schedule.waiting or running:
-                for stage in schedule.ready():
-                    needs = {"num_cpus": stage.cpus, "num_gpus": stage.gpus}
-                    one = group if stage.workers else task.options(**needs)
-                    running[one.remote(self.runtime, pack(stage))] = stage
-                done = ray.wait(list(running), timeout=0.5)[0] if running else []
-                for ref in done:
-                    self._take(schedule, running.pop(ref), _fetch(ray, ref))
-                progress.tick()
-            return schedule.outcome()
 
+    @abstractmethod
     def run_trials(self, stages: Iterable[Stage], phase: str = "trials") -> dict[str, Result]:
-        """The same for stages that need nothing of each other, as the trials of one Ray Tune run.
+        """The same for stages that need nothing of each other."""
 
-        Workers are reused from trial to trial; a trial whose worker dies is tried again.
-        """
-        stages = list(stages)
-        with Progress(phase, len({s.key for s in stages}), self.stream) as progress:
-            schedule = self._open(stages, progress)
-            trials = {stage.key: stage for stage in schedule.ready()}
-            assert not schedule.waiting, "a trial needs another trial of its run"
-            if trials:
-                self._connect(trials.values())
-                self._tune(trials, schedule, progress)
-            return schedule.outcome()
-
+    @abstractmethod
     def map(self, function: Callable[[S], T], items: Sequence[S]) -> list[T]:
-        """`function` of each item, in order, as one-CPU Ray tasks; its exception is raised here."""
-        if not items:
-            return []
-        ray = self._connect([])
-        task = ray.remote(_apply).options(num_cpus=1)
-        try:
-            return list(ray.get([task.remote(function, item) for item in items]))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
+        """`function` of each item, in order; its exception is raised here."""
 
-    def _open(self, stages: list[Stage], progress: Progress) -> Schedule:
+    def _open(self, stages: Sequence[Stage], progress: Progress) -> Schedule:
+        """A schedule of the stages, those with a result closed."""
+
         def close(stage: Stage, how: str) -> None:
             self.counts[how][stage.kind] += 1
             progress.advance(found=how != "trained")
@@ -162,7 +86,7 @@ class Engine:
         return schedule
 
     def _take(self, schedule: Schedule, stage: Stage, outcome: dict[str, str]) -> None:
-        """Close a stage that a worker has finished with, its summary read from the store."""
+        """Close a stage that `attempt` has ended so, its summary read from the store."""
         how = outcome["how"]
         summary = None if how == "failed" else self.store.summary(stage.key)
         if summary is not None:
@@ -170,37 +94,3 @@ class Engine:
             return
         reason = outcome["reason"] or f"this host has no result in {self.store.storage.root}"
         schedule.close(stage, failure(stage, reason), "failed")
-
-    def _tune(self, trials: dict[str, Stage], schedule: Schedule, progress: Progress) -> None:
-        ended = run_grid(
-            trials,
-            self.runtime,
-            self.ray_folder,
-            self.store.attempts,
-            on_end=lambda stage, outcome: self._take(schedule, stage, outcome),
-            on_tick=progress.tick,
-        )
-        for stage, error in ended:  # an error is sure to have reached Tune's storage only now
-            if stage.key in schedule.running:
-                schedule.close(stage, failure(stage, _reason(error)), "failed")
-
-    def _connect(self, stages: Iterable[Stage]) -> ModuleType:
-        stages = list(stages)
-        expected = self._expected if stages else []
-        return self.session.connect([*stages, *expected], self.runtime.place.uri)
-
-
-def _fetch(ray: ModuleType, ref: object) -> dict[str, str]:
-    try:
-        return dict(ray.get(ref))
-    except ray.exceptions.RayError as error:
-        return {"how": "failed", "reason": _reason(error)}
-
-
-def _apply(function: Callable[[S], T], item: S) -> T:
-    return function(item)  # the remote function; partials and built-ins cannot be one
-
-
-def _reason(error: Exception | None) -> str:
-    """What a worker died of; Ray wraps the exception of a stage's own code."""
-    return one_line(getattr(error, "cause", None) or error or RuntimeError("the worker died"))

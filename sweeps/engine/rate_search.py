@@ -13,7 +13,6 @@ from sweeps.plan.search import (
     GridRates,
     RateSource,
     Search,
-    Searcher,
     SuggestedRates,
 )
 from sweeps.plan.stages import Cell
@@ -21,18 +20,44 @@ from sweeps.stage import Stage
 
 
 class Runner(Protocol):
-    """What runs trials and knows a searcher: the engine."""
+    """What runs trials: the engine."""
 
     def run_trials(self, stages: Iterable[Stage], phase: str) -> dict[str, Result]:
         """Result by key."""
 
-    def searcher(self, low: float, high: float, seed: int, startup: int) -> Searcher:
-        """Suggests rates between `low` and `high`."""
+
+class OptunaSearcher:
+    """Optuna's tree-structured Parzen estimator for one log-uniform rate.
+
+    Ray Tune's `OptunaSearch` asks and tells it the same, but is Ray.
+    """
+
+    def __init__(self, low: float, high: float, seed: int, startup: int) -> None:
+        """Rates in [low, high]; scores are modelled once `startup` of them are known; the seed is
+        below 2^32."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed)
+        self._study = optuna.create_study(sampler=sampler, direction="maximize")
+        self._space: dict[str, optuna.distributions.BaseDistribution] = {
+            "lr": optuna.distributions.FloatDistribution(low, high, log=True)
+        }
+        self._asked: dict[str, optuna.Trial] = {}
+
+    def suggest(self, name: str) -> float:
+        """A rate to try, under this name."""
+        self._asked[name] = self._study.ask(self._space)
+        return float(self._asked[name].params["lr"])
+
+    def tell(self, name: str, score: float) -> None:
+        """The score of the rate of this name."""
+        self._study.tell(self._asked.pop(name), score)
 
 
 def find_rates(runner: Runner, planner: Planner) -> tuple[list[Stage], dict[Cell, Choice]]:
     """All search trials that were run, and every cell's rate."""
-    searches = {cell: _search(runner, planner, cell) for cell in planner.searched()}
+    searches = {cell: _search(planner, cell) for cell in planner.searched()}
     trials: list[Stage] = []
     for number in count(1):
         asked = {cell: rates for cell, search in searches.items() if (rates := search.ask())}
@@ -57,13 +82,13 @@ def find_rates(runner: Runner, planner: Planner) -> tuple[list[Stage], dict[Cell
     return trials, choices
 
 
-def _search(runner: Runner, planner: Planner, cell: Cell) -> Search:
+def _search(planner: Planner, cell: Cell) -> Search:
     settings = planner.config.search
     rounds: RateSource = GridRates(planner.rates.candidates(cell))
     if settings.method == "optuna":
         low, high = planner.rates.bounds(cell)
         seed = derive(settings.seeds[0], "search") % 2**32
-        searcher = runner.searcher(low, high, seed, startup=max(STARTUP, settings.round))
+        searcher = OptunaSearcher(low, high, seed, startup=max(STARTUP, settings.round))
         rounds = SuggestedRates(searcher, low, high, settings.trials, settings.round)
     rungs = planner.rates.rungs(cell)
     return Search(rounds, settings.fs_low, settings.fs_high, rungs, settings.eta)

@@ -7,9 +7,11 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from lacuna.results import Summary
 from lacuna.results.files import MANIFEST
 from sweeps.errors import one_line
 from sweeps.stage import Stage
-from sweeps.store.lease import BEAT, TTL
+from sweeps.store.lease import BEAT, TTL, Coordinator
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import open_storage
 from sweeps.store.storage import scratch_of
@@ -29,6 +31,8 @@ from sweeps.tracking.client import RunLocation, connect
 from sweeps.tracking.runs import StageRun
 
 OnStep = Callable[[int, Mapping[str, float]], None]
+WORK = "sweeps.engine.execute.execute"
+"""What does the work of a stage, unless a `Runtime` says otherwise."""
 
 EXPECTED = (UserError, RuntimeError, OSError, FloatingPointError)
 """How a stage may fail by itself: bad input, divergence, memory, disk. To run it again at once
@@ -42,7 +46,7 @@ class Runtime:
     place: RunLocation
     root: str
     """The store: a folder, absolute, on storage that all nodes share, or a URL."""
-    work: str = "sweeps.engine.execute.execute"
+    work: str = WORK
     """Dotted name of `execute(stage, inputs, out, on_step) -> summary`."""
     ttl: float = TTL
     """Seconds without a heartbeat after which a lease is taken over."""
@@ -107,25 +111,61 @@ def return_heap() -> None:
         torch.cuda.empty_cache()
 
 
-def attempt(
-    runtime: Runtime, text: str, begin: Callable[[Mapping[str, Path], Path], None] | None = None
+class Run(Protocol):
+    """What hears of a stage while it is computed: `sweeps.tracking.runs.StageRun`, or nothing."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the stage is computed here, rather than found in the store."""
+
+    @property
+    def run_id(self) -> str:
+        """On the tracking server; may be empty."""
+
+    def begin(self, stage: Stage, inputs: Mapping[str, Path]) -> None:
+        """The stage is about to be computed from these folders, by role."""
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        """Training metrics."""
+
+    def finish(self, folder: Path) -> None:
+        """The result is published in this folder."""
+
+    def superseded(self) -> None:
+        """Another result of the same key was published first."""
+
+
+Begin = Callable[[Mapping[str, Path], Path], None]
+"""Told the folders of the inputs, by role, and the one to write to, before the work begins."""
+
+
+def attempt(runtime: Runtime, text: str, begin: Begin = lambda *_: None) -> dict[str, str]:
+    """What a worker does with a packed stage: `publish` it, with a tracked run of its own."""
+    store = open_store(runtime)
+    freeze(runtime)
+    run = StageRun(runtime.place, store.coordinator.client)
+    return publish(runtime, store, unpack(text), run, begin)
+
+
+def publish(
+    runtime: Runtime,
+    store: Store[Coordinator],
+    stage: Stage,
+    run: AbstractContextManager[Run],
+    begin: Begin = lambda *_: None,
 ) -> dict[str, str]:
     """Have one stage's result published: `{"how": "trained" | "reused" | "failed", "reason": ...}`.
 
-    Safe to repeat: a stage whose result exists is not computed again. `begin(inputs, out)` is
-    called with the folders before the stage is computed.
+    Safe to repeat: a stage whose result exists is not computed again.
     """
-    stage = unpack(text)
-    store = open_store(runtime)
-    freeze(runtime)
     keep_heap()
     seed_worker(stage)
     try:
-        with StageRun(runtime.place, store.coordinator.client) as run:
-            work = _work(runtime, stage, run, begin or (lambda *_: None))
-            folder = store.produce(stage, work, lambda: run.run_id)
+        with run as told:
+            work = _work(runtime, stage, told, begin)
+            folder = store.produce(stage, work, lambda: told.run_id)
             shutil.rmtree(_scratch(runtime, stage), ignore_errors=True)
-            return {"how": _close(run, folder), "reason": ""}
+            return {"how": _close(told, folder), "reason": ""}
     except EXPECTED as error:
         return {"how": "failed", "reason": one_line(error)}
     finally:
@@ -168,8 +208,8 @@ def _scratch(runtime: Runtime, stage: Stage) -> Path:
 def _work(
     runtime: Runtime,
     stage: Stage,
-    run: StageRun,
-    begin: Callable[[Mapping[str, Path], Path], None],
+    run: Run,
+    begin: Begin,
 ) -> Work:
     def work(inputs: Mapping[str, Path], out: Path) -> Mapping[str, object]:
         run.begin(stage, inputs)
@@ -181,7 +221,7 @@ def _work(
     return work
 
 
-def _close(run: StageRun, folder: Path) -> str:
+def _close(run: Run, folder: Path) -> str:
     if not run.begun:
         return "reused"
     if read_json(folder / MANIFEST)["run_id"] != run.run_id:

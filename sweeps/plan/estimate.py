@@ -24,7 +24,7 @@ from sweeps.plan.planner import Planner
 from sweeps.secrets import redacted
 from sweeps.stage import KINDS, Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
-from sweeps.store.open import study_storage
+from sweeps.store.open import found_records, study_storage
 from sweeps.store.store import Store
 from sweeps.text import size_text
 
@@ -168,21 +168,25 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
 def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
     """The keys that have a published result, and where they were looked up. Creates no file."""
     artifacts = Path(planner.config.artifacts)
+    storage = study_storage(planner.config.store, artifacts)
+    keys = sorted({stage.key for kind in stages.values() for group in kind for stage in group})
+    untracked = found_records(storage, artifacts)
+    found = set() if untracked is None else Store(storage, untracked).published(keys)
+    by = [] if untracked is None else [str(untracked.folder)]
     place = tracking_uri(planner.config.tracking_uri, artifacts)
     database, shown = sqlite_path(place), redacted(place)
     if database is not None and not database.exists():
-        return set(), f"{database} does not exist yet: nothing is stored"
+        if untracked is None:
+            return set(), f"{database} does not exist yet: nothing is stored"
+        return found, f"{redacted(storage.root)}, by {by[0]}"
     from sweeps.tracking.client import absolute_uri, reach
 
-    keys = [stage.key for kind in stages.values() for group in kind for stage in group]
-    storage = study_storage(planner.config.store, artifacts)
-    store = Store(
-        storage, MlflowCoordinator(reach(absolute_uri(place)), storage.identity(make=False))
-    )
+    coordinator = MlflowCoordinator(reach(absolute_uri(place)), storage.identity(make=False))
     try:
-        return store.published(sorted(set(keys))), f"{redacted(store.storage.root)}, by {shown}"
+        found |= Store(storage, coordinator).published(keys)
     except CoordinatorError as error:
-        return set(), f"{shown} does not answer ({error}): nothing counted as stored"
+        return found, f"{shown} does not answer ({error}): nothing counted as stored"
+    return found, f"{redacted(storage.root)}, by {' and '.join([*by, shown])}"
 
 
 def _row(

@@ -1,9 +1,9 @@
 """Finding a learning rate: rates are tried in rounds, and the best of all is chosen.
 
-A grid is one round. `search.method=optuna` lets Ray Tune's `OptunaSearch` suggest rates, but from
-here and not from inside a `Tuner`: there, results would reach it in the order in which workers
-finish, a rate tried on several tuning seeds would be several results, and only one of a study's
-searches could run at a time. Here a round's rates are asked for together and told together, in the
+A grid is one round. `search.method=optuna` lets Optuna suggest rates, from here and not from inside
+a `Tuner` of Ray's: there, results would reach it in the order in which workers finish, a rate tried
+on several tuning seeds would be several results, and only one of a study's searches could run at a
+time. Here a round's rates are asked for together and told together, in the
 order asked. Suggestions then depend on the seed and the scores alone: a study that starts again is
 suggested the same rates, finds their trials in the store, and goes on where it was.
 
@@ -134,13 +134,13 @@ class GridRates:
 
 
 class Searcher(Protocol):
-    """The methods of Ray Tune's searchers that are used here."""
+    """Suggests one rate at a time, each under a name of the caller's."""
 
-    def suggest(self, trial_id: str) -> dict[str, float]:
-        """Suggest values to try, as `{"lr": rate}`, for a trial of this name."""
+    def suggest(self, name: str) -> float:
+        """A rate to try."""
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, float]) -> None:
-        """Report the score of the trial of this name."""
+    def tell(self, name: str, score: float) -> None:
+        """Report the score of the rate of this name."""
 
 
 class SuggestedRates:
@@ -164,10 +164,10 @@ class SuggestedRates:
     def tell(self, scores: Mapping[float, float]) -> None:
         """Report scores in the order in which rates were asked for, whichever ended first."""
         for name, rate in self._open.items():
-            self._searcher.on_trial_complete(name, {"score": scores[rate]})
+            self._searcher.tell(name, scores[rate])
 
     def _suggest(self, name: str) -> float:
-        rate = float(f"{self._searcher.suggest(name)['lr']:.3g}")
+        rate = float(f"{self._searcher.suggest(name):.3g}")
         return min(max(rate, self._low), self._high)
 
 

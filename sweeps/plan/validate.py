@@ -105,6 +105,7 @@ def _seeds(planner: Planner) -> None:
         )
 
 
+ENGINES = ["ray", "local"]
 LARGEST = 3000
 """Trials of one study: planning them takes seconds, running them months."""
 
@@ -266,6 +267,18 @@ def _spreadable(planner: Planner) -> None:
 
 def _places(planner: Planner) -> None:
     config = planner.config
+    if config.engine not in ENGINES:
+        raise UserError(f"engine={config.engine}{suggest(config.engine, ENGINES)}")
+    if config.engine == "local" and config.address is not None:
+        raise UserError(
+            f"address={config.address}: engine=local runs in this process: leave one of them out"
+        )
+    if config.engine == "local" and planner.spread:
+        key = SPREAD[next(iter(planner.spread))]
+        raise UserError(
+            f"{key}.zero: engine=local is one process, and workers need Ray to connect them: leave "
+            f"one of them out"
+        )
     if config.model.dtype not in DTYPES:
         raise UserError(
             f"model.dtype={config.model.dtype}{suggest(config.model.dtype, list(DTYPES))}"

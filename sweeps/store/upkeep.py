@@ -10,9 +10,10 @@ from pathlib import Path
 
 from lacuna.errors import UserError
 from sweeps import paths
+from sweeps.store.coordinator import adopt
 from sweeps.store.lease import Coordinator, Lease, Liveness, is_killed
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
-from sweeps.store.open import study_storage
+from sweeps.store.open import found_records, study_storage
 from sweeps.store.storage import StoredAttempt, name_of
 from sweeps.store.store import Store
 from sweeps.text import size_text
@@ -21,25 +22,31 @@ from sweeps.tracking.client import absolute_uri, prepare
 Say = Callable[[str], None]
 
 
-def open_store(
-    artifacts: Path, store: str | None, tracking_uri: str | None
-) -> "Store[MlflowCoordinator]":
-    """The store of the studies below `artifacts`; nothing is made here.
+def open_store(artifacts: Path, store: str | None, tracking_uri: str | None) -> Store[Coordinator]:
+    """The store of the studies below `artifacts`; no store or database is made here.
 
-    `store` and `tracking_uri` are a study's settings of these names. Raises `UserError` where no
-    study has left a store or a tracking database.
+    `store` and `tracking_uri` are a study's settings of these names. Where studies ran with and
+    without tracking, the tracking store learns what was published without it. Raises `UserError`
+    where no study has left a store or its records.
     """
     storage = study_storage(store, artifacts.absolute())
+    identity = storage.identity(make=False)
+    if not identity:
+        raise UserError(f"{storage.root} is no store: name the output root with artifacts=")
+    untracked = found_records(storage, artifacts.absolute())
     uri = absolute_uri(paths.tracking_uri(tracking_uri, artifacts))
     database = paths.sqlite_path(uri)
-    if not storage.identity(make=False):
-        raise UserError(f"{storage.root} is no store: name the output root with artifacts=")
     if database is not None and not database.exists():
-        raise UserError(f"{database} does not exist: name the study's tracking_uri=")
-    return Store(storage, MlflowCoordinator(prepare(uri), storage.identity(make=False)))
+        if untracked is None or tracking_uri:
+            raise UserError(f"{database} does not exist: name the study's tracking_uri=")
+        return Store(storage, untracked)
+    tracked = MlflowCoordinator(prepare(uri), identity)
+    if untracked is not None:
+        adopt(untracked, tracked)
+    return Store(storage, tracked)
 
 
-def listing(store: Store[MlflowCoordinator]) -> list[str]:
+def listing(store: Store[Coordinator]) -> list[str]:
     """A line per published result; sizes and ages without reading the files."""
     lying = {entry.path: entry for entry in store.storage.entries()}
     rows = []
@@ -53,7 +60,7 @@ def listing(store: Store[MlflowCoordinator]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in sorted(rows)]
 
 
-def verify(store: Store[MlflowCoordinator], say: Say) -> int:
+def verify(store: Store[Coordinator], say: Say) -> int:
     """Read every published byte; the number of damaged results, all set aside.
 
     Raises `UserError` if nothing of what is recorded is here: root and records belong to different

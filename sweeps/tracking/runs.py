@@ -130,6 +130,24 @@ class Tracker:
             say(f"MLflow: {', '.join(said)}")
 
 
+class Untracked:
+    """Stands where a `Tracker` would, for a study that tells no server."""
+
+    def begin(self, params: Mapping[str, object]) -> None:
+        """Opens nothing."""
+
+    def finish(
+        self,
+        counts: Mapping[str, Mapping[str, int]],
+        failed: bool = False,
+        report: Path | None = None,
+    ) -> None:
+        """Closes nothing."""
+
+    def catch_up(self, say: Callable[[str], None]) -> None:
+        """Nothing has waited."""
+
+
 class StageRun:
     """The run of one executed stage, a child of the study's; an exception marks it as failed."""
 

@@ -1,10 +1,12 @@
 """Coordinators for the tests of the store."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.stores import MemoryCoordinator, new_database
 
+from sweeps.store.coordinator import FolderCoordinator
 from sweeps.store.lease import Coordinator
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.tracking.client import connect
@@ -15,11 +17,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return new_database(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
-@pytest.fixture(params=["memory", "mlflow"])
-def coordinator(request: pytest.FixtureRequest) -> Iterator[Coordinator]:
-    """Either coordinator, with no name in it."""
+@pytest.fixture(params=["memory", "folder", "mlflow"])
+def coordinator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Coordinator]:
+    """Each coordinator, with no name in it."""
     if request.param == "memory":
         yield MemoryCoordinator()
+        return
+    if request.param == "folder":
+        yield FolderCoordinator(tmp_path / "records")
         return
     client = connect(request.getfixturevalue("database"))
     yield MlflowCoordinator(client)

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import _contention
 from benchmarks._contention import Contest
-from sweeps.store.mlflow_coordinator import COMMIT
+from sweeps.store.coordinator import COMMIT
 from sweeps.store.storage import name_of
 from sweeps.tracking.client import create_name
 

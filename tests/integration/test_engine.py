@@ -1,21 +1,18 @@
 """The engine on a small local Ray with toy stages: dependencies, reuse, failures, lost workers."""
 
 import io
-import math
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
 from support.stores import new_database
 
 from lacuna.errors import UserError
-from sweeps.engine.engine import Engine
-from sweeps.plan.search import SuggestedRates
+from sweeps.engine.on_ray.engine import RayEngine
 from sweeps.stage import Stage
 from sweeps.tracking.runs import Tracker
 
@@ -69,12 +66,12 @@ class World:
         self.marks.mkdir()
         self.uri = new_database(folder / "mlflow.db")
 
-    def engine(self, **options: Any) -> Engine:
+    def engine(self, **options: Any) -> RayEngine:
         self.tracker = Tracker(self.uri, "toys", self.folder / "mlruns")
         self.tracker.begin({"grid": {"seeds": [1, 2]}})
         settings = {"cpus": 2, "work": "test_engine.toy", "ttl": 30.0, "beat": 1.0} | options
         store, ray_folder = self.folder / "checkpoints", self.folder / "ray"
-        return Engine(self.tracker, store, ray_folder, stream=io.StringIO(), **settings)
+        return RayEngine(self.tracker, store, ray_folder, stream=io.StringIO(), **settings)
 
     def stage(self, label: str, value: int, inputs: Mapping[str, Stage], **more: Any) -> Stage:
         params = {"value": value, "marks": str(self.marks), **more}
@@ -92,7 +89,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def engine(world: World) -> Iterator[Engine]:
+def engine(world: World) -> Iterator[RayEngine]:
     """One Ray for all tests here: to start it costs more than they do."""
     with world.engine() as engine:
         yield engine
@@ -111,7 +108,7 @@ def diamond(world: World) -> dict[str, Stage]:
 
 
 def test_a_diamond_runs_each_stage_once_and_a_second_study_trains_nothing(
-    world: World, engine: Engine
+    world: World, engine: RayEngine
 ) -> None:
     stages = diamond(world)
     results = engine.run_tasks(stages.values())
@@ -132,20 +129,22 @@ def test_a_diamond_runs_each_stage_once_and_a_second_study_trains_nothing(
     check_runs(world, engine, stages)
 
 
-def test_plain_functions_are_mapped_in_order_and_their_own_error_is_raised(engine: Engine) -> None:
+def test_plain_functions_are_mapped_in_order_and_their_own_error_is_raised(
+    engine: RayEngine,
+) -> None:
     assert engine.map(cube, [3, 1, 2]) == [27, 1, 8]
     with pytest.raises(UserError, match="^value=-1 is negative$"):
         engine.map(cube, [-1])
 
 
-def test_a_stage_too_large_for_every_node_is_refused_in_one_line(engine: Engine) -> None:
+def test_a_stage_too_large_for_every_node_is_refused_in_one_line(engine: RayEngine) -> None:
     with pytest.raises(UserError, match="huge needs 64 CPU, but no Ray node has that") as caught:
         engine.run_tasks([Stage("toy", "huge", {}, {}, {}, cpus=64)])
     assert "\n" not in str(caught.value)
 
 
 def test_a_study_that_no_node_can_finish_is_refused_before_its_first_stage(
-    world: World, engine: Engine
+    world: World, engine: RayEngine
 ) -> None:
     small = world.stage("small", 77, {})
     engine.expect([small, Stage("trial", "later", {}, {}, {}, gpus=64)])
@@ -156,31 +155,7 @@ def test_a_study_that_no_node_can_finish_is_refused_before_its_first_stage(
     assert engine.map(cube, [2]) == [8], "what takes one CPU needs no more than that"
 
 
-def test_rates_are_suggested_alike_by_equal_seeds_and_follow_what_earlier_ones_led_to(
-    engine: Engine,
-) -> None:
-    def error(rate: float, best: float) -> float:
-        return abs(math.log10(rate / best))
-
-    def tried(seed: int, best: float) -> list[float]:
-        searcher = engine.searcher(1e-5, 1e-1, seed, startup=4)
-        rounds, rates = SuggestedRates(searcher, 1e-5, 1e-1, budget=16, size=4), list[float]()
-        while asked := rounds.ask():
-            rounds.tell({rate: -error(rate, best) for rate in asked})
-            rates += asked
-        return rates
-
-    rates = tried(1, 1e-3)
-    assert rates == tried(1, 1e-3) and len(rates) == 16
-    assert rates != tried(2, 1e-3)
-    other = tried(1, 1e-5)
-    assert rates[:4] == other[:4] and rates[4:] != other[4:]
-    drawn, modelled = ([error(rate, 1e-3) for rate in part] for part in (rates[:4], rates[8:]))
-    assert fmean(modelled) < fmean(drawn)
-    assert all(1e-5 <= rate <= 1e-1 for rate in [*rates, *other])
-
-
-def check_runs(world: World, engine: Engine, stages: Mapping[str, Stage]) -> None:
+def check_runs(world: World, engine: RayEngine, stages: Mapping[str, Stage]) -> None:
     """Four child runs below the first parent, none below the second, linked by their inputs."""
     client, place = world.tracker.client, engine.runtime.place
     children = f"tags.mlflow.parentRunId = '{place.parent}'"
@@ -203,7 +178,7 @@ def check_runs(world: World, engine: Engine, stages: Mapping[str, Stage]) -> Non
 
 
 def test_a_failing_stage_fails_its_dependants_only_and_a_lost_worker_is_replaced(
-    world: World, engine: Engine
+    world: World, engine: RayEngine
 ) -> None:
     good, bad = world.stage("good", 1, {}), world.stage("bad", 2, {}, fail="bad")
     child = world.stage("child", 3, {"bad": bad, "good": good})

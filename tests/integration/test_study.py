@@ -230,13 +230,21 @@ def test_one_flipped_bit_in_an_injected_checkpoint_is_found_named_and_mended(
     assert injected.with_name(f"{injected.name}.bad").is_dir()
 
 
-def test_the_same_study_from_nothing_gives_the_same_tables(first: Run, tmp_path: Path) -> None:
-    """Whatever the number of workers."""
-    new_database(tmp_path / "elsewhere" / "mlflow.db")
-    other = study(tmp_path / "elsewhere", "resources.workers=2")
+def test_the_same_study_from_nothing_in_one_process_gives_the_same_tables(
+    first: Run, tmp_path: Path
+) -> None:
+    """Without Ray and MLflow, the results of which are found where both have run."""
+    for package in ("ray", "mlflow"):
+        (tmp_path / f"{package}.py").write_text(f"raise ImportError('{package} is not needed')\n")
+    other = study(tmp_path / "elsewhere", "engine=local")
     assert other.status == 0, other.err
     assert "trained 15 stages" in other.out
     assert other.tables == first.tables
+    assert not list(tmp_path.rglob("mlflow.db"))
+    listed = sweeps(tmp_path, "store", "ls", f"artifacts={other.artifacts}")
+    assert listed.returncode == 0 and len(listed.stdout.splitlines()) == 15, listed.stderr
+    again = study(copied(first, tmp_path / "copy"), "engine=local")
+    assert "nothing to train: all 15 results were in the store" in again.out, again.err
 
 
 def searched(run: Run) -> dict[str, list[tuple[int, float]]]:

@@ -16,7 +16,7 @@ from lacuna.errors import UserError
 from lacuna.train import is_main_process
 from sweeps.config.compose import configure
 from sweeps.engine import execute
-from sweeps.engine.engine import Engine
+from sweeps.engine.on_ray.engine import RayEngine
 from sweeps.plan.make import make_planner
 from sweeps.plan.planner import Planner
 from sweeps.plan.stages import Cell
@@ -70,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[Engine]:
+def engine(folder: Path) -> Iterator[RayEngine]:
     with pytest.MonkeyPatch.context() as patch:
         folders = f"{HERE}{os.pathsep}{HERE.parent}"  # of this file, and of what it imports
         patch.setenv("PYTHONPATH", folders, prepend=os.pathsep)
@@ -80,7 +80,7 @@ def engine(folder: Path) -> Iterator[Engine]:
         tracker.begin({})
         settings = {"cpus": 2, "work": "test_worker_group.work", "ttl": 15.0, "beat": 1.0}
         places = folder / "checkpoints", folder / "tune"
-        with Engine(tracker, *places, stream=io.StringIO(), **settings) as engine:
+        with RayEngine(tracker, *places, stream=io.StringIO(), **settings) as engine:
             yield engine
 
 
@@ -111,7 +111,7 @@ def spread(key: str, zero: int) -> list[str]:
 
 
 def test_two_workers_of_which_one_is_killed_train_as_one_process_does(
-    engine: Engine, folder: Path
+    engine: RayEngine, folder: Path
 ) -> None:
     plain, parted = planned(folder), planned(folder, *spread("retained.recipe.parallel", 3))
     base, alone, together = plain.stages.base(), plain.stages.retained(0), parted.stages.retained(0)
@@ -136,7 +136,7 @@ def test_two_workers_of_which_one_is_killed_train_as_one_process_does(
 
 
 def test_all_parameters_learn_and_unlearn_over_two_workers_as_over_one(
-    engine: Engine, folder: Path
+    engine: RayEngine, folder: Path
 ) -> None:
     """Each first worker is killed once; a killed one goes on where it was."""
     cell = Cell(0.1, "npo", "full")
@@ -162,7 +162,7 @@ def test_all_parameters_learn_and_unlearn_over_two_workers_as_over_one(
         assert len(files) == 2 and files[0] == files[1]
 
 
-def test_a_failure_of_the_first_worker_ends_those_who_wait_for_it(engine: Engine) -> None:
+def test_a_failure_of_the_first_worker_ends_those_who_wait_for_it(engine: RayEngine) -> None:
     stage = Stage("toy", "cold", {"value": 1}, {}, {}, cpus=2, workers=2)
     begun = time.monotonic()
     result = engine.run_tasks([stage])[stage.key]

@@ -27,7 +27,7 @@ from benchmarks._contention import publications
 from benchmarks._server import Server
 from benchmarks._toys import WORK, executions, toy
 from support import PATHS
-from sweeps.engine.engine import Engine
+from sweeps.engine.on_ray.engine import RayEngine
 from sweeps.stage import Stage
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.tracking.runs import Tracker
@@ -126,7 +126,7 @@ def study(folder: Path, uri: str) -> tuple[MlflowCoordinator, list[Stage], dict[
     tracker.begin({})
     places = {"root": folder / "checkpoints", "ray_folder": folder / "tune"}
     joined = {"address": f"{HEAD}:{PORT}", "ttl": 6.0, "beat": 1.0, "work": WORK}
-    with Engine(tracker, **places, stream=io.StringIO(), **joined) as engine:
+    with RayEngine(tracker, **places, stream=io.StringIO(), **joined) as engine:
         engine.run_tasks(injections)
         cutter.start()
         results = engine.run_trials(trials)

@@ -22,8 +22,9 @@ TEST = (
     "where a value is missing, and where an attack could show nothing"
 )
 APART = frozenset(
-    ["study", "seeds", "regions", "margins", "alarm", "resources", "artifacts", "store", "address",
-     "tracking_uri", "plan", "power", "pilot", "data.path", "model.device", "model.source"]
+    ["study", "seeds", "regions", "margins", "alarm", "resources", "engine", "artifacts", "store",
+     "address", "tracking_uri", "plan", "power", "pilot", "data.path", "model.device",
+     "model.source"]
 )  # fmt: skip
 """Settings that a plan holds elsewhere, and those that no number depends on: where things lie."""
 MOST = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lacuna.errors import UserError
-from sweeps.engine.session import _joined_environment
+from sweeps.engine.on_ray.session import _joined_environment
 from sweeps.engine.worker import Runtime
 from sweeps.errors import exit_status, one_line
 from sweeps.plan.estimate import estimate_study

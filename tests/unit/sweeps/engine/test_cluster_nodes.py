@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lacuna.errors import UserError
-from sweeps.engine.cluster import check_fits, node_types, resources_of
+from sweeps.engine.on_ray.cluster import check_fits, node_types, resources_of
 from sweeps.stage import Stage
 
 NODES = [{"CPU": 16.0}, {"CPU": 4.0, "GPU": 2.0, "memory": 1e9}]

@@ -1,16 +1,16 @@
 """A study's search without its training: which trials it asks for, rung by rung."""
 
+import math
 from collections.abc import Iterable
+from statistics import fmean
 
 from support import records
 
 from lacuna.results import SearchSummary
 from sweeps.config.compose import configure
-from sweeps.engine.rate_search import find_rates, rate_of
-from sweeps.engine.ray_env import settle_local_ray
-from sweeps.engine.tuning import optuna_searcher
+from sweeps.engine.rate_search import OptunaSearcher, find_rates, rate_of
 from sweeps.plan.make import make_planner
-from sweeps.plan.search import Searcher
+from sweeps.plan.search import SuggestedRates
 from sweeps.stage import Stage
 
 
@@ -29,10 +29,6 @@ class Calculated:
             asked.add((train["lr"], train["steps"]))
         self.asked.append(asked)
         return results
-
-    def searcher(self, low: float, high: float, seed: int, startup: int) -> Searcher:
-        settle_local_ray()  # as the engine does: what imports Ray reads the environment then
-        return optuna_searcher(low, high, seed, startup)
 
 
 def test_a_search_with_rungs_trains_few_rates_to_the_end_and_chooses_one_of_them() -> None:
@@ -62,3 +58,25 @@ def test_a_longer_search_goes_on_from_a_shorter_one_as_if_it_were_one() -> None:
         assert short == longer[:2] and len(longer) == 5 and longer == again
     rates = [[rate for rate, _ in longer] for _, longer, _ in found.values()]
     assert rates[0] == rates[1], "alike, as their results are"
+
+
+def test_rates_are_suggested_alike_by_equal_seeds_and_follow_what_earlier_ones_led_to() -> None:
+    def error(rate: float, best: float) -> float:
+        return abs(math.log10(rate / best))
+
+    def tried(seed: int, best: float) -> list[float]:
+        searcher = OptunaSearcher(1e-5, 1e-1, seed, startup=4)
+        rounds, rates = SuggestedRates(searcher, 1e-5, 1e-1, budget=16, size=4), list[float]()
+        while asked := rounds.ask():
+            rounds.tell({rate: -error(rate, best) for rate in asked})
+            rates += asked
+        return rates
+
+    rates = tried(1, 1e-3)
+    assert rates == tried(1, 1e-3) and len(rates) == 16
+    assert rates != tried(2, 1e-3)
+    other = tried(1, 1e-5)
+    assert rates[:4] == other[:4] and rates[4:] != other[4:]
+    drawn, modelled = ([error(rate, 1e-3) for rate in part] for part in (rates[:4], rates[8:]))
+    assert fmean(modelled) < fmean(drawn)
+    assert all(1e-5 <= rate <= 1e-1 for rate in [*rates, *other])

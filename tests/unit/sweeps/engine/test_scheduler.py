@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from lacuna.errors import UserError
-from sweeps.engine.cluster import check_address, check_fits
+from sweeps.engine.on_ray.cluster import check_address, check_fits
 from sweeps.engine.scheduler import Result, Schedule, failure
 from sweeps.errors import CoordinatorError
 from sweeps.stage import Stage

@@ -90,12 +90,12 @@ class Recorder:
     def __init__(self, rates: list[float]) -> None:
         self.rates, self.told = rates, list[tuple[str, float]]()
 
-    def suggest(self, trial_id: str) -> dict[str, float]:
+    def suggest(self, name: str) -> float:
         assert len(self.told) in (0, 3), "asked again before a whole round was told"
-        return {"lr": self.rates[int(trial_id)]}
+        return self.rates[int(name)]
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, float]) -> None:
-        self.told.append((trial_id, result["score"]))
+    def tell(self, name: str, score: float) -> None:
+        self.told.append((name, score))
 
 
 @pytest.mark.parametrize("order", list(permutations([0.1, 0.2, 0.3])))

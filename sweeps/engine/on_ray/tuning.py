@@ -1,14 +1,13 @@
-"""Ray Tune: many stages that need nothing of each other as one run, and a searcher for rates."""
+"""Ray Tune: many stages that need nothing of each other as one run."""
 
 import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from sweeps.engine.cluster import resources_of
+from sweeps.engine.on_ray.cluster import resources_of
 from sweeps.engine.worker import Runtime, attempt, pack
-from sweeps.plan.search import Searcher
 from sweeps.stage import Stage
 
 if TYPE_CHECKING:
@@ -77,26 +76,6 @@ def run_grid(
     ).fit()
     ended = [grid[n] for n in range(len(grid))]
     return [(stages[(result.config or {})["stage"]], result.error) for result in ended]
-
-
-def optuna_searcher(low: float, high: float, seed: int, startup: int) -> Searcher:
-    """Ray Tune's `OptunaSearch` for one log-uniform rate, to be driven by `sweeps.plan.search`.
-
-    It models what it was told once it knows `startup` scores; the seed is below 2^32.
-    """
-    import optuna
-    from ray.tune.search.optuna import OptunaSearch
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return cast(
-        Searcher,
-        OptunaSearch(
-            {"lr": optuna.distributions.FloatDistribution(low, high, log=True)},
-            sampler=optuna.samplers.TPESampler(n_startup_trials=startup, seed=seed),
-            metric="score",
-            mode="max",
-        ),
-    )
 
 
 def _trial(config: Mapping[str, str], runtime: Runtime, texts: Mapping[str, str]) -> None:

@@ -1,13 +1,10 @@
-"""Settings that Ray reads from the environment when it is imported, and SIGTERM.
+"""Settings that Ray reads from the environment when it is imported.
 
 They keep Ray silent, private and on this machine. What the user has set himself wins.
 """
 
 import os
 import secrets
-import signal
-import sys
-import threading
 from collections.abc import Mapping
 
 RAY = {
@@ -32,12 +29,3 @@ def settle_local_ray() -> None:
     set_defaults(RAY)
     if "RAY_AUTH_MODE" not in os.environ:
         set_defaults({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
-
-
-def end_on_sigterm() -> None:
-    """Have SIGTERM unwind this process, so that what it started is ended and removed too.
-
-    Call it again after Ray has started: Ray's own handler aborts with a stack trace.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -13,12 +13,13 @@ from typing import TextIO
 
 from lacuna.errors import UserError
 from sweeps import secrets, watch
-from sweeps.engine import ray_env
-from sweeps.engine.cluster import check_address, check_fits, node_types
+from sweeps.engine.on_ray import ray_env
+from sweeps.engine.on_ray.cluster import check_address, check_fits, node_types
 from sweeps.errors import Unavailable, one_line
+from sweeps.process import end_on_sigterm
 from sweeps.stage import Stage
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 CODE = [str(REPOSITORY / package) for package in ("lacuna", "sweeps")]
 QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 START_FAILURES = (Exception, RuntimeError, TimeoutError, OSError, ValueError)
@@ -57,7 +58,7 @@ class RaySession:
         database that the nodes cannot share."""
         if self._ray is None:
             self._ray = self._join() if self.address else self._start()
-            ray_env.end_on_sigterm()
+            end_on_sigterm()
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if len(nodes) > 1 and tracking_uri.startswith("sqlite:"):
             raise UserError(

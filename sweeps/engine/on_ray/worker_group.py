@@ -15,7 +15,7 @@ import torch
 
 from lacuna.errors import UserError
 from lacuna.train import Diverged
-from sweeps.engine import ray_env
+from sweeps.engine.on_ray import ray_env
 from sweeps.engine.worker import Runtime, attempt, execute, open_store, pack, seed_worker, unpack
 from sweeps.errors import one_line
 from sweeps.stage import Stage

@@ -1,0 +1,1 @@
+"""Ray runs the stages. The only package that imports ray."""
