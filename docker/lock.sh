@@ -38,7 +38,7 @@ resolve_all() { # resolve_all INPUT [option ...]: the oldest Python chooses, the
 names_of() { sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' "$1"; }
 
 if [ -f "$full" ]; then cp "$full" "$scratch/lock"; fi
-resolve_all pyproject.toml --extra dev "$@"
+resolve_all pyproject.toml --extra dev --extra gguf "$@"
 cp "$scratch/lock" "$scratch/full"
 
 # Only the packages that the full lock lacks; those they share have its versions.

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from lacuna.errors import UserError
-from sweeps.cli import audit, config, finished, run, store, ui
+from sweeps.cli import audit, config, finished, model, run, store, ui
 from sweeps.cli.words import renamed
 from sweeps.errors import exit_status
 
@@ -32,6 +32,10 @@ shelf = typer.Typer(help="What the store holds, whether it is whole, what can go
 for _verb in (store.ls, store.verify, store.gc):
     shelf.command()(_verb)
 app.add_typer(shelf, name="store")
+models = typer.Typer(help="Pretrained models.")
+models.callback()(lambda: None)  # with a single verb typer would leave the verb out
+models.command()(model.get)
+app.add_typer(models, name="model")
 app.command("audit", add_help_option=False, context_settings=THROUGH)(audit.audit)
 app.command("ui")(ui.ui)
 

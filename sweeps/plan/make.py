@@ -6,6 +6,7 @@ from pathlib import Path
 from lacuna.data import Corpus
 from lacuna.errors import UserError
 from lacuna.model import Preflight, mini_layout, preflight, read_layout
+from lacuna.model.fetch import MODELS, PACKED
 from sweeps.config.schema import Study
 from sweeps.plan.planner import Planner
 from sweeps.plan.sources import load_corpus
@@ -23,6 +24,7 @@ def make_planner(config: Study) -> Planner:
     if model.source is None:
         shape = mini_layout(model.mini)
     else:
+        _require_fetched(model.source)
         found["model"] = _checked(config, model.source, model.revision, corpus)
         shape = read_layout(model.source, model.revision)
     planner = Planner(config, corpus, shape, found)
@@ -35,6 +37,16 @@ def make_planner(config: Study) -> Planner:
                 f"({shape.architecture}): give one that was trained from it"
             )
     return planner
+
+
+def _require_fetched(source: str) -> None:
+    """Raises `UserError` for a packed model that nobody has got yet."""
+    place = Path(source)
+    if place.parent.name == MODELS and place.name in PACKED and not place.is_dir():
+        raise UserError(
+            f"{place} does not exist: `lacuna model get {place.name} artifacts={place.parents[1]}` "
+            f"gets the model"
+        )
 
 
 def _checked(config: Study, source: str, revision: str | None, corpus: Corpus) -> Preflight:

@@ -112,7 +112,8 @@ def log(tmp_path: Path) -> Callable[[], list[str]]:
 
 def test_every_dependency_is_pinned_in_the_lock_at_its_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["gguf"]]
     locked = pins(FULL)
     for requirement in wanted:
         name, version = re.sub(r"\[.*?\]", "", requirement).split("==")

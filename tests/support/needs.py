@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ NEEDS = {
         lambda: not Path("/proc/driver/nvidia/version").exists(),
     ),
     "browser": Need("tool", "needs chromium", lambda: shutil.which("chromium") is not None),
+    "gguf": Need("tool", "needs the package gguf", lambda: find_spec("gguf") is not None),
     "tofu": shared("tofu"),
     "lume": shared("lume"),
     "logs": shared("tofu_eval_logs"),

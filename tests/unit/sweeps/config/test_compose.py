@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from lacuna.errors import UserError
+from lacuna.model.fetch import PACKED
 from lacuna.unlearn import OBJECTIVES
 from sweeps.config.compose import compose_keys, configure, per_model
 from sweeps.config.groups import names
@@ -170,7 +171,7 @@ def test_the_papers_studies_take_the_papers_rates(study: str, model: str) -> Non
     assert not [*config.attack.relearn_lrs, *config.attack.benign_lrs, *config.attack.bits]
 
 
-HUB = [name for name in names("model") if name not in ("mini", "hub")]
+HUB = [name for name in names("model") if name not in ("mini", "hub", *PACKED)]
 
 
 @pytest.mark.parametrize("model", HUB)
