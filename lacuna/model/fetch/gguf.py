@@ -43,12 +43,16 @@ def convert(file: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> No
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+    place, name = str(file.parent), file.name
     try:
         with quiet(), redirect_stderr(io.StringIO()):  # a progress bar of the reader's own
-            tokenizer = AutoTokenizer.from_pretrained(**place)
-            config = AutoConfig.from_pretrained(**place)
-            read = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(
+                place, gguf_file=name, trust_remote_code=False
+            )
+            config = AutoConfig.from_pretrained(place, gguf_file=name, trust_remote_code=False)
+            read = AutoModelForCausalLM.from_pretrained(
+                place, gguf_file=name, dtype=torch.float32, trust_remote_code=False
+            )
             config.dtype = dtype
             # What comes from GGUF counts as quantized and is not saved: into a plain model with it.
             plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
