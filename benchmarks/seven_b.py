@@ -171,7 +171,7 @@ def measure(
         weights=model.num_parameters(),
         region=sum(value.numel() for value in start.values()),
         step_seconds=laps[1:],
-        step_flop=2 * flop(model, _step_texts(loaded, facts, steps, seed)) / steps,
+        step_flop=2 * flop(model, step_texts(loaded, facts, steps, seed)) / steps,
         curve_seconds=curve[0],
         curve_flop=alphas * flop(model, read),
         alphas=alphas,
@@ -213,7 +213,7 @@ def _inject(
     return list(np.diff(laps)), held[0] or None
 
 
-def _step_texts(loaded: LoadedModel, facts: Corpus, steps: int, seed: int) -> list[Encoded]:
+def step_texts(loaded: LoadedModel, facts: Corpus, steps: int, seed: int) -> list[Encoded]:
     """As many texts of each split as `steps` steps read."""
     texts = []
     for items in (facts.forget, facts.retain):

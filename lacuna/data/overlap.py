@@ -24,9 +24,11 @@ def plain(text: str) -> str:
 
     Letters with marks that stand for themselves stay apart from those without (o and ø, e and é).
     """
-    seen = unicodedata.normalize("NFKC", text).casefold()
-    seen = unicodedata.normalize("NFKC", seen)
-    shown = "".join(c for c in seen if unicodedata.category(c) != "Cf")
+    shown = text.lower()
+    if not text.isascii():  # whose letters have one form only
+        seen = unicodedata.normalize("NFKC", text).casefold()
+        seen = unicodedata.normalize("NFKC", seen)
+        shown = "".join(c for c in seen if unicodedata.category(c) != "Cf")
     return " ".join(shown.split()).strip(_ENDS + " ")
 
 

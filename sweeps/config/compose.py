@@ -72,7 +72,7 @@ def _checked(config: DictConfig) -> Study:
 def _tried(words: Sequence[str]) -> DictConfig:
     """The configuration that the words make, if a study can be made of it."""
     config = compose_keys(words)
-    _checked(deepcopy(config))
+    _checked(config)
     return config
 
 

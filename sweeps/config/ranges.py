@@ -8,6 +8,7 @@ means nothing, and texts are Unicode that can be written to a file and seen on a
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple
 
 from lacuna.errors import UserError
@@ -112,6 +113,7 @@ def _check_size(key: str, number: float) -> None:
         raise UserError(f"{key}={_text(number)}: must be a finite number of at most {_text(most)}")
 
 
+@lru_cache(maxsize=4096)
 def _range(key: str) -> Range:
     return next((own for shape, own in RANGES.items() if fnmatchcase(key, shape)), PLAIN)
 

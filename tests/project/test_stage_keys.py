@@ -3,7 +3,7 @@
 A key names a finished result: where it moves, everybody's finished results are computed again. A
 change that means to move keys records them anew, and its commit says why:
 
-    PYTHONPATH=.:tests python tests/unit/sweeps/plan/test_stage_keys.py
+    PYTHONPATH=.:tests python tests/project/test_stage_keys.py
 
 Recorded are, per study and kind of stage, how many there are, the first in order of labels with its
 key, and one sha256 over all `label key` lines in that order. A new localizer moves the `survey`
