@@ -176,7 +176,7 @@ def train(
                 on_step(step, metrics)
             if resume is not None and config.save_every and (step + 1) % config.save_every == 0:
                 _save(resume, weights, optimizer, history)
-        strategy.after_training(weights)
+    strategy.after_training(weights)
     return history
 
 

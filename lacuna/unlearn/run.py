@@ -80,7 +80,7 @@ def unlearn(
         return History()
     assert isinstance(objective, Objective)
     for wrapper in wrappers:
-        data = wrapper.data(Start(model, weights, data, derive(seed, "data")))
+        data = wrapper.data(Start(model, weights, data, derive(seed, "data"), config))
     objective.prepare(model, torch_generator(seed, "objective"))
     with objective.trained(model, weights, data, derive(seed, "trained")) as moving:
         original = _ask_original(model, moving) if objective.keeps_original else None

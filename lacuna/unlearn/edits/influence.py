@@ -28,7 +28,7 @@ RULES = ("sign", "sgd")
 class Influence(Edit):
     """Step once, up the facts' loss and down the rest's."""
 
-    rates: ClassVar[tuple[float, ...]] = (1e-3, 3e-3, 1e-2, 3e-2)
+    rates: ClassVar[tuple[float, ...]] = (1e-3, 3e-3, 1e-2, 1e-1)
     copies: ClassVar[int] = 2
 
     @dataclass(frozen=True, kw_only=True)

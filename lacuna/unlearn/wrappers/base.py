@@ -27,7 +27,7 @@ from lacuna.costs import Workload
 from lacuna.errors import UserError
 from lacuna.model_types import PreTrainedModel
 from lacuna.registry import Registry, Revised
-from lacuna.train import AllWeights, Editable, Values
+from lacuna.train import AllWeights, Editable, TrainConfig, Values
 from lacuna.unlearn.base import OBJECTIVES, UnlearnData, require
 from lacuna.unlearn.edits.base import Edit
 from lacuna.unlearn.gradients import gradient
@@ -38,13 +38,15 @@ Gradient = Callable[[Editable], Values]
 
 @dataclass(frozen=True)
 class Start:
-    """What a data wrapper may look at: the injected model, before the first step."""
+    """What a wrapper may look at before the first step: the injected model, and what is to come."""
 
     model: PreTrainedModel
     weights: Editable
     """The weights that unlearning may change."""
     data: UnlearnData
     seed: int
+    config: TrainConfig
+    """How the objective is trained."""
 
 
 @dataclass
