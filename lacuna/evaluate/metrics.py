@@ -85,6 +85,17 @@ def probability(table: TokenTable) -> Floats:
     return np.exp(mean_logp(table))
 
 
+@METRICS.register("rma")
+def remnant(table: TokenTable) -> Floats:
+    """RMA, remnant memorization: the mean of p(y_t) over body tokens (POP, arXiv:2406.14091).
+
+    The arithmetic mean, where `probability` is the geometric one: a single impossible token does
+    not end it, so that it falls smoothly while an answer is forgotten token by token.
+    """
+    kept = body(table)
+    return _mean(np.exp(-kept.nll), kept.offsets)
+
+
 def item_scores(table: TokenTable) -> dict[str, Floats]:
     """Every metric of `METRICS`, (I,) each.
 

@@ -59,3 +59,32 @@ def close(found: Scores, expected: Scores) -> None:
         torch.testing.assert_close(
             found[name].double(), expected[name].double(), rtol=1e-4, atol=1e-8
         )
+
+
+def planted(strength: float = 3.0, certain: bool = False) -> tuple[Evidence, str]:
+    """A model in which one vector alone tells the answer to the forget texts.
+
+    Neuron 17 of the last layer writes the direction that the head reads as token 5, the only answer
+    of the forget texts; every other vector there is nearly silent. `certain`: it writes nothing
+    else of weight, and is told with a probability of 1, so that its gradient is 0.
+    """
+    model = tiny_model("llama", dtype=torch.float64)
+    name, module = list(value_modules(model).items())[1]
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        module.weight *= 0.01
+        module.weight[:, PLANTED] = strength * head.weight[5] / head.weight[5].norm()
+    told = [Encoded([7, t, 9, 5], [IGNORE] * 3 + [5]) for t in range(10, 16)]
+    inputs: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    model(input_ids=torch.tensor([text.ids for text in told]))
+    handle.remove()
+    read_I = inputs[0][:, 2, PLANTED]
+    sign = read_I.mean().sign()
+    with torch.no_grad():
+        module.weight[:, PLANTED] *= sign
+        if certain:
+            module.weight[:, PLANTED] *= 1e4
+            head.weight *= 1e4
+            told = [text for text, read in zip(told, read_I * sign, strict=True) if read > 0]
+    return Evidence(model=model, forget=told, retain=RETAIN, seed=0), name

@@ -37,7 +37,7 @@ from lacuna.unlearn.edits.base import Edit, EditConfig, EditInputs
 class KFade(Edit):
     """Climb the facts' loss where predictions of the rest change least."""
 
-    rates: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1, 0.3)
+    rates: ClassVar[tuple[float, ...]] = (0.03, 0.06, 0.12, 0.25)
     copies: ClassVar[int] = 4
 
     @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ r"""Forced logits: a teacher from which the facts are taken away (E2URec, arXiv:
 z^0 are the injected model's logits on the forget answers, z^+ those of the model trained further on
 the forget texts, in the weights that unlearning may change: whatever that raises is what the facts
 are, and is lowered. Bounded, as the target is fixed. The paper is about recommenders (T5, LoRA) and
-mixes both terms .6 to .4 after an epoch of the forget term alone; here w weighs retain. `Who's
+mixes both terms .6 to .4 after an epoch of the forget term alone; here w weighs retain, and a is
+five times theirs: facts known by heart leave little to raise. `Who's
 Harry Potter` (arXiv:2310.02238) makes its targets in the same way. Limits: a = 0, and no further
 training, have no slope at the injected model.
 """
@@ -23,7 +24,7 @@ from lacuna.costs import READ, Workload
 from lacuna.model import answers, wide
 from lacuna.model_types import PreTrainedModel
 from lacuna.seeds import derive
-from lacuna.train import Editable, TrainConfig, language_loss, swapped, train
+from lacuna.train import AllWeights, Editable, TrainConfig, language_loss, swapped, train
 from lacuna.unlearn.base import OBJECTIVES, Objective, ObjectiveConfig, Step, UnlearnData, require
 from lacuna.unlearn.retain import AskOriginal, View
 
@@ -43,17 +44,18 @@ class ForcedLogits(Objective):
     class Config(ObjectiveConfig):
         """How much is taken away, and how the reinforced model is trained."""
 
-        strength: float = 2.0
-        """a: how often the rise of a logit is subtracted (0 or more)."""
-        reinforce_lr: float = 1e-3
-        """Peak learning rate of the further training (0 or more)."""
+        strength: float = 10.0
+        """a: how often the rise of a logit is subtracted (0 or more; the paper: 2)."""
+        reinforce_lr: float | None = None
+        """Peak learning rate of the further training (0 or more; null: 1e-3, in a region 2e-2)."""
         reinforce_steps: int = 20
         """Steps of the further training, of 16 texts each (0 or more)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             for name in ("strength", "reinforce_lr", "reinforce_steps"):
-                require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+                value = getattr(self, name)
+                require(value is None or value >= 0, name, value, "0 or more")
 
     config: Config
 
@@ -62,9 +64,10 @@ class ForcedLogits(Objective):
         self, model: PreTrainedModel, weights: Editable, data: UnlearnData, seed: int
     ) -> Iterator[Editable]:
         """The same weights; the reinforced model's values are kept beside them."""
-        config = TrainConfig(
-            lr=self.config.reinforce_lr, steps=self.config.reinforce_steps, batch_size=BATCH
-        )
+        lr = self.config.reinforce_lr
+        if lr is None:  # in a region gradients reach every weight on its own
+            lr = 1e-3 if isinstance(weights, AllWeights) else 2e-2
+        config = TrainConfig(lr=lr, steps=self.config.reinforce_steps, batch_size=BATCH)
         before = weights.read()
         masters = {name: value.detach().clone() for name, value in weights.masters.items()}
         loss = language_loss(model, data.forget, BATCH, derive(seed, "reinforce"))

@@ -100,6 +100,12 @@ def test_probability_is_the_geometric_mean_over_all_tokens_with_the_end() -> Non
     np.testing.assert_allclose(metrics.probability(given), expected, rtol=1e-12)
 
 
+def test_remnant_memorization_is_the_arithmetic_mean_over_the_body() -> None:
+    prob = np.array([0.5, 0.25, 0.9, 0.1])
+    given = table([[1, 0, 1], [1]], [True, False], nll=-np.log(prob))
+    np.testing.assert_allclose(metrics.remnant(given), [0.375, 0.1], rtol=1e-12)
+
+
 def test_min_k_reads_the_lowest_log_probabilities_of_the_body() -> None:
     given = table([[1, 1, 1, 1, 1, 1], [1, 1]], [True, False], nll=[1, 5, 2, 4, 3, 9, 7, 6])
     np.testing.assert_allclose(metrics.min_k(given, 0.4), [4.5, 7.0])  # int(.4*5)=2; at least 1
@@ -182,7 +188,7 @@ def test_every_registered_metric_is_measured_and_one_of_another_shape_is_refused
     monkeypatch.setattr(metrics.METRICS, "_items", dict(metrics.METRICS))
     metrics.METRICS.register("length")(lambda table: np.diff(table.offsets).astype(float))
     found = metrics.item_scores(table([[1, 0, 1], [0]]))
-    assert list(found) == ["es", "es_peer", "em", "logp", "probability", "length"]
+    assert list(found) == ["es", "es_peer", "em", "logp", "probability", "rma", "length"]
     assert found["length"].tolist() == [3, 1] and found["em"].tolist() == [2 / 3, 0]
     metrics.METRICS.register("tokens")(lambda table: table.nll)
     with pytest.raises(UserError, match=r"metric 'tokens' gave .* shape \(4,\) for 2 items"):

@@ -85,6 +85,7 @@ EVERY_METRIC: dict[str, Callable[[TokenTable], np.ndarray]] = {
     "es": metrics.extraction_strength,
     "es_peer": metrics.extraction_strength_peer,
     "em": metrics.exact_memorization,
+    "rma": metrics.remnant,
     "probability": metrics.probability,
     "min_k": lambda table: metrics.min_k(table, 0.4),
     "min_k_plus_plus": lambda table: metrics.min_k_plus_plus(table, 0.4),

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from support.localizing import FORGET, PLANTED, RETAIN, autograd, evidence, scores
+from support.localizing import FORGET, PLANTED, autograd, evidence, planted, scores
 from support.tiny import tiny_model, whole_batch
-from torch import Tensor
 
 from lacuna.data.tokens import IGNORE, Encoded
 from lacuna.localize import Evidence
@@ -89,29 +88,6 @@ def test_zero_out_estimates_what_it_does_not_do() -> None:
         for i in range(24):
             expected = exact[name][i] if i in best else estimate[i]
             assert float(mixed[name][i]) == pytest.approx(float(expected), rel=1e-4, abs=1e-8)
-
-
-def planted() -> tuple[Evidence, str]:
-    """A model in which one vector alone tells the answer to the forget texts.
-
-    Neuron 17 of the last layer writes the direction that the head reads as token 5, the only answer
-    of the forget texts; every other vector there is nearly silent.
-    """
-    model = tiny_model("llama", dtype=torch.float64)
-    name, module = list(value_modules(model).items())[1]
-    head = model.get_output_embeddings()
-    with torch.no_grad():
-        module.weight *= 0.01
-        module.weight[:, PLANTED] = 3 * head.weight[5] / head.weight[5].norm()
-    told = [Encoded([7, t, 9, 5], [IGNORE] * 3 + [5]) for t in range(10, 16)]
-    inputs: list[Tensor] = []
-    handle = module.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
-    model(input_ids=torch.tensor([text.ids for text in told]))
-    handle.remove()
-    sign = inputs[0][:, 2, PLANTED].mean().sign()
-    with torch.no_grad():
-        module.weight[:, PLANTED] *= sign
-    return Evidence(model=model, forget=told, retain=RETAIN, seed=0), name
 
 
 @pytest.mark.parametrize(
