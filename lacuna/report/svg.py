@@ -207,7 +207,7 @@ def heat_chart(title: str, x_name: str, columns: Sequence[str], rows: Sequence[H
         for place, (value, tip) in enumerate(zip(one.values, one.tips, strict=True)):
             if value is not None:
                 box = {"x": px(names + width * place), "y": px(y), "width": px(width)}
-                shade = f"{max(0.0, min(1.0, value)) * 0.75:.2f}"
+                shade = f"{max(0.0, min(1.0, value)) * 0.6:.2f}"
                 own.append(
                     element(
                         "g",

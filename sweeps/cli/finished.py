@@ -11,14 +11,32 @@ from sweeps.paths import finished
 
 
 @ending("stopped")
-def report(study: Finished, settings: Place = None) -> int:
+def report(
+    study: Finished,
+    settings: Place = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="For papers: figures as svg, png or pdf, or tables as md or tex (booktabs), below "
+            "report/; the report itself stays as it is.",
+        ),
+    ] = None,
+) -> int:
     """Remake a finished study's tables, page and verdict.
 
     They are made from what it left beside them; nothing is trained."""
     folder = root_of(chosen("report", settings, "artifacts")) / study
     finished(folder)
-    from sweeps.results.rebuild import rebuild
+    from sweeps.results.rebuild import export, rebuild
 
+    if form is not None:
+        files = export(folder, form)
+        print(
+            f"{len(files)} files: {folder / 'report' / files[0].parent.name}" if files else "none"
+        )
+        return 0
     print(*rebuild(folder), f"report: {folder / 'report' / 'index.html'}", sep="\n")
     return 0
 

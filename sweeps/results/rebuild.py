@@ -8,7 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lacuna.artifacts import read_json, write_json
+from lacuna.errors import UserError
+from lacuna.registry import suggest
 from lacuna.report import Margins, Results, headline, render
+from lacuna.report.paper import FORMATS
+from lacuna.report.paper import export as paper
 from lacuna.results.files import RESULTS
 from sweeps.paths import finished
 
@@ -24,6 +28,16 @@ def rebuild(folder: Path) -> list[str]:
     Raises `UserError` where no study has finished there.
     """
     return headline(render(read(folder), folder))
+
+
+def export(folder: Path, form: str) -> list[Path]:
+    """Write the study's figures or tables for papers below `report/`: the files.
+
+    Raises `UserError` for an unknown format, and where no study has finished there.
+    """
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: no such format{suggest(form, [*FORMATS])}")
+    return paper(read(folder), form, folder / "report")
 
 
 def read(folder: Path) -> Results:

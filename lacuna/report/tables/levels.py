@@ -36,6 +36,24 @@ from lacuna.significance.seeds import by_two_way
 MEASURED = "as the measure"
 
 
+class Level(TypedDict):
+    """One measure of one cell at one depth of forgetting."""
+
+    ratio: Annotated[float | None, RATIO]
+    objective: Annotated[str | None, OBJECTIVE]
+    scenario: Annotated[str | None, SCENARIO]
+    fs: Annotated[float, Column("Forget strength at which the cell is read", "share")]
+    measure: Annotated[str, Column("rs: retain strength; mu: model utility")]
+    n: Annotated[int, N]
+    short: Annotated[
+        list[int | None], Column("Seeds that never forgot so much; the cell then has no mean")
+    ]
+    mean: Annotated[float | None, Column("Mean over seeds", MEASURED, "higher")]
+    sd: Annotated[float | None, Column("Standard deviation over seeds", MEASURED)]
+    lo: Annotated[float | None, Column("Lower end of the 95% t interval of the mean", MEASURED)]
+    hi: Annotated[float | None, Column("Upper end of the 95% t interval of the mean", MEASURED)]
+
+
 class Gap(TypedDict):
     """The scenario minus random regions, paired by seed."""
 
@@ -52,22 +70,9 @@ class Gap(TypedDict):
     ]
 
 
-class LevelRow(Gap):
-    """One measure of one cell at one depth of forgetting."""
+class LevelRow(Level, Gap):
+    """A level with its difference from random regions."""
 
-    ratio: Annotated[float | None, RATIO]
-    objective: Annotated[str | None, OBJECTIVE]
-    scenario: Annotated[str | None, SCENARIO]
-    fs: Annotated[float, Column("Forget strength at which the cell is read", "share")]
-    measure: Annotated[str, Column("rs: retain strength; mu: model utility")]
-    n: Annotated[int, N]
-    short: Annotated[
-        list[int | None], Column("Seeds that never forgot so much; the cell then has no mean")
-    ]
-    mean: Annotated[float | None, Column("Mean over seeds", MEASURED, "higher")]
-    sd: Annotated[float | None, Column("Standard deviation over seeds", MEASURED)]
-    lo: Annotated[float | None, Column("Lower end of the 95% t interval of the mean", MEASURED)]
-    hi: Annotated[float | None, Column("Upper end of the 95% t interval of the mean", MEASURED)]
     keys: Annotated[list[str], KEYS]
 
 
