@@ -1,18 +1,21 @@
-"""The audit's page: one file, no script, in the style of a study's report."""
+"""The audit's page: one file, in the form of a study's report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from markupsafe import Markup
 
+from lacuna.audit.stream import place
 from lacuna.report.figure import Panel
 from lacuna.report.html import Section, document, figures, folded, lines, table
-from lacuna.report.svg import Bars, Series, bar_chart, join, line_chart
+from lacuna.report.svg import Bars, Heat, Series, bar_chart, heat_chart, join, line_chart
 from lacuna.report.table import Column, Row, Table
-from lacuna.results import AuditRecord, WeightsRecord
+from lacuna.results import AuditRecord, PrecisionRecord, WeightsRecord
 
 COLOURS = 8
 """Distinct colours of the style sheet."""
+BLIND = 0.02
+"""An AUC so near to 1/2 tells nothing."""
 
 
 def page(summary: AuditRecord) -> str:
@@ -24,9 +27,64 @@ def page(summary: AuditRecord) -> str:
         *_precision(summary),
         *_behaviour(summary),
     ]
-    return document("Lacuna: audit", lines(summary["findings"]), sections)
+    before = lines([lead(summary)], "lead") + lines(summary["findings"])
+    return document("Lacuna: audit", before, sections)
 
 
+def lead(summary: WeightsRecord) -> str:
+    """What changed, where most, and whether that is where the facts are, in plain words."""
+    whole = summary["changes"][0]
+    if not whole["changed"]:
+        return "Nothing changed: all weights are the same before and after."
+    most_in = []
+    places = {
+        "in": {row["component"]: row["relative"] for row in summary["components"]},
+        "in layer": {str(row["layer"]): row["relative"] for row in summary["layers"]},
+    }
+    for where, found in places.items():
+        moved = {name: value for name, value in found.items() if value}
+        if len(moved) > 1:
+            most = max(moved, key=lambda name: moved[name])
+            most_in.append(f"{where} {most} ({moved[most]:.2g})")
+    said = f"{whole['changed_share']:.1%} of the weights changed"
+    most_said = f", most for their size {' and '.join(most_in)}" if most_in else ""
+    return " ".join([f"{said}{most_said}.", *_pointing(summary["precision"])])
+
+
+def _pointing(found: PrecisionRecord | None) -> Iterator[str]:
+    """Whether the change points to each true region, further from blind than noise does."""
+    for row in found["scores"] if found else ():
+        if row["headline"] and row["auc"] is not None:
+            noise = row["noise_auc"] or 0.5
+            tells = abs(row["auc"] - 0.5) > max(BLIND, abs(noise - 0.5))
+            yield (
+                f"The change {'points' if tells else 'does not point'} to the weights of "
+                f"{row['truth']}: AUC {row['auc']:.2f}; 0.50 is blind, noise has {noise:.2f}."
+            )
+
+
+MEANING = {
+    "changed": "Weights that differ",
+    "changed_share": "Share of the weights that differ",
+    "distance": "Root of the summed squares of all changes",
+    "effective_fraction": "k/n where k of n weights moved equally far would be as concentrated",
+    "gini": "0 where all weights moved equally far, near 1 where few did",
+    "largest": "Largest change of one weight",
+    "relative": "Root mean square of the change over that of the earlier weights",
+    "rms": "Root mean square of the change",
+    "weights": "How many weights there are",
+    "auc": "Chance that a weight inside the truth scores above one outside; 1/2: blind",
+    "auc_error": "Largest error of the histogram that the AUC comes from",
+    "noise_auc": "The same of Gaussian noise as large as the update",
+    "random_auc": "The same of the update's own values at random places",
+    "magnitude_auc": "The same of the weights before the update",
+    "chance": "Share of the scored weights that are true",
+    "at_size": "Of as many highest scores as the truth has weights, the share inside it",
+    "truth": "The true region that scores are held against",
+    "score": "How weights are scored by their change",
+    "headline": "Whether it is the score that was fixed beforehand",
+}
+"""Column -> what it holds."""
 CHANGE = (
     "later minus earlier, in float32. relative: against the earlier weights, root mean squares. "
     "effective_fraction: k/n where k of n weights moved equally far, 0.64 where all moved by "
@@ -49,7 +107,8 @@ def _table(
     """Rows as they are, below charts of them."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = tuple(
-        Column("", name=name, holds=str if _is_text(rows, name) else float) for name in names
+        Column(MEANING.get(name, ""), name=name, holds=str if _is_text(rows, name) else float)
+        for name in names
     )
     made = table(Table(anchor, title, note, columns, rows))
     return Section(anchor, title, join([figures(charts), made]))
@@ -63,7 +122,7 @@ def _places(summary: WeightsRecord) -> list[Section]:
     """Where the weights changed: layers, components, tensors, value vectors."""
     layers = summary["layers"]
     labels = [str(row["layer"]) for row in layers]
-    charts = []
+    charts = _heat(summary)
     for title, heights in (
         ("Relative change", [row["relative"] for row in layers]),
         ("Share changed", [row["changed_share"] for row in layers]),
@@ -81,6 +140,32 @@ def _places(summary: WeightsRecord) -> list[Section]:
         found.append(_table("vectors", "Value vectors", summary["vectors"]["furthest"], note))
     tensors = _table("tensors", "By tensor", summary["tensors"], "")
     return [*found, replace(tensors, body=folded("All tensors", tensors.body))]
+
+
+def _heat(summary: WeightsRecord) -> list[Panel]:
+    """Relative change by layer and component; of tensors that share a place, the largest."""
+    found: dict[str, dict[int, float]] = {}
+    for row in summary["tensors"]:
+        layer, component = place(row["tensor"])
+        if layer is not None and row["relative"] is not None:
+            own = found.setdefault(component, {})
+            own[layer] = max(row["relative"], own.get(layer, 0.0))
+    largest = max((value for own in found.values() for value in own.values()), default=0.0)
+    if not largest:
+        return []
+    layers = sorted({layer for own in found.values() for layer in own})
+    heats = [
+        Heat(
+            component,
+            "c0",
+            [own.get(layer) for layer in layers],
+            [f"{component}, layer {layer}: {own.get(layer, 0.0):.3g}" for layer in layers],
+        )
+        for component, own in found.items()
+    ]
+    title = "Relative change by layer and component"
+    chart = heat_chart(title, "layer", [str(layer) for layer in layers], heats, largest)
+    return [Panel(title, chart, [])]
 
 
 def _precision(summary: WeightsRecord) -> list[Section]:

@@ -65,6 +65,8 @@ class Heat:
     style: str
     values: Sequence[float | None]
     tips: Sequence[str]
+    scenario: str = ""
+    """What the page's filter knows it by."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +196,10 @@ def below(name: str, y: float) -> list[Markup]:
     return [text(FOREST / 2, y + 15 * i, line, "middle") for i, line in enumerate(lines)]
 
 
-def heat_chart(title: str, x_name: str, columns: Sequence[str], rows: Sequence[Heat]) -> Markup:
-    """A row of cells for each name, the darker the nearer to 1, with their values in them."""
+def heat_chart(
+    title: str, x_name: str, columns: Sequence[str], rows: Sequence[Heat], top: float = 1.0
+) -> Markup:
+    """A row of cells for each name, the darker the nearer to `top`, with their values in them."""
     names = 24 + 7 * max(len(one.name) for one in rows)
     width, foot = (FOREST - 8 - names) / len(columns), TOP + HEAT * len(rows)
     marks = [
@@ -207,16 +211,21 @@ def heat_chart(title: str, x_name: str, columns: Sequence[str], rows: Sequence[H
         for place, (value, tip) in enumerate(zip(one.values, one.tips, strict=True)):
             if value is not None:
                 box = {"x": px(names + width * place), "y": px(y), "width": px(width)}
-                shade = f"{max(0.0, min(1.0, value)) * 0.6:.2f}"
+                shade = f"{max(0.0, min(1.0, value / top)) * 0.6:.2f}"
                 own.append(
                     element(
                         "g",
                         element("rect", **box, height=px(HEAT), fill_opacity=shade, class_="cell"),
-                        text(names + width * (place + 0.5), y + 16, f"{value:.2f}", "middle"),
+                        text(
+                            names + width * (place + 0.5),
+                            y + 16,
+                            f"{value:.2f}" if top == 1 else f"{value:.2g}",
+                            "middle",
+                        ),
                         element("title", tip),
                     )
                 )
-        marks.append(element("g", *own, class_=one.style, **known_by(one.name)))
+        marks.append(element("g", *own, class_=one.style, **known_by(one.scenario)))
     marks.append(text(names + (FOREST - names) / 2, foot + 34, x_name, "middle"))
     body = join([element("title", title), *marks])
     box_all = f"0 0 {FOREST:g} {foot + 42:g}"

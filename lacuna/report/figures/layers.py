@@ -38,10 +38,11 @@ class Layers(StudyFigure):
 
 def _heat(name: str | None, rows: Sequence[LayerRow], layers: Sequence[int]) -> Heat:
     """One localizer's or scenario's row."""
+    scenario = str(name) if rows[0]["subject"] == "change" else ""
     by_layer = {row["layer"]: row for row in rows if row["name"] == name}
     found = [by_layer.get(layer) for layer in layers]
     values = [row and row["precision_mean"] for row in found]
-    return Heat(str(name), "c0", values, [_tip(row) for row in found])
+    return Heat(str(name), "c0", values, [_tip(row) for row in found], scenario)
 
 
 def _tip(row: LayerRow | None) -> str:

@@ -65,9 +65,9 @@ def figures(panels: Sequence[Panel]) -> Markup:
     return render("figures.html.jinja", panels=panels) if panels else Markup("")
 
 
-def lines(sentences: Sequence[str]) -> Markup:
+def lines(sentences: Sequence[str], style: str = "headline") -> Markup:
     """Sentences that say what was found, before everything else."""
-    return render("lines.html.jinja", sentences=sentences)
+    return render("lines.html.jinja", sentences=sentences, style=style)
 
 
 def folded(title: str, body: Markup) -> Markup:

@@ -11,6 +11,7 @@ from support.schemas import problems
 from support.tiny import tiny_model
 
 from lacuna.audit.__main__ import main
+from lacuna.audit.page import lead
 from lacuna.model import layout
 from lacuna.region import draw, draw_masks, scored_shapes
 
@@ -82,14 +83,30 @@ def test_an_audit_writes_its_page_and_numbers_and_prints_its_findings(
     if not region:
         assert found["precision"] is None
         return
+    text = (folder / "out" / "index.html").read_text()
+    assert "<strong>Relative change by layer and component</strong>" in text
     areas = {r["truth"]: r["auc"] for r in found["precision"]["scores"] if r["headline"]}
     if region == "masks":
         assert set(areas) == {"forget", "union"} and areas["forget"] == 1
+        said = lead(found)
+        assert said.startswith("23.2% of the weights changed, most for their size in mlp.")
+        assert "The change points to the weights of forget: AUC 1.00; 0.50 is blind, noise" in said
+        assert f"<li>{said}</li>" in text
         assert areas["union"] == pytest.approx(0.75, abs=0.02), "half of it moved"
     elif region == "forget":
         assert areas == {"region": 1}
     else:
         assert areas["region"] == pytest.approx(0.5, abs=0.1) and found["overlap"]["region"]
+
+
+def test_checkpoints_that_are_the_same_are_said_to_be(folder: Path) -> None:
+    given = "--before @before --after @before --out @same --region @forget.safetensors"
+    assert run(folder, given) == 0
+    found = json.loads((folder / "same" / "audit.json").read_text())
+    assert lead(found) == "Nothing changed: all weights are the same before and after."
+    assert (
+        "Relative change by layer and component" not in (folder / "same" / "index.html").read_text()
+    )
 
 
 BAD = [
