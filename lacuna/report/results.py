@@ -63,5 +63,7 @@ class Results:
     """The plan that claims are held to; None: none was registered."""
     asked: Sequence[Asked] = ()
     """What was asked on each test seed; empty: not known."""
+    named: bool = False
+    """Whether people are named even where they may be persons."""
     floor: float = FLOOR
     """Forget ES above which a retained or base model is said to know the facts."""

@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 380.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 12.0, 44.0
 FOREST, ROW, HEAT = 460.0, 38.0, 24.0
 """Width of forest plots and heat maps, which a phone shows whole, and heights of their rows."""
+LETTER, LINE = 7.0, 15.0
+"""Width that a letter of a forest plot is given, and height of a line."""
 Point = tuple[float, float]
 
 
@@ -55,6 +57,18 @@ class Effect:
     """Why it was not taken."""
     tip: str = ""
     """What it says when it is pointed at, besides its figures."""
+
+    @property
+    def words(self) -> str:
+        """The effect in figures."""
+        if self.value is None:
+            return f"no value: {self.missing}"
+        return in_figures(self.value, self.interval)
+
+    @property
+    def lines(self) -> int:
+        """Lines of text: name and figures share one where both have room."""
+        return 1 if LETTER * (len(self.name) + len(self.words) + 2) <= FOREST - 16 else 2
 
 
 @dataclass(frozen=True)
@@ -123,12 +137,23 @@ def join(parts: Iterable[object]) -> Markup:
     return Markup("").join(escape(part) for part in parts)
 
 
-def line_chart(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> Markup:
-    """Curves over two numeric axes."""
+def line_chart(
+    title: str,
+    x_name: str,
+    y_name: str,
+    series: Sequence[Series],
+    mark: tuple[float, str] | None = None,
+) -> Markup:
+    """Curves over two numeric axes; `mark`: a dashed line at an x, and what it says."""
     points = [p for one in series for line in [*one.thin, one.bold] for p in line]
     x_axis = span([x for x, _ in points], LEFT, WIDTH - RIGHT)
     y_axis = span([y for _, y in points], HEIGHT - BOTTOM, TOP)
     marks = [tick_x(x_axis.at(tick), f"{tick:g}") for tick in x_axis.ticks()]
+    if mark is not None:
+        x = x_axis.at(mark[0])
+        marks.append(
+            element("g", rule(x, TOP, x, HEIGHT - BOTTOM, "ref"), element("title", mark[1]))
+        )
     return chart(title, x_name, y_name, y_axis, [*marks, *curves(series, x_axis, y_axis)])
 
 
@@ -170,7 +195,10 @@ def bar_chart(
 
 def forest_chart(title: str, x_name: str, effects: Sequence[Effect], margin: float) -> Markup:
     """Effects beneath each other over one axis, a line at zero, the margin shaded around it."""
-    foot = TOP + ROW * len(effects)
+    tops = [TOP]
+    for one in effects:
+        tops.append(tops[-1] + ROW + LINE * (one.lines - 1))
+    foot = tops[-1]
     shown = [one for one in effects if one.value is not None]
     ends = [x for one in shown for x in (one.value, *(one.interval or ())) if x is not None]
     axis = span([*ends, -margin, margin], 8.0, FOREST - 8.0)
@@ -183,8 +211,8 @@ def forest_chart(title: str, x_name: str, effects: Sequence[Effect], margin: flo
         *(tick_x(axis.at(tick), f"{tick:g}", foot) for tick in axis.ticks()),
         *below(x_name, foot + 36),
     ]
-    for index, one in enumerate(effects):
-        marks += effect_row(one, TOP + ROW * index, axis)
+    for one, top in zip(effects, tops, strict=False):
+        marks += effect_row(one, top, axis)
     body = join([element("title", title), *marks])
     box = f"0 0 {FOREST:g} {foot + 62:g}"
     return element("svg", body, viewBox=box, role="img", aria_label=title, class_="forest")
@@ -234,16 +262,17 @@ def heat_chart(
 
 def effect_row(one: Effect, top: float, axis: Axis) -> list[Markup]:
     """Its name and the effect in figures, beneath them the interval and the effect as a dot."""
-    words = f"no value: {one.missing}" if one.value is None else in_figures(one.value, one.interval)
+    last = top + LINE * (one.lines - 1)
+    style = "failed" if one.value is None else "figures"
     said = [
         text(8, top + 14, one.name, "start"),
-        text(FOREST - 8, top + 14, words, "end", "failed" if one.value is None else "figures"),
+        text(FOREST - 8, last + 14, one.words, "end", style),
     ]
-    tip = element("title", " ".join(filter(None, (f"{one.name}: {words}.", one.tip))))
+    tip = element("title", " ".join(filter(None, (f"{one.name}: {one.words}.", one.tip))))
     if one.value is None:
         return [element("g", *said, tip)]
     low, high = one.interval or (one.value, one.value)
-    y = top + 26
+    y = last + 26
     mark = element("circle", cx=px(axis.at(one.value)), cy=px(y), r="4.5")
     line = rule(axis.at(low), y, axis.at(high), y, "interval")
     return [element("g", *said, line, mark, tip, class_=one.style)]

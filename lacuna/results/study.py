@@ -283,6 +283,8 @@ class ResultsFile(TypedDict):
     """Forget extraction strength above which a gold standard is said to know the facts."""
     asked: NotRequired[list[Asked]]
     """What was asked on each test seed."""
+    named: NotRequired[bool]
+    """Whether tables name people even where they may be persons."""
 
 
 class Claim(TypedDict):

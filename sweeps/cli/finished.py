@@ -23,6 +23,9 @@ def report(
             "report/; the report itself stays as it is.",
         ),
     ] = None,
+    people: Annotated[
+        bool, typer.Option("--people", help="Name people of real data, who are numbered otherwise.")
+    ] = False,
 ) -> int:
     """Remake a finished study's tables, page and verdict.
 
@@ -37,7 +40,7 @@ def report(
             f"{len(files)} files: {folder / 'report' / files[0].parent.name}" if files else "none"
         )
         return 0
-    print(*rebuild(folder), f"report: {folder / 'report' / 'index.html'}", sep="\n")
+    print(*rebuild(folder, people), f"report: {folder / 'report' / 'index.html'}", sep="\n")
     return 0
 
 

@@ -4,7 +4,7 @@ Reads `STUDY/results.json`, which a study leaves beside its tables; needs no sto
 server and no Ray, and trains nothing.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from lacuna.artifacts import read_json, write_json
@@ -22,12 +22,13 @@ def keep(results: Results, folder: Path) -> None:
     write_json(folder / RESULTS, asdict(results))
 
 
-def rebuild(folder: Path) -> list[str]:
+def rebuild(folder: Path, named: bool = False) -> list[str]:
     """Write tables, page and verdict of the study in `folder` anew: the headline's lines.
 
-    Raises `UserError` where no study has finished there.
+    `named` says names of people whatever the data. Raises `UserError` where no study has finished
+    there.
     """
-    return headline(render(read(folder), folder))
+    return headline(render(replace(read(folder), named=named), folder))
 
 
 def export(folder: Path, form: str) -> list[Path]:

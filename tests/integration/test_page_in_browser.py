@@ -16,6 +16,7 @@ from support.tiny import tiny_model
 
 from lacuna.audit.__main__ import main as audit
 from lacuna.report import Results, render
+from lacuna.significance import paired
 
 SIZES = [(width, scheme) for width in (390, 768, 1400) for scheme in ("light", "dark")]
 HOSTILE = (
@@ -69,8 +70,17 @@ def hostile() -> Results:
     ]
     stages += [failed_trial("oracle", 4) | {"failed": "".join(HOSTILE)}]
     stages += [trial(scenario, seed) for scenario in ("oracle", "random") for seed in (1, 2, 3)]
+    stages += [trial("random", 4)]
     config: dict[str, object] = dict.fromkeys(HOSTILE, HOSTILE[0])
-    return replace(study(), study="".join(HOSTILE), config=config, stages=stages)
+    place = {"ratio": 0.1, "objective": "npo", "scenario_a": "oracle", "scenario_b": "random"}
+    record = paired([0.9, 0.9, 0.9, None], [0.8, 0.9, 0.9, 0.9], [1, 2, 3, 4])
+    return replace(
+        study(),
+        study="".join(HOSTILE),
+        config=config,
+        stages=stages,
+        comparisons=[record | place | {"metric": "matched"}],  # type: ignore[list-item]
+    )
 
 
 @needs("browser")
@@ -112,6 +122,8 @@ def test_a_failed_trial_is_seen_wherever_its_cell_is(tab: Page, pages: dict[str,
     plain = "textContent.replace(/\\s+/g, ' ')"
     cells = tab.value(f"[...document.querySelectorAll('td')].map(one => one.{plain}.trim())")
     assert "failed (1 of 4) n=3, lr 0.03" in cells
+    forest = tab.value("[...document.querySelectorAll('.forest text')].map(one => one.textContent)")
+    assert "no value: 1 of 4 seeds" in forest
     costs = tab.value(f"document.querySelector('#work').parentElement.{plain}")
     assert f"trial {count} 0 0 0 1" in costs
 

@@ -1,13 +1,26 @@
 """Mixing curves: retain over forget strength, and forget quality over model utility."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from lacuna.report.cells import Cell, CellKey, Value, grouped, trials
+import numpy as np
+
+from lacuna.report.cells import (
+    BASELINE,
+    ORACLE,
+    Cell,
+    CellKey,
+    Value,
+    arms_by_seed,
+    grouped,
+    trials,
+)
 from lacuna.report.figure import FIGURES, Palette, Panel, StudyFigure, mean_line, over_seeds
 from lacuna.report.results import Results
 from lacuna.report.svg import Point, line_chart
 from lacuna.results import FullCurveRecord, TrialRow
+from lacuna.significance.matched import common_depth
 
 
 class Axes(NamedTuple):
@@ -32,7 +45,10 @@ AXES = (
 
 @FIGURES.register("curves")
 class Curves(StudyFigure):
-    """A panel per ratio, objective and pair of axes: thin a seed, bold the mean."""
+    """A panel per ratio, objective and pair of axes: thin a seed, bold the mean.
+
+    Dashed: the depth at which the true region and random ones are compared.
+    """
 
     order = 10
 
@@ -54,8 +70,30 @@ class Curves(StudyFigure):
                 ]
                 if drawn:
                     title = f"{objective}, ratio {ratio}: {axes.name} curve"
-                    chart = line_chart(title, axes.x_name, axes.y_name, drawn)
+                    mark = _depth(cells, ratio, objective) if axes.name == "FS-RS" else None
+                    chart = line_chart(title, axes.x_name, axes.y_name, drawn, mark)
                     yield Panel.of(title, chart, drawn, ratio, objective)
+
+
+def _depth(
+    cells: Mapping[CellKey, Cell[TrialRow]], ratio: float | None, objective: str | None
+) -> tuple[float, str] | None:
+    """Where the true region and random ones are compared: the mean of the seeds' equal depths."""
+    true, rivals = (cells.get(CellKey(ratio, objective, name)) for name in (ORACLE, BASELINE))
+    if true is None or rivals is None:
+        return None
+    found = [
+        common_depth(np.array([summary["curve"]["fs"] for summary in arms.summaries], float))
+        for arms in arms_by_seed(true, rivals)
+        if not arms.missing
+    ]
+    if not found:
+        return None
+    depth = fmean(found)
+    return (
+        depth,
+        f"equal depth of the true region and random ones, mean of {len(found)}: {depth:.3g}",
+    )
 
 
 def _lines(cell: Cell[TrialRow], axes: Axes) -> dict[int | None, list[Point]]:

@@ -31,7 +31,7 @@ class Effects(StudyFigure):
         claims = [claim for claim in judge(results) if claim["role"] == "primary"]
         for family in families():
             own = [claim for claim in claims if claim["family"] == family.name]
-            if any(claim["effect"] is not None for claim in own):
+            if own:
                 names, _ = shortened([claim["about"] for claim in own])
                 effects = [
                     *map(_effect, own, names),

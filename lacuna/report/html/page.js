@@ -82,7 +82,7 @@
   const chosen = {};
   const fits = (name, word) => !chosen[name] || !word || line(word) === chosen[name];
   const filter = () => {
-    for (const panel of document.querySelectorAll("figure")) {
+    for (const panel of document.querySelectorAll("figure, details")) {
       panel.hidden = !FILTERS.every((name) => fits(name, panel.dataset[name]));
     }
     for (const mark of document.querySelectorAll("svg [data-scenario]")) {

@@ -17,7 +17,7 @@ from lacuna.report.html.environment import (
     render,
     table,
 )
-from lacuna.report.html.pivot import blocks
+from lacuna.report.html.pivot import blocks, cells
 from lacuna.report.html.planted import planted
 from lacuna.report.html.verdict import verdict_body
 from lacuna.report.results import Results
@@ -90,7 +90,7 @@ def _once(results: Results) -> list[Row]:
 
 
 def _section(one: Table, before: Markup) -> Section:
-    body = table(one, TABLES[one.name].template, blocks=blocks)
+    body = table(one, TABLES[one.name].template, blocks=blocks, cells=cells)
     return Section(one.name, one.title, before + body)
 
 

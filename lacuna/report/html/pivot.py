@@ -1,4 +1,7 @@
-"""The main table as the paper prints it: objectives and measures down, scenarios across."""
+"""The main table as the paper prints it: objectives and measures down, scenarios across.
+
+Besides, rows of any table put together by cell.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from lacuna.report.cells import BASELINE, ORACLE
 from lacuna.report.html.environment import origin
 from lacuna.report.labels import WARNINGS
+from lacuna.report.table import Row
 from lacuna.report.tables.main import MainRow
 
 
@@ -51,6 +55,15 @@ def blocks(rows: Sequence[MainRow]) -> list[Block]:
     """A block per ratio, in the order of the rows."""
     ratios = dict.fromkeys(row["ratio"] for row in rows)
     return [_block(ratio, [row for row in rows if row["ratio"] == ratio]) for ratio in ratios]
+
+
+def cells(rows: Sequence[Row]) -> list[tuple[Row, list[Row]]]:
+    """First row and rows of each cell, in the order of the rows."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        place = tuple(row.get(name) for name in ("ratio", "objective", "scenario", "lr"))
+        found.setdefault(place, []).append(row)
+    return [(own[0], own) for own in found.values()]
 
 
 def _block(ratio: float | None, rows: Sequence[MainRow]) -> Block:

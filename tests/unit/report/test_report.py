@@ -87,8 +87,8 @@ def test_page_is_well_formed_down_to_every_shape(tmp_path: Path) -> None:
     text = (tmp_path / "report" / "index.html").read_text()
     root = ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n"))
     figures = root.findall(".//figure")
-    # two families of the verdict; two curves, localizers and change by layer, two attacks
-    assert len(figures) == 2 + 6
+    # three families of the verdict; two curves, localizers and change by layer, two attacks
+    assert len(figures) == 3 + 6
     for figure in figures:
         assert figure.findall(".//polyline") or figure.findall(".//rect")
         assert not [shape for shape in figure.iter("line") if len(shape)]

@@ -59,6 +59,17 @@ def test_a_difference_that_was_not_taken_has_a_row_and_no_mark() -> None:
     assert chart.count("<circle") == 1 and "no value: 1 of 6 seeds</text>" in chart
 
 
+def test_a_name_and_its_figures_never_overlap() -> None:
+    short, long = (Effect(name, "holds", 0.1, [0.0, 0.2]) for name in ("npo", "x" * 60))
+    assert (short.lines, long.lines) == (1, 2)
+    chart = forest_chart("t", "x", [long, short], 0.05)
+    places = re.findall(r'y="([\d.]+)" text-anchor="(start|end)"', chart)
+    (name, _), (figures, _), (next_name, _), (next_figures, _) = [
+        place for place in places if place[1] in ("start", "end")
+    ]
+    assert float(name) < float(figures) < float(next_name) == float(next_figures)
+
+
 def test_the_margin_and_zero_lie_where_the_axis_has_them() -> None:
     chart = forest_chart("t", "x", [Effect("one", "holds", 0.0, [-0.1, 0.1])], 0.1)
     left, width = map(float, re.search(r'<rect x="([\d.]+)" width="([\d.]+)"', chart).groups())
