@@ -38,10 +38,10 @@ def run(planner: Planner, say: Callable[[str], None]) -> list[str]:
     config, started = planner.config, time.time()
     check_place(config)
     folder = Path(config.artifacts) / config.study
-    tracker = Untracked() if config.engine == "local" else _tracker(config)
+    tracker = open_tracker(config)
     tracker.begin(asdict(config))
     tracker.catch_up(say)
-    with _engine(config, tracker) as engine:
+    with open_engine(config, tracker) as engine:
         completed, report = False, None
         try:
             ran = _run_stages(engine, planner, folder)
@@ -57,13 +57,16 @@ def run(planner: Planner, say: Callable[[str], None]) -> list[str]:
     return failed
 
 
-def _tracker(config: Study) -> Tracker:
+def open_tracker(config: Study) -> Tracker | Untracked:
+    """Where runs are recorded; nowhere with `engine=local`."""
+    if config.engine == "local":
+        return Untracked()
     root = Path(config.artifacts)
     root.mkdir(parents=True, exist_ok=True)
     return Tracker(tracking_uri(config.tracking_uri, root), config.study, root / "mlflow")
 
 
-def _engine(config: Study, tracker: Tracker | Untracked) -> Engine:
+def open_engine(config: Study, tracker: Tracker | Untracked) -> Engine:
     """The engine that was asked for, which finds what studies with the other one have published."""
     root = Path(config.artifacts)
     storage = study_storage(config.store, root)

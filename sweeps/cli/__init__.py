@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from lacuna.errors import UserError
-from sweeps.cli import audit, config, finished, model, run, store, ui
+from sweeps.cli import audit, config, finished, model, run, scan, store, ui
 from sweeps.cli.words import renamed
 from sweeps.errors import exit_status
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.CHOICES)(run.run)
 app.command("plan", epilog=run.CHOICES)(run.plan)
+app.command("scan")(scan.scan)
 app.command("config")(config.config)
 app.command("report")(finished.report)
 app.command("compare")(finished.compare)

@@ -62,6 +62,7 @@ PACKAGES = [
     "engine",
     "results",
     "study",
+    "scan",
     "cli",
     "__main__",
 ]

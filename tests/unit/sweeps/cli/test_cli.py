@@ -158,10 +158,10 @@ def test_settings_of_a_finished_study_are_known_ones() -> None:
 
 def test_the_reference_holds_the_help_of_every_command() -> None:
     helps = dict(reference(width=90))
-    verbs = ["run", "plan", "config", "report", "compare", "across", "store", "audit", "ui"]
-    assert sorted(helps) == sorted(
-        ["lacuna", *(f"lacuna {v}" for v in verbs), *(f"lacuna store {v}" for v in STORE)]
-    )
+    verbs = ["run", "plan", "scan", "config", "report", "compare", "across"]
+    verbs += ["store", "model", "audit", "ui"]
+    below = [*(f"store {verb}" for verb in STORE), "model get"]
+    assert sorted(helps) == sorted(["lacuna", *(f"lacuna {verb}" for verb in [*verbs, *below])])
     for command, text in helps.items():
         assert text.lower().startswith(f"usage: {command} "), command
         assert "\x1b" not in text and max(map(len, text.splitlines())) <= 90, command
