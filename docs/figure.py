@@ -8,18 +8,20 @@ claims about the true region, as a file of its own.
 
 import sys
 from pathlib import Path
+from textwrap import wrap
 
 from markupsafe import Markup
 
 from lacuna.report.figure import Palette
 from lacuna.report.figures.effects import Effects
-from lacuna.report.svg import WIDE, element, join, text
+from lacuna.report.svg import FOREST, element, join
 from sweeps.results.rebuild import read
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = 2
 """Panels: Lee et al.'s claim and LACUNA's."""
-TITLE, GAP = 24, 16
+LINE, LETTERS, GAP = 16, 64, 16
+"""Height of a line of text, its letters at most, and what stands between panels."""
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328; } .title { font-weight: 600; }
 .axis { stroke: #8c959f; } .band { fill: #8c959f; opacity: .18; } .interval { stroke-width: 2; }
@@ -40,17 +42,28 @@ NOTE = (
 
 def figure(folder: Path) -> str:
     """The whole SVG."""
-    parts, top = [element("style", Markup(STYLE))], 0
+    parts, top = [element("style", Markup(STYLE))], 0.0
     for panel in list(Effects.panels(read(folder), Palette.over([])))[:SHOWN]:
-        title = element("text", panel.title, x="8", y=str(top + 16), class_="title")
-        height = int(panel.chart.partition(f'viewBox="0 0 {WIDE:g} ')[2].partition('"')[0])
-        place = f'<svg y="{top + TITLE}" width="{WIDE:g}" height="{height}" '
-        parts += [title, Markup(str(panel.chart).replace("<svg ", place, 1))]
-        top += TITLE + height + GAP
-    parts.append(text(8, top + 4, NOTE, "start"))
-    box = {"width": f"{WIDE:g}", "height": str(top + 16), "viewBox": f"0 0 {WIDE:g} {top + 16}"}
+        title, top = _lines(panel.title, top, "title")
+        height = float(panel.chart.partition(f'viewBox="0 0 {FOREST:g} ')[2].partition('"')[0])
+        place = f'<svg y="{top:g}" width="{FOREST:g}" height="{height:g}" '
+        parts += [*title, Markup(str(panel.chart).replace("<svg ", place, 1))]
+        top += height + GAP
+    note, top = _lines(NOTE, top, "note")
+    box = {"width": f"{FOREST:g}", "height": f"{top:g}", "viewBox": f"0 0 {FOREST:g} {top:g}"}
     space = "http://www.w3.org/2000/svg"
-    return f"{element('svg', join(parts), xmlns=space, role='img', aria_label=NOTE, **box)}\n"
+    whole = join([*parts, *note])
+    return f"{element('svg', whole, xmlns=space, role='img', aria_label=NOTE, **box)}\n"
+
+
+def _lines(said: str, top: float, kind: str) -> tuple[list[Markup], float]:
+    """The text in lines below `top`, and where they end."""
+    lines = wrap(said, LETTERS)
+    shown = [
+        element("text", line, x="8", y=f"{top + LINE * number:g}", class_=kind)
+        for number, line in enumerate(lines, 1)
+    ]
+    return shown, top + LINE * len(lines) + LINE / 2
 
 
 if __name__ == "__main__":
