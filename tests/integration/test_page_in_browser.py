@@ -170,6 +170,17 @@ def test_one_choice_filters_all_figures_and_tables(tab: Page, pages: dict[str, P
 
 
 @needs("browser")
+def test_a_mark_that_is_touched_says_its_value_below_the_figure(
+    tab: Page, pages: dict[str, Path]
+) -> None:
+    tab.open(pages["vectors"], 390, "light")
+    touch = """(() => { const point = document.querySelector("g[data-scenario=oracle] circle");
+        point.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+        return point.closest("figure").querySelector("output").textContent })()"""
+    assert tab.value(touch).startswith("oracle (n=3), seeds 1 2 3: ")
+
+
+@needs("browser")
 def test_without_script_everything_is_there(tab: Page, pages: dict[str, Path]) -> None:
     tab.ask("Emulation.setScriptExecutionDisabled", value=True)
     try:

@@ -79,6 +79,16 @@
     table.closest(".scroll").before(tools);
   }
 
+  // What a mark says when it is pointed at, for those who touch: beneath its figure.
+  for (const figure of document.querySelectorAll("figure")) {
+    const said = make("output", "", figure);
+    figure.addEventListener("click", (event) => {
+      const mark = event.target.closest("circle, g, rect");
+      const title = mark && [...mark.children].find((one) => one.tagName === "title");
+      said.textContent = title ? title.textContent : "";
+    });
+  }
+
   const chosen = {};
   const fits = (name, word) => !chosen[name] || !word || line(word) === chosen[name];
   const filter = () => {
