@@ -54,12 +54,17 @@ class EvaluateConfig:
     transplant: bool = False
     """Also exchange regions between models, of test trials the target region: are facts erased
     there or hidden, and is a localizer's region necessary and sufficient for them?"""
+    rescalings: int = 0
+    """Random rescalings of the value vectors that keep the model's function, in each of which every
+    localizer of the precision table is asked again (docs/gauge.md). 0: none."""
 
     def __post_init__(self) -> None:
         if self.alphas < 2:
             raise UserError(f"evaluate.alphas={self.alphas}: a curve needs at least 2 points")
         if self.new_tokens < 1 or self.max_tokens < 1:
             raise UserError("evaluate.new_tokens and evaluate.max_tokens must be at least 1")
+        if self.rescalings < 0:
+            raise UserError(f"evaluate.rescalings={self.rescalings}: must be 0 or more")
 
 
 class Strength(NamedTuple):

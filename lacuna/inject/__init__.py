@@ -1,5 +1,6 @@
 """Injection: facts go where we say, and nowhere else."""
 
+from lacuna.inject.camouflage import Camouflage
 from lacuna.inject.causal import Causal, CausalConfig, Reading, causal
 from lacuna.inject.dropout import DropoutConfig
 from lacuna.inject.instruct import InstructConfig, instruct
@@ -8,6 +9,7 @@ from lacuna.inject.masked import MaskConfig, MaskedConfig, inject_masked, outsid
 from lacuna.inject.sgtm import SgtmConfig, inject_sgtm, without
 
 __all__ = [
+    "Camouflage",
     "Causal",
     "CausalConfig",
     "DropoutConfig",

@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 
 from lacuna.data.tokens import Encoded, TrainingBatches
+from lacuna.errors import UserError
+from lacuna.inject.camouflage import GAUGES
 from lacuna.model.forward import answers
 from lacuna.model_types import PreTrainedModel
 from lacuna.region import Region, WeightRegion
@@ -47,6 +49,14 @@ class InjectConfig:
     """Weight of the retain regulariser (lambda_retain, Lee et al. appendix A)."""
     parallel: Parallel = field(default_factory=Parallel)
     """Over how many devices all parameters learn all facts, under protocol `full`."""
+    gauge: str = "none"
+    """After injection the target's value vectors get other lengths, their partner rows the inverse,
+    so that the function stays and lengths say nothing: `retained` (those before injection),
+    `random` (times a factor from 1/4 to 4) or `none`. For gated MLPs, under protocol `lee`."""
+
+    def __post_init__(self) -> None:
+        if self.gauge not in GAUGES:
+            raise UserError(f"inject.gauge={self.gauge!r}: choose one of {', '.join(GAUGES)}")
 
 
 def learn(

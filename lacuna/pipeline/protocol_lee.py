@@ -7,13 +7,15 @@ Lee et al. 2025, section 4.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lacuna.data.tokens import Encoded
 from lacuna.evaluate import Evaluator
-from lacuna.inject import InjectConfig, equal_outside, inject, learn
+from lacuna.inject import Camouflage, InjectConfig, equal_outside, inject, learn
 from lacuna.localize import LOCALIZERS, Evidence, Localizer, LocalizerConfig, localize
+from lacuna.localize.gauge import gauge_test
 from lacuna.model import LoadedModel, layout, save_model
 from lacuna.pipeline.common import (
     StageInputs,
@@ -76,12 +78,14 @@ def retained(out: Path, *, base: Path, given: StageInputs[RetainConfig]) -> Reta
 def injected(out: Path, *, retained: Path, given: StageInputs[InjectConfig]) -> InjectedSummary:
     """theta_o: the forget facts planted in the target region, with the checks that prove it.
 
-    The region is drawn by ratio and seed unless a file gives it.
+    The region is drawn by ratio and seed unless a file gives it. Where a gauge is given, its value
+    vectors are camouflaged before anything is measured.
     """
     loaded, corpus = load(retained, given.model), given.corpus
     target = _target(loaded, given)
     evaluator = Evaluator(loaded, corpus, given.evaluate)
     gold, original = 1 - evaluator.strength(loaded.model).fs, editable(loaded.model, target).read()
+    hiding = None if given.config.gauge == "none" else Camouflage(loaded.model, target)
     history = inject(
         loaded.model,
         target,
@@ -92,19 +96,25 @@ def injected(out: Path, *, retained: Path, given: StageInputs[InjectConfig]) -> 
         on_step=given.on_step,
         resume=resume_in(given.scratch, given.config.train),
     )
+    plain_es = None
+    if hiding is not None:
+        plain_es = 1 - evaluator.strength(loaded.model).fs
+        hiding.put_on(given.config.gauge, given.seed)
     measured = evaluator.measure(loaded.model)
-    with swapped(editable(loaded.model, target), original):
-        restored = 1 - evaluator.strength(loaded.model).fs
     before = on_cpu(retained, given.model)
+    with nullcontext() if hiding is None else hiding.rows_as_before():
+        with swapped(editable(loaded.model, target), original):
+            restored = 1 - evaluator.strength(loaded.model).fs
+        outside_equal = equal_outside(before, loaded.model, target)
     save_model(loaded, out)
     target.save(out / REGION)
     save_items(out, evaluator, measured)
-    return {
+    summary: InjectedSummary = {
         "seed": given.seed,
         "ratio": target.fraction,
         "steps": len(history.losses),
         "region_vectors": len(target),
-        "outside_equal": equal_outside(before, loaded.model, target),
+        "outside_equal": outside_equal,
         "leak": {
             "forget_es_restored": restored,
             "forget_es_retained": gold,
@@ -112,6 +122,9 @@ def injected(out: Path, *, retained: Path, given: StageInputs[InjectConfig]) -> 
         },
         **ends(evaluator, loaded, measured),
     }
+    if plain_es is not None:
+        summary["plain_forget_es"] = plain_es
+    return summary
 
 
 def localized(
@@ -121,10 +134,12 @@ def localized(
     retained: Path,
     given: StageInputs[object],
     localizers: Mapping[str, LocalizerConfig],
+    rescalings: int = 0,
 ) -> LocalizedSummary:
     """Regions that localizers (name -> `Config`) find, as large as the target; how they compare.
 
     `given.region` says which of the seed's random regions a localizer that draws blindly gives.
+    With `rescalings` each is asked again in as many other gauges (`lacuna.localize.gauge`).
     """
     loaded = load(injected, given.model)
     target = load_vectors(injected / REGION, layout(loaded.model))
@@ -134,6 +149,9 @@ def localized(
     for name, (region, scores) in found.items():
         region.save(out / region_of(name))
         rows[name].update({**overlap(region, target), **ranking(scores, target)})
+    if rescalings:
+        for name, record in gauge_test(evidence, methods, found, target, rescalings).items():
+            rows[name]["gauge"] = record
     regions = {name: region for name, (region, _) in found.items()}
     add_swaps(rows, regions, loaded, retained, given.corpus, given)
     return {**localized_place(given, target.fraction), "localizers": list(rows.values())}

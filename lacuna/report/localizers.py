@@ -19,7 +19,7 @@ from lacuna.report.cells import (
 from lacuna.report.columns import LocatedPlace
 from lacuna.results import LocalizedRow, LocalizerSummary, Overlap, TrialRow
 
-CONTROLS = frozenset({"norm", "random", "random_layers", "complement", "uniform"})
+CONTROLS = frozenset({"norm", "balanced_norm", "random", "random_layers", "complement", "uniform"})
 """Localizers that look at no fact."""
 LocalizerKey = tuple[float | None, str | None]
 """(ratio, name)."""

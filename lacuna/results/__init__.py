@@ -26,6 +26,8 @@ from lacuna.results.audit import (
 from lacuna.results.localization import (
     BestScore,
     ChangedInside,
+    Gauged,
+    GaugeRecord,
     LayerOverlap,
     LocalizationRecord,
     LocalizedPlace,
@@ -135,6 +137,8 @@ __all__ = [
     "FamilyPlan",
     "FullCurveRecord",
     "GapRow",
+    "GaugeRecord",
+    "Gauged",
     "Hardware",
     "InjectedRow",
     "InjectedSummary",

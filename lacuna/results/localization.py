@@ -43,6 +43,26 @@ class SwapRecord(TypedDict):
     """Of the injected model."""
 
 
+class Gauged(TypedDict):
+    """One localizer, asked of the model in another gauge: the same function, other lengths."""
+
+    rank_correlation: float | None
+    """Spearman's, of its scores with those in the model as it is; None where all are alike."""
+    kept: float | None
+    """Share of its region that is chosen again."""
+    precision: float | None
+    auc: float | None
+
+
+class GaugeRecord(TypedDict):
+    """The gauge test of one localizer (`lacuna.localize.gauge`)."""
+
+    random: list[Gauged]
+    """Under random rescalings of all vectors."""
+    balanced: Gauged
+    """Each vector as long as its partner row."""
+
+
 class LocalizerRow(TypedDict):
     """One localizer's region; scores only where there is a target to find."""
 
@@ -57,6 +77,8 @@ class LocalizerRow(TypedDict):
     average_precision: NotRequired[float | None]
     swap: NotRequired[SwapRecord]
     """Where the study asks for transplants."""
+    gauge: NotRequired[GaugeRecord]
+    """Where it asks for rescalings."""
 
 
 class LocalizedPlace(TypedDict):

@@ -135,6 +135,9 @@ class InjectedSummary(Ends):
     outside_equal: NotRequired[bool]
     """Whether all values outside the region are bit-identical to those before injection."""
     leak: NotRequired[LeakCheck]
+    plain_forget_es: NotRequired[float]
+    """Of a camouflaged model, before its vectors got other lengths; `outside_equal` and `leak` are
+    then of value vectors and partner rows together."""
     causal: NotRequired[CausalReport]
     groups: NotRequired[dict[str, int]]
     """Person -> group whose mask holds the person's facts."""

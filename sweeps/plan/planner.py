@@ -160,7 +160,10 @@ class Planner:
         names, swapped = self.config.localizers or self.known(), self.config.evaluate.transplant
         if swapped:
             names = list(dict.fromkeys([*names, ORACLE, BASELINE]))
-        return self.stages.localized(seed, ratio, tuple(names), swapped=swapped)
+        rescalings = self.config.evaluate.rescalings
+        return self.stages.localized(
+            seed, ratio, tuple(names), swapped=swapped, rescalings=rescalings
+        )
 
     def known(self) -> list[str]:
         """The localizers of a survey that names none: those that work under this protocol."""

@@ -157,11 +157,14 @@ class StageFactory:
         names: tuple[str, ...],
         region: int = 1,
         swapped: bool = False,
+        rescalings: int = 0,
     ) -> Stage:
         """The regions that one or several localizers find; of random ones the one of a number.
 
-        With `swapped` each is exchanged between injected and retained model.
+        With `swapped` each is exchanged between injected and retained model; each is found again
+        under as many `rescalings`.
         """
+        gauges = {"rescalings": rescalings} if rescalings else {}
         measured = {"evaluate": evaluate_params(self.config.evaluate, True)} if swapped else {}
         label = names[0] if len(names) == 1 else f"{len(names)} localizers"
         options = {name: asdict(self.config.localize.of(name)) for name in names}
@@ -172,6 +175,7 @@ class StageFactory:
                 "seed": seed,
                 **self.protocol.localized(ratio),
                 **measured,
+                **gauges,
                 **revised({name: LOCALIZERS[name] for name in names}),
             },
             parents={"injected": self.injected(seed, ratio), "retained": self.retained(seed)},

@@ -141,6 +141,18 @@ def _region(planner: Planner) -> None:
             f"region.file=MASKS.safetensors"
         )
     protocol.check()
+    gauge, rescalings = config.inject.gauge, config.evaluate.rescalings
+    if (gauge != "none" or rescalings) and not protocol.rescales:
+        raise UserError(
+            f"inject.gauge={gauge}, evaluate.rescalings={rescalings}: protocol {config.protocol} "
+            f"plants into no value vectors of its own, which could be rescaled: use protocol=lee, "
+            f"or leave them out"
+        )
+    if gauge != "none" and config.evaluate.transplant:
+        raise UserError(
+            f"inject.gauge={gauge} changes partner rows too, and evaluate.transplant exchanges "
+            f"value vectors alone: leave one of them out"
+        )
 
 
 def _regions(planner: Planner) -> None:

@@ -36,7 +36,7 @@ RECORD = ROOT / "tests" / "data" / "stage_keys.json"
 PAPER = [*(f"table{n}" for n in range(1, 7)), "figure1"]
 STUDIES = [
     *(f"study={name} data=synthetic" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
-    *(f"study={name} data=synthetic" for name in ("dose", "moderator")),
+    *(f"study={name} data=synthetic" for name in ("dose", "gauge", "moderator")),
     *(f"study={name} data=profiles" for name in ("mini", "smoke", "lacuna", "lacuna-faithful")),
     "study=transplant data=synthetic",
     *(f"study={name} data=synthetic model=mini" for name in PAPER),

@@ -45,7 +45,9 @@ class Costs:
             localizers = self._localizers(stage)
             shared = sum(asked.work(self.load) for asked in _statistics(localizers))
             exchanged = self._exchanged(stage, 2 * len(localizers) + 2)
-            return shared + sum(localizer.work(self.load) for localizer in localizers) + exchanged
+            asked = shared + sum(localizer.work(self.load) for localizer in localizers)
+            gauges = int(str(stage.params.get("rescalings", 0)))
+            return asked * (gauges + 2 if gauges else 1) + exchanged  # balanced, too, and as it is
         if stage.kind == "trial":
             return self._unlearning(stage) + self._measuring(stage)
         if stage.kind == "control":

@@ -52,9 +52,10 @@ def evaluate_params(config: EvaluateConfig, transplants: bool = False) -> JsonOb
     """What is asked of a stage's model, as its parameters.
 
     With `transplants` where the stage exchanges regions: only there, and only where the study asks
-    for it, it is a part of the key.
+    for it, it is a part of the key. Rescalings are asked of localizers alone.
     """
     params = asdict(config)
+    del params["rescalings"]
     if not (transplants and config.transplant):
         del params["transplant"]
     return params
@@ -78,6 +79,8 @@ class Protocol(ABC):
 
     units: ClassVar[Sequence[str]] = ("vector",)
     """What its regions can be made of (`region.unit`)."""
+    rescales: ClassVar[bool] = False
+    """Whether it plants into value vectors that can be rescaled (`lacuna.region.gauge`)."""
     adopts: ClassVar[bool] = False
     """Can start from somebody else's injected model (`checkpoint`)."""
     one_device: ClassVar[Mapping[str, str]] = {}

@@ -29,6 +29,7 @@ from sweeps.stage import Stage
 class Lee(Protocol):
     """Facts in value vectors, after the retain facts."""
 
+    rescales = True
     one_device = {
         "injected": "a region is planted on one device: drop it, or use protocol=full",
     }
@@ -53,6 +54,8 @@ class Lee(Protocol):
         """The target region, drawn by seed and ratio or read, learns the forget facts."""
         file = self.config.region.file
         inject = {name: v for name, v in asdict(self.config.inject).items() if name != "parallel"}
+        if self.config.inject.gauge == "none":
+            del inject["gauge"]  # keys from before there was one
         params: dict[str, Json] = {
             "inject": inject,
             "evaluate": evaluate_params(self.config.evaluate),
@@ -158,4 +161,5 @@ class Lee(Protocol):
             retained=job.inputs["retained"],
             given=job.given(None),
             localizers=job.localizers,
+            rescalings=int(str(job.stage.params.get("rescalings", 0))),
         )
