@@ -63,8 +63,6 @@ class EvaluateConfig:
             raise UserError(f"evaluate.alphas={self.alphas}: a curve needs at least 2 points")
         if self.new_tokens < 1 or self.max_tokens < 1:
             raise UserError("evaluate.new_tokens and evaluate.max_tokens must be at least 1")
-        if self.rescalings < 0:
-            raise UserError(f"evaluate.rescalings={self.rescalings}: must be 0 or more")
 
 
 class Strength(NamedTuple):

@@ -67,6 +67,7 @@ RANGES = {
     "unlearn.lrs.*": Range(0, FLOAT32),
     "unlearn.options.memflex_lora.sim": Range(-1, 1),
     "evaluate.alphas": Range(2, 10_001),
+    "evaluate.rescalings": Range(0, 100),
     "attack.success_k": Range(0, 10_000),
     "*parallel.workers": Range(1, 10_000),
 }

@@ -22,7 +22,7 @@ class GaugeRow(TypedDict):
     """One localizer over seeds."""
 
     ratio: Annotated[float | None, RATIO]
-    localizer: Annotated[str | None, Column("Which")]
+    localizer: Annotated[str | None, Column("Who looked for the facts")]
     status: Annotated[str, STATUS]
     n: Annotated[int, N]
     seeds: Annotated[list[int | None], SEEDS]

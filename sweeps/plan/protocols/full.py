@@ -31,6 +31,7 @@ class Full(Lee):
     """Facts in all parameters."""
 
     units = ("vector", "weight")
+    rescales = False
     one_device = {}
     compact = False
 

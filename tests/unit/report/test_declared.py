@@ -44,6 +44,7 @@ def test_every_row_has_its_columns_and_no_others(name: str) -> None:
         "inspections",
         "metrics",
         "facts",
+        "gauge",
         "necessity",
         "transplant",
     )

@@ -49,6 +49,17 @@ FULL = ("protocol=full", "scenarios=[random,wagle]")
         ("model.source=/nonexistent", "cannot load model '/nonexistent'"),
         ("search.fs_low=1", "search.fs_low=1 and search.fs_high=1 leave no window"),
         ("significance.permutations=0", "significance.permutations=0: must be 1 to"),
+        ("engine=lokal", "engine=lokal: did you mean 'local'?"),
+        ("engine=local address=a:1", "address=a:1: engine=local runs in this process"),
+        ("inject.gauge=retain", "inject.gauge='retain': choose one of none, retained, random"),
+        (
+            "inject.gauge=random evaluate.transplant=true",
+            "exchanges value vectors alone: leave one",
+        ),
+        (
+            "protocol=full scenarios=[uniform] evaluate.rescalings=2",
+            "protocol full plants into no value vectors of",
+        ),
         ("search.method=optunaa", "search.method=optunaa: did you mean 'optuna'?"),
         ("search.trials=0", "search.trials=0: must be 1 to 1,000"),
         ("search.round=0", "search.round=0: must be 1 to 1,000"),
