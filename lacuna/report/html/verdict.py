@@ -102,7 +102,11 @@ def _lead(primary: Sequence[Finding]) -> str:
     if not claims:
         return "The study has no primary claim."
     counts = [(word, sum(len(one.of(name)) for one in primary)) for name, word in WORDS.items()]
-    said = {"Holds": "hold", "Fails": "fail", "Open": "stay open"}
-    parts = [f"{count} {said[word]}" for word, count in counts if count]
+    said = {
+        "Holds": ("holds", "hold"),
+        "Fails": ("fails", "fail"),
+        "Open": ("stays open", "stay open"),
+    }
+    parts = [f"{count} {said[word][count != 1]}" for word, count in counts if count]
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"Of {len(claims)} primary claims, {listed}."
+    return f"Of {len(claims)} primary claim{'s' * (len(claims) > 1)}, {listed}."
