@@ -1,6 +1,6 @@
 """Attacks: what brings forgotten facts back? A file each; `attack` runs those a study asks for."""
 
-from lacuna.attack.base import ATTACKS, Attack, AttackInputs, asked, leave_out
+from lacuna.attack.base import ATTACKS, Attack, AttackInputs, MixingPath, asked, leave_out
 from lacuna.attack.config import AttackConfig, LoraConfig
 from lacuna.attack.facts import gather, split_people
 from lacuna.attack.matched import Start, find_start, mixed
@@ -14,7 +14,7 @@ from lacuna.attack.outcome import (
     outcome,
     recall,
 )
-from lacuna.attack.run import MixingPath, attack, work
+from lacuna.attack.run import attack, work
 from lacuna.registry import import_methods
 
 __all__ = [

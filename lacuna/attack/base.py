@@ -16,6 +16,16 @@ from lacuna.data.tokens import Encoded
 from lacuna.errors import UserError
 from lacuna.model_types import PreTrainedModel
 from lacuna.registry import Registry, Revised
+from lacuna.train import Editable, Values
+
+
+@dataclass(frozen=True)
+class MixingPath:
+    """The mixing curve that a matched start is looked for on; the model stands at `end`."""
+
+    weights: Editable
+    start: Values
+    end: Values
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class AttackInputs:
     facts: Facts
     retain: Sequence[Encoded]
     seed: int
+    way: MixingPath | None = None
+    """What unlearning moved, and from where; None of a model that was not unlearned."""
 
 
 class Attack(Revised):

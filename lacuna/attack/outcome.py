@@ -58,6 +58,12 @@ class Outcome:
     start_es: float | None = None
     """Forget ES of the matched start."""
     start_retain_es: float | None = None
+    only_before: int | None = None
+    """Facts told whole in the usual wording alone; only of attacks that reword."""
+    only_after: int | None = None
+    """Facts told whole in the attacker's wording alone."""
+    wording_p: float | None = None
+    """McNemar's test of the two, two-sided."""
 
     def to_json(self) -> AttackRecord:
         """Plain JSON values, under the same names."""
@@ -107,13 +113,20 @@ class Level(NamedTuple):
     leaked: tuple[str, ...] | None
 
 
+def recalls(
+    model: PreTrainedModel, texts: Sequence[Encoded], end_token: int | None
+) -> tuple[metrics.Floats, metrics.Floats]:
+    """ES and mean log-probability per token of each question."""
+    table = read(model, texts, end_token=end_token, spread=False)
+    return metrics.extraction_strength(table), metrics.mean_logp(table)
+
+
 def recall(
     model: PreTrainedModel, texts: Sequence[Encoded], end_token: int | None
 ) -> tuple[float, float]:
     """Mean ES and mean log-probability per token over questions."""
-    table = read(model, texts, end_token=end_token, spread=False)
-    strength = metrics.extraction_strength(table)
-    return float(np.nanmean(strength)), float(np.nanmean(metrics.mean_logp(table)))
+    strength, logp = recalls(model, texts, end_token)
+    return float(np.nanmean(strength)), float(np.nanmean(logp))
 
 
 def level(model: PreTrainedModel, facts: Facts) -> Level:

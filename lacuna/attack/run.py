@@ -1,11 +1,11 @@
 """Runs a study's attacks on one model, some of them from a matched start too, and counts them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from lacuna.attack.base import Attack, AttackInputs, asked
+from lacuna.attack.base import Attack, AttackInputs, MixingPath, asked
 from lacuna.attack.config import AttackConfig
 from lacuna.attack.matched import HALVINGS, Start, find_start, mixed
 from lacuna.attack.outcome import Facts, Outcome, recall
@@ -16,16 +16,7 @@ from lacuna.evaluate.metrics import extraction_strength
 from lacuna.evaluate.token_pass import read_trees
 from lacuna.model.trees import laid_out
 from lacuna.model_types import PreTrainedModel
-from lacuna.train import Editable, Front, Values
-
-
-@dataclass(frozen=True)
-class MixingPath:
-    """The mixing curve that a matched start is looked for on; the model stands at `end`."""
-
-    weights: Editable
-    start: Values
-    end: Values
+from lacuna.train import Front
 
 
 def attack(
@@ -40,7 +31,7 @@ def attack(
 
     Matched starts need a `way`; where it does not cross a level, nothing is repeated from there.
     """
-    given, attacks = AttackInputs(model, facts, retain, seed), asked(config).values()
+    given, attacks = AttackInputs(model, facts, retain, seed, way), asked(config).values()
     found = [outcome for each in attacks for outcome in each.run(given)]
     repeated = [each for each in attacks if each.matched]
     if way is not None and repeated:

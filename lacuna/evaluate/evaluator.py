@@ -57,6 +57,9 @@ class EvaluateConfig:
     rescalings: int = 0
     """Random rescalings of the value vectors that keep the model's function, in each of which every
     localizer of the precision table is asked again (docs/gauge.md). 0: none."""
+    depth: bool = False
+    """Also patch the injected model's layers with those of the model at alpha = 1: at which depth
+    are facts lost (Unlearning Depth Score)?"""
 
     def __post_init__(self) -> None:
         if self.alphas < 2:

@@ -309,4 +309,7 @@ def _inspections(
     if "representations" in results:
         records["representations"] = results["representations"].summary
         write_items(out / "representations.json", evaluator, results["representations"].items)
+    if "depth" in results:
+        records["depth"] = results["depth"].summary
+        write_items(out / "depth.json", evaluator, results["depth"].items)
     return records

@@ -89,11 +89,33 @@ class RepresentationsRecord(TypedDict):
     """Mean over facts of the best earlier layer's probability minus the last one's."""
 
 
+class LayerDepth(TypedDict):
+    """What one layer of the injected model is worth to the facts, nats per token."""
+
+    layer: int
+    held: float | None
+    """Mean loss of log-probability to the retained model's layer."""
+    lost: float | None
+    """The same to the layer of the model that is looked at."""
+
+
+class DepthRecord(TypedDict):
+    """Unlearning Depth Score (arXiv:2605.24614)."""
+
+    score: float | None
+    """Mean over facts: 1 where layers have lost the facts as the retained model's, 0 where they
+    hold them as the injected model's."""
+    facts: int
+    """Facts that some layer of the injected model holds."""
+    layers: list[LayerDepth]
+
+
 class InspectionRecords(TypedDict):
     """What is measured besides answers, where the study asks for it."""
 
     membership: NotRequired[MembershipRecord]
     representations: NotRequired[RepresentationsRecord]
+    depth: NotRequired[DepthRecord]
 
 
 class TransplantRecord(TypedDict):
@@ -146,6 +168,12 @@ class AttackRecord(TypedDict):
     start_es: float | None
     """Forget extraction strength of the matched start."""
     start_retain_es: float | None
+    only_before: NotRequired[int | None]
+    """Facts told whole in the usual wording alone; only of attacks that reword."""
+    only_after: NotRequired[int | None]
+    """Facts told whole in the attacker's wording alone."""
+    wording_p: NotRequired[float | None]
+    """McNemar's test of the two, two-sided."""
 
 
 class TrialPlace(TypedDict):

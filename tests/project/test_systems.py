@@ -10,6 +10,7 @@ NAMED = set(re.findall(r"`(lacuna/[\w/.]+)`", PAGE))
 FOLDERS = ("unlearn/objectives", "unlearn/edits", "unlearn/wrappers", "localize/localizers")
 OURS = {
     *("restore", "oracle", "complement", "random", "random_layers", "dose", "norm", "gradient"),
+    "balanced_norm",
     *("snip", "base", "strategy", "nullspace", "__init__"),
 }
 """Controls, diagnostics and baselines that are no system of anybody, and what serves methods."""

@@ -1,15 +1,20 @@
 """Rewording: the same facts in wordings that nobody trained on, and the beginnings of sentences.
 
 No weight moves. `before` is the wording that was forgotten, `after` the attacker's, of the same
-facts; knowledge that unlearning hid behind one wording shows as a gain.
+facts; knowledge that unlearning hid behind one wording shows as a gain. `only_before` and
+`only_after` count the facts told whole (ES 1) in one of the two wordings alone, and `wording_p` is
+McNemar's test of the two (C-BOD, arXiv:2502.07445; `lacuna.attack.wordings`).
 """
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from lacuna.attack.base import ATTACKS, Attack, AttackInputs
 from lacuna.attack.config import AttackConfig
-from lacuna.attack.outcome import Level, Outcome, outcome, recall
+from lacuna.attack.outcome import Level, Outcome, outcome, recalls
+from lacuna.attack.wordings import mcnemar
 from lacuna.costs import READ, Workload
 
 WORDINGS = 2
@@ -38,10 +43,22 @@ class Reworded(Attack):
     def _ask(self, given: AttackInputs, name: str) -> Outcome:
         model, facts = given.model, given.facts
         wording = facts.wordings[name]
-        before = Level(*recall(model, wording.usual, facts.end_token), None)
-        after = Level(*recall(model, wording.other, facts.end_token), None)
+        usual, other = (
+            recalls(model, texts, facts.end_token) for texts in (wording.usual, wording.other)
+        )
+        levels = [
+            Level(float(np.nanmean(es)), float(np.nanmean(logp)), None)
+            for es, logp in (usual, other)
+        ]
         measured = replace(facts, attacked=(), others=wording.other, others_asked=(), ask=None)
-        return outcome(name, measured, before, after)
+        told, retold = usual[0] == 1, other[0] == 1
+        first, second = int((told & ~retold).sum()), int((retold & ~told).sum())
+        return replace(
+            outcome(name, measured, *levels),
+            only_before=first,
+            only_after=second,
+            wording_p=mcnemar(first, second).p,
+        )
 
     def work(self, load: Workload, level: float) -> float:
         """Every fact in both wordings; data with several paraphrases of a fact takes more."""

@@ -16,13 +16,15 @@ from lacuna.evaluate import metrics
 from lacuna.evaluate.evaluator import Evaluator, spread
 from lacuna.evaluate.inspections import membership
 from lacuna.evaluate.inspections.cka import linear_cka
+from lacuna.evaluate.inspections.depth import States as Patches
+from lacuna.evaluate.inspections.depth import answer_states, depth_scores, drops
 from lacuna.evaluate.inspections.lens import lens_gap, read_layers
 from lacuna.evaluate.inspections.probe import knn_probe, linear_probe
 from lacuna.evaluate.inspections.states import answer_start, layer_states
 from lacuna.evaluate.token_pass import read
 from lacuna.evaluate.token_table import split_items
 from lacuna.model_types import PreTrainedModel
-from lacuna.results import LayerStates, MembershipRecord, RepresentationsRecord
+from lacuna.results import DepthRecord, LayerStates, MembershipRecord, RepresentationsRecord
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -51,6 +53,7 @@ class Inspections(TypedDict, total=False):
 
     membership: Inspected[MembershipRecord]
     representations: Inspected[RepresentationsRecord]
+    depth: Inspected[DepthRecord]
 
 
 class Inspection(Protocol[L, R]):
@@ -93,13 +96,14 @@ def inspect(
     config = evaluator.config
     members = _Comparison(Membership(evaluator)) if config.membership else None
     states = _Comparison(Representations(evaluator)) if config.representations else None
+    depth = Depth(evaluator, model) if config.depth and {*DEPTH} <= {*others} else None
 
     def look(name: str, other: PreTrainedModel) -> None:
-        for comparison in (members, states):
+        for comparison in (members, states, depth):
             if comparison is not None:
                 comparison.look(name, other)
 
-    if members is not None or states is not None:
+    if members is not None or states is not None or depth is not None:
         for name, other in others.items():
             look(name, load(other))
     results: Inspections = {}
@@ -107,7 +111,53 @@ def inspect(
         results["membership"] = members.inspect(model)
     if states is not None:
         results["representations"] = states.inspect(model)
+    if depth is not None:
+        results["depth"] = depth.result()
     return results
+
+
+DEPTH = ("retained", "injected")
+"""Models that the depth score compares with, in the order in which they must be looked at."""
+
+
+class Depth:
+    """Unlearning Depth Score: layers of the injected model exchanged for those of others."""
+
+    def __init__(self, evaluator: Evaluator, model: PreTrainedModel) -> None:
+        self.texts, self.size = evaluator.texts["forget"], evaluator.config.max_tokens
+        self.end_token = evaluator.loaded.end_token
+        self.given: dict[str, Patches] = {"model": self._states(model)}
+        self.drops: dict[str, Floats] = {}
+
+    def _states(self, model: PreTrainedModel) -> Patches:
+        return answer_states(model, self.texts, self.size)
+
+    def look(self, name: str, model: PreTrainedModel) -> None:
+        """Keep the retained model's states, or exchange the injected model's layers."""
+        if name == "retained":
+            self.given[name] = self._states(model)
+        elif name == "injected":
+            end, size = self.end_token, self.size
+            self.drops = drops(model, self.texts, self.given, end_token=end, max_tokens=size)
+
+    def result(self) -> Inspected[DepthRecord]:
+        """The score, and what each layer is worth."""
+        retained, own = self.drops["retained"], self.drops["model"]
+        scores = depth_scores(retained, own)
+        summary: DepthRecord = {
+            "score": _mean(scores),
+            "facts": int((~np.isnan(scores)).sum()),
+            "layers": [
+                {"layer": layer, "held": _mean(held), "lost": _mean(lost)}
+                for layer, (held, lost) in enumerate(zip(retained, own, strict=True))
+            ],
+        }
+        by_layer = {
+            f"{name}/{layer}": values
+            for name, found in (("held", retained), ("lost", own))
+            for layer, values in enumerate(found)
+        }
+        return Inspected(summary, {"forget": {"depth": scores, **by_layer}})
 
 
 class Membership:

@@ -58,6 +58,8 @@ def evaluate_params(config: EvaluateConfig, transplants: bool = False) -> JsonOb
     del params["rescalings"]
     if not (transplants and config.transplant):
         del params["transplant"]
+    if not config.depth:  # came after results with keys
+        del params["depth"]
     return params
 
 

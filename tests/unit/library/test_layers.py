@@ -15,6 +15,7 @@ STAGES = [
     "localize",
     "unlearn",
     "evaluate",
+    "guard",
     "attack",
     "significance",
     "report",
