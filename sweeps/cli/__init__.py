@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run", epilog=run.CHOICES)(run.run)
 app.command("plan", epilog=run.CHOICES)(run.plan)
+app.command("status")(run.status)
 app.command("scan")(scan.scan)
 app.command("config")(config.config)
 app.command("report")(finished.report)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sweeps.cli.words import Settings, Study, ending, overrides
+from sweeps.cli.words import Settings, Study, ending, overrides, show
 from sweeps.config.groups import check_words, names
 
 if TYPE_CHECKING:
@@ -35,6 +35,23 @@ def plan(study: Study = None, settings: Settings = None) -> int:
 
     Trials, distinct models, and estimated hours, memory and disk."""
     return _study([*overrides(study, settings), "plan=true"])
+
+
+@ending("stopped; nothing was written")
+def status(study: Study = None, settings: Settings = None) -> int:
+    """Say how far a study is: what is done, running, failed.
+
+    From any shell that sees its store; give the words that it was started with. Trains nothing."""
+    words = overrides(study, settings)
+    check_words(words)
+    from lacuna.model.architecture import hush
+    from sweeps.config.compose import configure
+    from sweeps.plan.make import make_planner
+    from sweeps.results.status import report
+
+    hush()
+    show(report(make_planner(configure(words))))
+    return 0
 
 
 def _study(words: Sequence[str]) -> int:

@@ -23,8 +23,10 @@ from sweeps.plan.costs.stages import Costs
 from sweeps.plan.planner import Planner
 from sweeps.secrets import redacted
 from sweeps.stage import KINDS, Stage
+from sweeps.store.coordinator import NameCoordinator
 from sweeps.store.mlflow_coordinator import MlflowCoordinator
 from sweeps.store.open import found_records, study_storage
+from sweeps.store.storage import Storage
 from sweeps.store.store import Store
 from sweeps.text import size_text
 
@@ -90,7 +92,7 @@ def estimate_study(planner: Planner, stored: bool = True) -> Estimate:
     `UserError` if the model's configuration cannot be read.
     """
     size = _size(planner)
-    stages = _stages(planner)
+    stages = foreseen(planner)
     found, source = _stored(planner, stages) if stored else (set(), "not asked")
     costs = Costs(planner.stages, size)
     rows = [_row(planner, kind, stages[kind], found, costs) for kind in ROWS]
@@ -145,7 +147,7 @@ def _seconds(planner: Planner, costs: Costs, stage: Stage) -> float:
     return (stage.workers * (flop - shared) + shared) / rate
 
 
-def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
+def foreseen(planner: Planner) -> dict[str, list[list[Stage]]]:
     """Kind -> stages, each as a list of the stages that it may turn out to be.
 
     A test trial whose rate is to be found has one for each candidate. Of a searcher only the number
@@ -167,26 +169,42 @@ def _stages(planner: Planner) -> dict[str, list[list[Stage]]]:
 
 def _stored(planner: Planner, stages: dict[str, list[list[Stage]]]) -> tuple[set[str], str]:
     """The keys that have a published result, and where they were looked up. Creates no file."""
+    keys = sorted({stage.key for kind in stages.values() for group in kind for stage in group})
+    storage, coordinators, source = records_of(planner)
+    found: set[str] = set()
+    for coordinator in coordinators:
+        try:
+            found |= Store(storage, coordinator).published(keys)
+        except CoordinatorError as error:
+            shown = redacted(
+                tracking_uri(planner.config.tracking_uri, Path(planner.config.artifacts))
+            )
+            return found, f"{shown} does not answer ({error}): nothing counted as stored"
+    return found, source
+
+
+def records_of(planner: Planner) -> tuple[Storage, list[NameCoordinator], str]:
+    """The study's storage, who knows what is published in it, and where that is. Creates no file.
+
+    Those of `engine=local` are a folder; the tracking store's come last.
+    """
     artifacts = Path(planner.config.artifacts)
     storage = study_storage(planner.config.store, artifacts)
-    keys = sorted({stage.key for kind in stages.values() for group in kind for stage in group})
     untracked = found_records(storage, artifacts)
-    found = set() if untracked is None else Store(storage, untracked).published(keys)
+    found: list[NameCoordinator] = [] if untracked is None else [untracked]
     by = [] if untracked is None else [str(untracked.folder)]
     place = tracking_uri(planner.config.tracking_uri, artifacts)
-    database, shown = sqlite_path(place), redacted(place)
+    database = sqlite_path(place)
     if database is not None and not database.exists():
         if untracked is None:
-            return set(), f"{database} does not exist yet: nothing is stored"
-        return found, f"{redacted(storage.root)}, by {by[0]}"
+            return storage, [], f"{database} does not exist yet: nothing is stored"
+        return storage, found, f"{redacted(storage.root)}, by {by[0]}"
     from sweeps.tracking.client import absolute_uri, reach
 
-    coordinator = MlflowCoordinator(reach(absolute_uri(place)), storage.identity(make=False))
-    try:
-        found |= Store(storage, coordinator).published(keys)
-    except CoordinatorError as error:
-        return found, f"{shown} does not answer ({error}): nothing counted as stored"
-    return found, f"{redacted(storage.root)}, by {' and '.join([*by, shown])}"
+    client = reach(absolute_uri(place))
+    found.append(MlflowCoordinator(client, storage.identity(make=False)))
+    source = f"{redacted(storage.root)}, by {' and '.join([*by, redacted(place)])}"
+    return storage, found, source
 
 
 def _row(

@@ -46,17 +46,17 @@ class NameCoordinator(ABC):
 
     def leases(self, key: str) -> list[Lease]:
         """All claims on `key`, oldest first."""
-        return [
-            Lease(
-                epoch,
-                tags["state"],
-                tags["beat"],
-                tags["holder"],
-                tags.get("reason", ""),
-                tags.get("session", ""),
-            )
-            for epoch, tags in sorted(self._named(f"{self._lease}.{key}.").items())
-        ]
+        claims = sorted(self._named(f"{self._lease}.{key}.").items())
+        return [_lease(epoch, tags) for epoch, tags in claims]
+
+    def newest_leases(self) -> dict[str, Lease]:
+        """The newest claim on every key, in one search."""
+        found: dict[str, Lease] = {}
+        for name, tags in self.search(f"{self._lease}.").items():
+            key, _, epoch = name.rpartition(".")
+            if key not in found or int(epoch) > found[key].epoch:
+                found[key] = _lease(int(epoch), tags)
+        return found
 
     def claim(self, key: str, after: int = 0) -> int | None:
         """Claim attempt `after + 1`; None if somebody has it."""
@@ -163,6 +163,11 @@ def adopt(source: Coordinator, target: Coordinator) -> int:
 def new_session() -> str:
     """A name that no other start of a study has."""
     return uuid4().hex
+
+
+def _lease(epoch: int, tags: Mapping[str, str]) -> Lease:
+    said = (tags["state"], tags["beat"], tags["holder"])
+    return Lease(epoch, *said, tags.get("reason", ""), tags.get("session", ""))
 
 
 def _newest_commit(generations: Mapping[int, Mapping[str, str]]) -> Commit | None:

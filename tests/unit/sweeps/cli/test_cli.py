@@ -158,7 +158,7 @@ def test_settings_of_a_finished_study_are_known_ones() -> None:
 
 def test_the_reference_holds_the_help_of_every_command() -> None:
     helps = dict(reference(width=90))
-    verbs = ["run", "plan", "scan", "config", "report", "compare", "across"]
+    verbs = ["run", "plan", "status", "scan", "config", "report", "compare", "across"]
     verbs += ["store", "model", "audit", "ui"]
     below = [*(f"store {verb}" for verb in STORE), "model get"]
     assert sorted(helps) == sorted(["lacuna", *(f"lacuna {verb}" for verb in [*verbs, *below])])
