@@ -126,6 +126,10 @@ class Strategy:
     def after_backward(self, weights: Editable, batch: int, share: float) -> None:
         """May change the masters' gradients, to which a batch just added its `share` of a step."""
 
+    def numbers(self) -> Mapping[str, float]:
+        """What it found out about the last batch, worth logging with the step."""
+        return {}
+
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
         """Sees the weights once `done` of `steps` steps are done."""
 
@@ -195,6 +199,7 @@ def _backward(
         strategy.after_backward(weights, batch, 1 / config.accumulation)
         for name, number in {"loss": value, **extra}.items():
             total[name] = total.get(name, 0.0) + number.item() / config.accumulation
+        total |= strategy.numbers()
     return total
 
 

@@ -15,7 +15,7 @@ so that an objective's own loss runs once per batch, and its state (a multiplier
 Edits have no gradient and no steps: they take no wrapper.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -157,6 +157,10 @@ class Wrapper(Revised):
     def gradient(self, inner: Gradient, point: Point) -> Gradient:
         """A gradient made of calls of `inner`, say at other weights; by default `inner`."""
         return inner
+
+    def numbers(self) -> Mapping[str, float]:
+        """What it found out about the last batch, logged with the step; by default nothing."""
+        return {}
 
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
         """Sees the weights once `done` of `steps` steps are done."""

@@ -85,7 +85,8 @@ def draws(alignment_I: Tensor, temperature: float) -> Tensor:
 class DrawnBatches(TrainingBatches):
     """Training batches whose epochs are drawn: text i comes `weights[i]` times, on average.
 
-    Equal weights draw each text once, and then the batches are those of `TrainingBatches`.
+    Equal weights draw each text once, and then the batches are those of `TrainingBatches`. Weights
+    are read anew at every epoch: whoever holds the list may change them.
     """
 
     def __init__(
@@ -96,10 +97,11 @@ class DrawnBatches(TrainingBatches):
         weights: Sequence[float],
     ) -> None:
         super().__init__(encoded, batch_size, seed)
-        self.weights_I = torch.tensor(weights, dtype=torch.float64)
+        self.weights = weights
 
     def _shuffled(self, epoch: int) -> list[list[int]]:
-        drawn = systematic(self.weights_I, torch_generator(self.seed, "draws", epoch))
+        weights_I = torch.tensor(self.weights, dtype=torch.float64)
+        drawn = systematic(weights_I, torch_generator(self.seed, "draws", epoch))
         return [[drawn[i] for i in batch] for batch in super()._shuffled(epoch)]
 
 

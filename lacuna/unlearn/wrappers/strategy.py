@@ -1,6 +1,6 @@
 """Wrappers at work in the training loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -37,6 +37,10 @@ class Wrapped(Strategy):
             grad = weights.masters[name].grad
             assert grad is not None, "the loss contains its forget term"
             grad.add_(value - before[name], alpha=share)
+
+    def numbers(self) -> Mapping[str, float]:
+        """What all wrappers found out about the last batch."""
+        return {name: value for each in self.wrappers for name, value in each.numbers().items()}
 
     def after_step(self, weights: Editable, done: int, steps: int) -> None:
         """Call every wrapper's hook of that name."""
