@@ -38,8 +38,8 @@ class Effect(Wrapper):
         """Batches from one measurement to the next (at least 1)."""
         examples: int = 64
         """Texts of each split whose gradient is taken (at least 1)."""
-        region: str = ""
-        """File of the region whose part is told apart; empty: none."""
+        region: str | None = None
+        """File of the region whose part is told apart; null: none."""
 
         def __post_init__(self) -> None:
             for name in ("every", "examples"):

@@ -14,7 +14,9 @@ from lacuna.train import TrainConfig, mean_nll
 from lacuna.unlearn import WRAPPERS, unlearn
 
 
-def logged(base: str, region: str = "", steps: int = 1, every: int = 1, **options: float) -> list:
+def logged(
+    base: str, region: str | None = None, steps: int = 1, every: int = 1, **options: float
+) -> list:
     model, seen = tiny_model(dtype=torch.float64), list[Mapping[str, float]]()
     wrapper = WRAPPERS["effect"](WRAPPERS["effect"].Config(every=every, region=region))
     config = TrainConfig(steps=steps, batch_size=4, lr=0.01)
