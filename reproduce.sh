@@ -80,7 +80,7 @@ case ${1:-} in
         cd "$root"
         run_python -m pytest "${@:2}"
         ;;
-    run | plan | config | report | compare | across | scan | status | store | audit | ui)
+    run | plan | config | report | compare | across | scan | status | model | store | audit | ui)
         lacuna "$@"
         ;;
     *)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 from lacuna.errors import UserError
 
@@ -94,7 +95,7 @@ def share(folder: Path, files: Iterable[Path]) -> None:
 
     Libraries write through private temporary files: a colleague could not read such a result.
     """
-    probe = folder / f".{os.getpid()}.mode"
+    probe = folder / f".{uuid4().hex}.mode"  # threads may share a folder at the same time
     try:
         probe.touch(exist_ok=False)
         mode = stat.S_IMODE(probe.stat().st_mode)

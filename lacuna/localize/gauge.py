@@ -10,7 +10,7 @@ every localizer.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import scipy.stats
+import scipy
 import torch
 
 from lacuna.localize.base import Found, Localizer, Scores, localize

@@ -1,7 +1,6 @@
 """Coordinators for the tests of the store."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.stores import MemoryCoordinator, new_database
@@ -18,13 +17,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(params=["memory", "folder", "mlflow"])
-def coordinator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Coordinator]:
+def coordinator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Coordinator]:
     """Each coordinator, with no name in it."""
     if request.param == "memory":
         yield MemoryCoordinator()
         return
     if request.param == "folder":
-        yield FolderCoordinator(tmp_path / "records")
+        yield FolderCoordinator(tmp_path_factory.mktemp("records"))
         return
     client = connect(request.getfixturevalue("database"))
     yield MlflowCoordinator(client)
