@@ -22,8 +22,6 @@ UTILISED = {"olmo2_1b": 0.45, "olmo2_7b": 0.40}
 """Least share of the card's dense bfloat16 peak."""
 PEAK = 24e9
 """Most bytes of injection at 7B with recomputed activations and batches of 4."""
-BYTES = 16 * 1.05
-"""Of a region weight in training, and 5% above."""
 
 
 def checks(setting: Setting) -> Checks:
@@ -32,14 +30,14 @@ def checks(setting: Setting) -> Checks:
         shape = seven_b.SHAPES[name]
         loaded = seven_b.build(shape, 0, setting.device)
         region = draw(layout(loaded.model), seven_b.RATIO, 0)
-        yield from _held(name, setting, loaded, region)
+        yield from _sizes(name, loaded, region)
         for batch in (4, 16):
             for again in (False, True):
                 yield from _step(name, setting, loaded, region, batch, again)
         del loaded
 
 
-def _held(name: str, setting: Setting, loaded: LoadedModel, region: Region) -> Checks:
+def _sizes(name: str, loaded: LoadedModel, region: Region) -> Checks:
     weights = RegionWeights(loaded.model, region)
     count = sum(master.numel() for master in weights.masters.values())
     yield Check(f"{name}: weights", loaded.model.num_parameters())

@@ -4,6 +4,10 @@ Reads what studies left (`results.json`) and trains nothing. The same claim of e
 oracle - random in AUES to equal depth with one objective, is set against a number x of each study.
 A seed that all studies have gives one slope of its effect on x by least squares; their mean and its
 t interval over seeds are paired, as each seed brings its people, masks and regions to every study.
+
+Whether the true region's advantage grows with x is judged over the whole range of x, by the margin
+of the claim itself and the rule of `lacuna.significance.decide.rises`, not corrected for the number
+of claims. Where less is better the advantage is the effect with its sign turned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +31,7 @@ from lacuna.report.html.environment import Section, document, figures, lines, ta
 from lacuna.report.svg import Point, Series, line_chart
 from lacuna.report.table import columns_of
 from lacuna.report.tables.causal import Causal
-from lacuna.significance import slope_weights
+from lacuna.significance import Decision, enough, rises, slope_weights
 from sweeps.config.schema import build
 from sweeps.paths import finished
 from sweeps.results.rebuild import read
@@ -59,6 +63,10 @@ class AcrossRow(TypedDict):
     ]
     slope_n: Annotated[int, Column("Seeds with a difference in every study", "seeds")]
     slope_seeds: Annotated[list[int], Column("These seeds")]
+    grows: Annotated[
+        str, Column("Whether the advantage grows over the range of x: holds, fails, undetermined")
+    ]
+    reason: Annotated[str, Column("Why")]
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ def across(folders: Sequence[Path], by: str, family: str | None = None) -> Table
     rows = [row for name in common for row in _rows(name, studies)]
     note = (
         f"x: {by}. Each row is the effect of one claim in one study; slope: of the effect on x, "
-        f"within every seed that has a value in all studies, mean and t interval over these seeds."
+        f"within every seed that has a value in all studies, mean and t interval over these seeds. "
+        f"grows: whether the true region's advantage does over the range of x, by its own margin."
     )
     return Table("across", f"Effects by {by}", note, columns_of(AcrossRow), rows)
 
@@ -106,7 +115,8 @@ def write(made: Table, folder: Path) -> list[str]:
     write_text(folder / f"{made.name}.md", _markdown(made))
     said = [
         f"{row['claim']}: slope {words(row['slope'])} [{words(row['slope_lo'])}, "
-        f"{words(row['slope_hi'])}], n = {row['slope_n']} seeds"
+        f"{words(row['slope_hi'])}], n = {row['slope_n']} seeds; grows: {row['grows']}, "
+        f"{row['reason']}"
         for row in {row["claim"]: row for row in made.rows if row["role"] == "primary"}.values()
     ]
     sections = [
@@ -184,6 +194,8 @@ def _rows(name: str, studies: Sequence[Found]) -> list[AcrossRow]:
     slopes = [float(weights @ [values[seed] for _, values in own]) for seed in seeds]
     slope = Spread.over(slopes)
     primary = all(claim["role"] == "primary" for claim, _ in own)
+    reach = studies[-1].x - studies[0].x
+    judged = _grows([claim for claim, _ in own], slope, reach)
     rows: list[AcrossRow] = []
     for one, (claim, _) in zip(studies, own, strict=True):
         low, high = claim["interval"] or (None, None)
@@ -202,9 +214,26 @@ def _rows(name: str, studies: Sequence[Found]) -> list[AcrossRow]:
                 "slope_hi": slope.hi,
                 "slope_n": slope.n,
                 "slope_seeds": seeds,
+                "grows": judged.verdict,
+                "reason": judged.reason,
             }
         )
     return rows
+
+
+def _grows(claims: Sequence[Claim], slope: Spread, reach: float) -> Decision:
+    """Does the advantage of the true region grow over so much of x? By the widest margin."""
+    interval = None
+    if slope.lo is not None and slope.hi is not None:
+        interval = (slope.lo * reach, slope.hi * reach)
+    if (too_few := enough(slope.n, interval)) is not None:
+        return too_few
+    assert interval is not None, "`enough` refuses it"
+    low, high = interval
+    rules = {one.name: one.rule for one in families()}
+    if rules[claims[0]["family"]] == "erases more":
+        low, high = -high, -low
+    return rises(low, high, max(claim["margin"] for claim in claims))
 
 
 def _markdown(made: Table) -> str:

@@ -10,9 +10,10 @@ from lacuna.artifacts import read_json, write_json
 from lacuna.errors import UserError
 from lacuna.model import MiniConfig, mini_layout
 from lacuna.report import Results
+from lacuna.report.cells import Spread
 from lacuna.significance import paired, t_interval
 from sweeps.cli import main
-from sweeps.results.across import across, write
+from sweeps.results.across import _grows, across, write
 from sweeps.results.rebuild import keep
 
 CLAIM = "region-matched: npo at 0.1"
@@ -75,6 +76,26 @@ def test_a_slope_is_taken_within_the_seeds_that_all_studies_share(folders: list[
     assert {row["claim"] for row in across(folders, "masked.rate").rows} > {CLAIM}
 
 
+@pytest.mark.parametrize(
+    ("family", "slopes", "verdict", "reason"),
+    [
+        ("region-matched", [0.10, 0.11, 0.12], "holds", "it rises"),
+        ("region-matched", [0.001, 0.0, -0.001], "fails", "a rise by 0.005 or more is excluded"),
+        ("region-matched", [0.1, 0.2, 0.3], "undetermined", "neither a rise nor none"),
+        ("erasure-logp", [-1.0, -1.1, -1.2], "holds", "it rises"),
+        ("erasure-logp", [1.0, 1.1, 1.2], "fails", "a rise by 0.1 or more is excluded"),
+        ("region-matched", [0.1, 0.1], "undetermined", "n = 2: at least 3 seeds are needed"),
+    ],
+)
+def test_whether_the_advantage_grows_is_judged_over_the_range_of_x(
+    family: str, slopes: list[float], verdict: str, reason: str
+) -> None:
+    margin = {"region-matched": 0.005, "erasure-logp": 0.1}[family]
+    claims: list[Any] = [{"family": family, "margin": one} for one in (margin / 2, margin)]
+    found = _grows(claims, Spread.over(slopes), reach=0.5)
+    assert found.verdict == verdict and reason in found.reason
+
+
 def test_studies_are_set_against_what_their_causal_reports_say(folders: list[Path]) -> None:
     made = across(folders, "others_keep", "region-matched")
     assert [row["x"] for row in made.rows] == pytest.approx([0.5, 0.7, 0.9])
@@ -100,7 +121,8 @@ def test_the_command_writes_a_table_in_three_forms_and_a_page(
 ) -> None:
     words = ["across", *map(str, folders), "--by", "masked.rate", "--out", str(tmp_path / "out")]
     assert main(words) == 0
-    assert f"{CLAIM}: slope 0.2 [" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{CLAIM}: slope 0.2 [" in said and "grows: undetermined, neither a rise nor" in said
     rows = read_json(tmp_path / "out" / "across.json")["rows"]
     text = (tmp_path / "out" / "across.csv").read_text().splitlines()
     assert len(rows) == len(text) - 1 and rows[0]["claim"] == CLAIM
