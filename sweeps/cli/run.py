@@ -42,19 +42,15 @@ def status(study: Study = None, settings: Settings = None) -> int:
     """Say how far a study is: what is done, running, failed.
 
     From any shell that sees its store; give the words that it was started with. Trains nothing."""
-    words = overrides(study, settings)
-    check_words(words)
-    from lacuna.model.architecture import hush
-    from sweeps.config.compose import configure
-    from sweeps.plan.make import make_planner
+    found = planners(overrides(study, settings))
     from sweeps.results.status import report
 
-    hush()
-    show(report(make_planner(configure(words))))
+    show(line for planner in found for line in report(planner))
     return 0
 
 
-def _study(words: Sequence[str]) -> int:
+def planners(words: Sequence[str]) -> list["Planner"]:
+    """The study that words describe, checked; one for each model of `model=A,B`, named after it."""
     check_words(words)
     # Imported here: a mistyped word is answered before torch and ray are loaded.
     from lacuna.model.architecture import hush
@@ -62,23 +58,28 @@ def _study(words: Sequence[str]) -> int:
     from sweeps.plan.make import make_planner
 
     hush()
-    planners = []
+    found = []
     for model, given in per_model(words):
         config = configure(given)
         if model is not None:
             config = replace(config, study=f"{config.study}-{model}")
-        planners.append(make_planner(config))
+        found.append(make_planner(config))
+    return found
+
+
+def _study(words: Sequence[str]) -> int:
+    found = planners(words)
     from sweeps.plan.estimate import estimate_study, total_line
 
-    estimates = [estimate_study(planner) for planner in planners]
-    if not planners[0].config.plan:
+    estimates = [estimate_study(planner) for planner in found]
+    if not found[0].config.plan:
         from sweeps.plan.capacity import check_host
 
         for estimate in estimates:
             check_host(estimate)
-        return max(_run(planner) for planner in planners)
+        return max(_run(planner) for planner in found)
     print("\n\n".join(estimate.text() for estimate in estimates))
-    _print_power(planners)
+    _print_power(found)
     if len(estimates) > 1:
         print(f"\n{total_line(estimates)}")
     return 0

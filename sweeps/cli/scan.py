@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from sweeps.cli.run import planners
 from sweeps.cli.words import Settings, Study, ending, overrides
-from sweeps.config.groups import check_words
 
 
 @ending("stopped; the same command continues where this one was")
@@ -27,17 +27,9 @@ def scan(
 
     One stage a rate on the tuning seed: of injection, or of every objective in a region and in all
     parameters. Writes scan.csv, .json, .html and recipe.yaml. Exit status 1: no rate fits."""
-    words = overrides(study, settings)
-    check_words(words)
-    # Imported here: a mistyped word is answered before torch and ray are loaded.
-    from lacuna.model.architecture import hush
-    from sweeps.config.compose import configure
-    from sweeps.plan.make import make_planner
+    found = planners(overrides(study, settings))
     from sweeps.plan.scan import Spread
-
-    hush()
-    spread = Spread(rates, low, high)
-    planner = make_planner(configure(words))
     from sweeps.scan import run
 
-    return 0 if run(planner, stage, spread, print) else 1
+    spread = Spread(rates, low, high)
+    return 0 if all([run(planner, stage, spread, print) for planner in found]) else 1

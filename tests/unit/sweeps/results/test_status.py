@@ -109,3 +109,11 @@ def test_records_that_do_not_answer_are_one_line(
     monkeypatch.setattr(FolderCoordinator, "all_committed", silent)
     with pytest.raises(UserError, match=r"does not answer \(connection refused\)"):
         standings(study[0])
+
+
+def test_each_of_several_models_is_a_study_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "smoke", *WORDS, f"artifacts={tmp_path}", "model=mini,mini"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len([line for line in said if line.startswith("smoke-mini: 0 of ")]) == 2
